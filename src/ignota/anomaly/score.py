@@ -1,0 +1,41 @@
+"""The contract of every pixel anomaly score: what it takes from training images, and how it reads a new one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ignota.structures import Encoding
+
+State = dict[str, Tensor]
+
+
+class AnomalyScore(ABC):
+    """A score of each pixel: higher = more anomalous, on the grid of the logits.
+
+    `observe` takes what the score needs from one training image, `state` joins the observations of all (their order
+    does not matter beyond rounding), `score` reads a new image. A score that needs no training has an empty state.
+    """
+
+    citation: str
+
+    def observe(self, encoding: Encoding, rng: np.random.Generator) -> State:
+        """The contribution of one training image."""
+        return {}
+
+    def state(self, observations: Sequence[State]) -> State:
+        """Everything `score` needs, from the contributions of all training images."""
+        return {}
+
+    @abstractmethod
+    def score(self, encoding: Encoding, state: State) -> Float[Tensor, "h w"]: ...
+
+
+def stacked(observations: Sequence[State], name: str) -> Tensor:
+    """The observations called `name`, one under the other."""
+    return torch.cat([observation[name] for observation in observations])

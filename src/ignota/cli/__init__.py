@@ -1,0 +1,43 @@
+"""The command line: every command a thin module over the world and the engine."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from importlib import import_module
+
+from ignota import __version__
+from ignota.cli.commands import COMMANDS, find_command, overview
+from ignota.cli.outcome import Boundary
+from ignota.cli.parsing import Parser
+
+__all__ = ["main"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; returns 0 done, 1 the work failed, 2 the call or the input is wrong."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    with Boundary() as boundary:
+        if argv is None and not sys.warnoptions:
+            warnings.simplefilter("ignore")  # libraries' advice to programmers, of no use to who runs a command
+        _dispatch(words)
+        sys.stdout.flush()
+    return boundary.code
+
+
+def _dispatch(words: list[str]) -> None:
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(overview(__version__))
+    elif words[0] == "--version":
+        sys.stdout.write(f"ignota {__version__}\n")
+    else:
+        name, rest = find_command(words)
+        if name not in COMMANDS:  # a group such as `evaluate`, asked for help
+            sys.stdout.write(overview(__version__, name))
+            return
+        module = import_module(COMMANDS[name].module)
+        parser = Parser(name, module)
+        if "--version" in rest:
+            sys.stdout.write(f"ignota {__version__}\n")
+            return
+        module.run(parser.parse(rest))

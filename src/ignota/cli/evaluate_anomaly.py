@@ -1,0 +1,58 @@
+"""Measures anomaly scores on a data set, one forward pass for all, by the world as it was before it was taught."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from jsonargparse import Namespace
+
+from ignota.cli.parsing import Parser, add_world
+
+USAGE = (
+    "evaluate anomaly DATASET --data ROOT [--split S] [--world WORLD] [--scores a,b,…] [--protocol dmlnet] --json FILE"
+)
+EXAMPLE = (
+    "ignota evaluate anomaly road_anomaly_21 --data data/road_anomaly_21_val --scores raml,max_logit --json a.json"
+)
+
+
+def arguments(parser: Parser) -> None:
+    parser.add_argument("dataset", type=str, help="name of a data set, such as road_anomaly_21")
+    parser.add_argument("--data", type=str | None, default=None, metavar="ROOT", help="where it lies")
+    parser.add_argument("--split", type=str | None, default=None, help="val, or else the only one present")
+    add_world(parser)
+    parser.add_argument("--scores", type=str | None, default=None, help="by default every score of the world")
+    parser.add_argument(
+        "--protocol", type=Literal["standard", "dmlnet"], default="standard", help="dmlnet adds DMLNet's"
+    )
+    parser.add_argument("--json", type=str | None, default=None, metavar="FILE", help="where the figures go")
+
+
+def run(args: Namespace) -> None:
+    from ignota.cli.measuring import finish, names_of, opened_dataset
+    from ignota.cli.opening import opened_world
+    from ignota.cli.terminal import progress, show_table
+    from ignota.engine.evaluation import anomaly_label_lut, evaluate_anomaly
+    from ignota.world.reading import score_names
+
+    dataset = opened_dataset(args)
+    with finish(args.json) as write, opened_world(args) as world:
+        scores = names_of(args.scores, "score", score_names(world.known))
+        anomaly_label_lut(world, dataset)  # refuses what holds nothing unknown before any image is read
+        with progress(len(dataset), dataset.name, "image", args.quiet) as bar:
+            figures = evaluate_anomaly(world, dataset, scores, args.protocol, lambda *_: bar.update()).figures
+        write(figures)
+    title = f"{figures['dataset']}, {figures['images']} images, percent"
+    show_table(title, _columns(args.protocol), [_row(name, found) for name, found in figures["scores"].items()])
+
+
+def _columns(protocol: str) -> list[str]:
+    readings = ["pooled", "per image", *(["DMLNet"] if protocol == "dmlnet" else [])]
+    return ["score", *(f"{metric}, {reading}" for reading in readings for metric in ("AUPR", "AUROC", "FPR95"))]
+
+
+def _row(name: str, found: dict[str, Any]) -> list[str]:
+    from ignota.cli.terminal import percent
+
+    readings = [found[key] for key in ("pooled", "per_image", "dmlnet") if key in found]
+    return [name, *(percent(reading[metric]) for reading in readings for metric in ("aupr", "auroc", "fpr95"))]

@@ -1,0 +1,50 @@
+"""What both evaluations share: data sets and names from options, figures to a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from ignota.cli.opening import check_target
+from ignota.data.datasets import LabelledImages, open_dataset
+from ignota.data.files import write_atomically
+from ignota.structures import InputError
+from ignota.taxonomy import nearest
+
+
+def opened_dataset(args: Namespace) -> LabelledImages:
+    """DATASET in `--data`, split `--split`; raises InputError."""
+    return open_dataset(args.dataset, args.data, args.split)
+
+
+def names_of(text: str | None, kind: str, available: Sequence[str]) -> list[str]:
+    """The names in "a,b", each once, or all there are; raises InputError with the nearest name."""
+    if text is None:
+        return list(available)
+    names = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    for name in names:
+        if name not in available:
+            raise InputError(f"no {kind} {name!r}{nearest(name, available)}")
+    if not names:
+        raise InputError(f"no {kind} was named; there are: {', '.join(available)}")
+    return names
+
+
+@contextmanager
+def finish(file: str | None) -> Iterator[Callable[[Any], None]]:
+    """Checks the target before the work; what is given to the yielded function is written whole or not at all."""
+    target = None if file is None else Path(file)
+    if target is not None:
+        check_target(target)
+
+    def write(figures: Any) -> None:
+        if target is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(target, (json.dumps(figures, indent=2, ensure_ascii=False) + "\n").encode())
+
+    yield write

@@ -1,0 +1,43 @@
+"""Devices and worlds as the options name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from jsonargparse import Namespace
+
+from ignota.structures import InputError
+from ignota.world import bundle
+from ignota.world.model import OpenWorldModel
+
+
+def chosen_device(args: Namespace) -> torch.device:
+    """`--device`; raises InputError where there is no such device."""
+    present = torch.cuda.is_available()
+    if args.device == "cuda" and not present:
+        raise InputError("no CUDA device can be used here: take --device cpu or auto")
+    if args.seed is not None:
+        torch.manual_seed(args.seed)
+    return torch.device("cuda" if args.device != "cpu" and present else "cpu")
+
+
+@contextmanager
+def opened_world(args: Namespace, writable: bool = False) -> Iterator[OpenWorldModel]:
+    """`--world` on `--device` at `--size`, its store closed at the end."""
+    world = bundle.load(args.world, chosen_device(args), writable, args.size, args.allow_code)
+    try:
+        yield world
+    finally:
+        world.store.close()
+
+
+def check_target(path: Path) -> None:
+    """Raises InputError where a result file could not be written: before the work, not after it."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name a file")
+    nearest_folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not nearest_folder.is_dir():
+        raise InputError(f"{nearest_folder} is no folder: {path} cannot be written")

@@ -1,0 +1,90 @@
+"""How a command ends: one line on standard error and an exit code, whatever went wrong."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from types import TracebackType
+from typing import Self
+
+DONE, FAILED, WRONG = 0, 1, 2
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class UsageError(Exception):
+    """The call is wrong: one line that says what and how to mend it. Unlike InputError it needs no torch."""
+
+
+class Boundary:
+    """Turns whatever leaves its block into `code` and a line; IGNOTA_TRACEBACK=1 shows the traceback as well."""
+
+    code = DONE
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is None:
+            return True
+        self.code, line = verdict(error)
+        if isinstance(error, BrokenPipeError):
+            _drop_stdout()
+        elif line:
+            if os.environ.get("IGNOTA_TRACEBACK") == "1":
+                traceback.print_exception(error, file=sys.stderr)
+            _complain(line)
+        return True
+
+
+def verdict(error: BaseException) -> tuple[int, str]:
+    """The exit code and the line of an exception; an empty line where there is nothing to say."""
+    if isinstance(error, SystemExit):
+        return (
+            (error.code, "") if isinstance(error.code, int) else (FAILED if error.code else DONE, str(error.code or ""))
+        )
+    if isinstance(error, BrokenPipeError):
+        return DONE, ""
+    if isinstance(error, KeyboardInterrupt):
+        return FAILED, "stopped; run the same command again to go on"
+    text = one_line(error)
+    if isinstance(error, UsageError) or _is_input_error(error):
+        return WRONG, text
+    if getattr(error, "errno", None) in _FULL or "No space left on device" in text:
+        where = f" for {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        return WRONG, f"no space left on the disk{where}: free some and run the same command again"
+    if isinstance(error, OSError) and error.filename is not None:
+        return WRONG, f"{one_line(error.filename)}: {error.strerror}; check path and permissions"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return FAILED, f"out of memory ({text[:120]}): try a smaller --size, or --device cpu"
+    return FAILED, f"{type(error).__name__}: {text}; IGNOTA_TRACEBACK=1 shows where"
+
+
+def one_line(text: object) -> str:
+    """Line breaks and runs of blanks become one blank."""
+    return " ".join(str(text).split())
+
+
+def _is_input_error(error: BaseException) -> bool:
+    # whoever raised it has imported the module; importing it here would bring torch to `--help`
+    structures = sys.modules.get("ignota.structures")
+    return structures is not None and isinstance(error, structures.InputError)
+
+
+def _complain(line: str) -> None:
+    start = "\r\x1b[K" if sys.stderr.isatty() else ""  # over a progress bar that was cut short
+    sys.stderr.write(f"{start}ignota: {line}\n")
+    sys.stderr.flush()
+
+
+def _drop_stdout() -> None:
+    """Who read our output has left: the interpreter must not trip over it once more on its way out."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

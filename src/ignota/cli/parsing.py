@@ -1,0 +1,147 @@
+"""Options of a command: jsonargparse's types, our own one-line errors."""
+
+from __future__ import annotations
+
+import re
+from argparse import HelpFormatter
+from collections.abc import Sequence
+from typing import Any, Literal, NoReturn, Protocol, get_args, get_origin
+
+from jsonargparse import ArgumentParser, Namespace
+
+from ignota.cli.commands import hint
+from ignota.cli.outcome import UsageError, one_line
+
+DEFAULT_WORLD = "camvid-11"
+SMALLEST, LARGEST = 32, 8192
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class CommandModule(Protocol):
+    """What the module of a command has. USAGE: as in the list of commands. EXAMPLE: a call that can be typed."""
+
+    USAGE: str
+    EXAMPLE: str
+    __doc__: str | None
+
+    def arguments(self, parser: Parser) -> None: ...
+    def run(self, args: Namespace) -> None: ...
+
+
+class Parser(ArgumentParser):
+    """jsonargparse's parser with types checked by it and errors told by us.
+
+    renamed: option as people write it -> as the parser knows it, where the two must differ.
+    """
+
+    def __init__(self, name: str, module: CommandModule) -> None:
+        self.kinds: dict[str, Any] = {}
+        self.renamed: dict[str, str] = {}
+        super().__init__(
+            prog=f"ignota {name}",
+            usage=f"ignota {module.USAGE}",
+            description=module.__doc__,
+            formatter_class=HelpFormatter,
+            allow_abbrev=False,
+        )
+        self.example = module.EXAMPLE
+        module.arguments(self)
+        for option, kind, meaning in _EVERYWHERE:
+            if option not in self._option_string_actions:
+                self.add_argument(option, type=kind, default="auto" if kind is Device else None, help=meaning)
+        self.add_argument("--quiet", action="store_true", help="no progress, only the result")
+        self.add_argument("--version", action="store_true", help="print the version")
+
+    def add_argument(self, *names: str, **options: Any) -> Any:
+        """As argparse's; the type is kept, so that errors can tell what is asked for."""
+        if names[0] not in ("-h",) and hasattr(self, "kinds"):
+            self.kinds[names[0].lstrip("-")] = options.get("type", str)
+        return super().add_argument(*names, **options)
+
+    def parse(self, words: Sequence[str]) -> Namespace:
+        """The values of a call; raises UsageError."""
+        args: Namespace = self.parse_args([self._known_option(word) for word in words])
+        size = args.get("size")
+        if isinstance(size, int) and not SMALLEST <= size <= LARGEST:
+            raise UsageError(f"--size is the short side in pixels, {SMALLEST} to {LARGEST}, not {size}")
+        return args
+
+    def format_help(self, formatter: HelpFormatter | None = None) -> str:
+        """Help with the options as people write them."""
+        text = str(super().format_help(formatter))
+        for shown, inner in self.renamed.items():
+            text = re.sub(f"{inner}( \\S+)( *)", f"{shown}\\1\\2" + " " * (len(inner) - len(shown)), text)
+        return f"{text}\nexample: {self.example}\n"
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """One line for whatever jsonargparse complains of."""
+        text = str(message)
+        found = re.search(r'key "([\w.-]+)":', text)
+        value = re.search(r"(?:Got|Given) value: (.*)", text, re.DOTALL)
+        if found and value and found[1] in self.kinds:
+            option, kind = self._as_written(found[1]), self.kinds[found[1]]
+            raise UsageError(
+                f"{option} wants {in_words(kind)}, not {one_line(value[1])[:80]!r}{_choice(value[1], kind)}"
+            )
+        text = re.sub(
+            r"required: (.*)", lambda m: "required: " + ", ".join(map(self._as_written, m[1].split(", "))), text
+        )
+        raise UsageError(f"{one_line(text)}; `{self.prog} --help` shows an example")
+
+    def _known_option(self, word: str) -> str:
+        if not word.startswith("--") or word == "--":
+            return word
+        name, equals, value = word.partition("=")
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        inner = self.renamed.get(name, name)
+        if inner not in known:
+            inner = "--" + name[2:].replace("-", "_")
+        if inner not in known:
+            shown = [option for option in known if option not in self.renamed.values()]
+            raise UsageError(f"`{self.prog}` has no option {name}{hint(name, [*shown, *self.renamed])}")
+        return f"{inner}{equals}{value}"
+
+    def _as_written(self, key: str) -> str:
+        option = f"--{key}"
+        if option not in self._option_string_actions:
+            return key.upper()
+        return {inner: shown for shown, inner in self.renamed.items()}.get(option, option)
+
+
+def add_world(parser: Parser, own: bool = False) -> None:
+    """`--world`; own: it is changed, so it must be somebody's own."""
+    if own:
+        parser.add_argument("--world", type=str, required=True, help="a world of your own, from `ignota init`")
+    else:
+        parser.add_argument("--world", type=str, default=DEFAULT_WORLD, help=f"a bundle or shipped ({DEFAULT_WORLD})")
+    parser.renamed["--allow-code"] = "--allow_code"
+    parser.add_argument("--allow_code", action="store_true", help="run the code that a world's segmenter is made of")
+
+
+_EVERYWHERE: tuple[tuple[str, Any, str], ...] = (
+    ("--device", Device, "where to compute; auto takes the GPU if there is one"),
+    ("--size", int | None, "short side of the working images in pixels"),
+    ("--seed", int | None, "start of all random numbers"),
+)
+
+
+def in_words(kind: Any) -> str:
+    """A type as people say it."""
+    simple = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    if kind in simple:
+        return simple[kind]
+    inner = get_args(kind)
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, inner))
+    if get_origin(kind) is tuple and Ellipsis in inner:
+        return f"a list [a, b, …] of {in_words(inner[0])}"
+    if get_origin(kind) is tuple:
+        return f"a list [{', '.join(map(in_words, inner))}]"
+    return " or ".join(in_words(part) for part in inner if part is not type(None)) or str(kind)
+
+
+def _choice(value: str, kind: Any) -> str:
+    if get_origin(kind) is not Literal:
+        return ""
+    close = hint(one_line(value), [str(choice) for choice in get_args(kind)])
+    return close if "did you mean" in close else ""

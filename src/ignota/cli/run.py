@@ -1,0 +1,36 @@
+"""All stages of an experiment: run again, it goes on. Writes results.json, report.html, config.yaml and world/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from ignota.cli.parsing import Parser
+from ignota.cli.settings import add_settings, configuration, presets, read_preset
+
+USAGE = "run PRESET|FILE.yaml --out DIR [--data ROOT] [--key value …]"
+EXAMPLE = "ignota run camvid-8+3 --data data/camvid --out runs/camvid --closed_set.steps 500"
+
+
+def arguments(parser: Parser) -> None:
+    parser.add_argument("preset", type=str, help=f"one of {', '.join(presets())}, or a file of the same keys")
+    parser.add_argument("--out", type=str, required=True, metavar="DIR", help="where everything goes")
+    # `--data` alone is the images' folder; `--data.split` and the like are settings
+    parser.renamed |= {"--data": "--data_root", "--target-fpr": "--fit.target_fpr"}
+    parser.add_argument("--data_root", type=str | None, default=None, metavar="ROOT", help="where the images lie")
+    add_settings(parser, besides=("size", "seed"))
+
+
+def run(args: Namespace) -> None:
+    config = configuration(read_preset(args.preset), args)
+
+    from ignota.cli.opening import chosen_device
+    from ignota.cli.terminal import hush_training, say
+    from ignota.engine.experiment import run_experiment
+
+    hush_training()
+    out, root = Path(args.out), None if args.data_root is None else Path(args.data_root)
+    run_experiment(config, out, root, chosen_device(args), args.quiet)
+    if not args.quiet:
+        say(f"{out / 'results.json'}\n{out / 'report.html'}\n{out / 'world'}")

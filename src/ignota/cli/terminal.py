@@ -1,0 +1,61 @@
+"""What people see: results on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tqdm import tqdm
+
+_WIDTH_OF_A_PIPE = 160
+
+
+def say(text: str) -> None:
+    """One line of result."""
+    sys.stdout.write(text + "\n")
+
+
+def say_json(value: Any) -> None:
+    """A result for programs."""
+    say(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], numbers: bool = True) -> None:
+    """A table; columns after the first stand right-aligned where they hold numbers."""
+    table = Table(highlight=False)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if numbers and i else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    say(title)
+    piped = not sys.stdout.isatty()
+    Console(file=sys.stdout, width=_WIDTH_OF_A_PIPE if piped else None, highlight=False).print(table)
+
+
+def swatch(colour: tuple[int, int, int]) -> Text:
+    """A patch of a colour with its number, for terminals with and without colours."""
+    red, green, blue = colour
+    number = f"#{red:02x}{green:02x}{blue:02x}"
+    return Text.assemble(("  ", f"on rgb({red},{green},{blue})"), f" {number}")
+
+
+def progress(total: int, title: str, unit: str, quiet: bool) -> tqdm:
+    """A bar with the time left, on terminals alone."""
+    return tqdm(total=total, desc=title, unit=unit, disable=True if quiet else None, mininterval=0.5)
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction in percent; a dash where there is none."""
+    return "–" if fraction is None else f"{100 * fraction:.2f}"
+
+
+def hush_training() -> None:
+    """Lightning tells its hardware on standard error, where only our own lines belong."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)

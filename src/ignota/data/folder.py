@@ -1,0 +1,127 @@
+"""Anybody's own images: `images/` + `masks/` + `classes.yaml`, each of the two with a folder per split if wanted.
+
+classes.yaml lists the classes in the order of their label values, or maps label values to classes:
+
+    classes: [road, {name: car, colour: [0, 0, 142]}]      # values 0 and 1; a colour is made up where none is given
+    classes: {7: road, 26: car}                            # values 7 and 26
+    ignore: [0, 255]                                       # void; by default 255
+
+or, for labels that tell only normal from anomaly, names the values that are anomalies (all others are normal):
+
+    anomaly: [2]
+"""
+
+from __future__ import annotations
+
+import colorsys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from ignota.data.files import one_line
+from ignota.data.listing import Layout, Listing, Pair, in_usual_order, pictures, subfolders, value_table
+from ignota.structures import InputError
+from ignota.taxonomy import IGNORE_INDEX, ClassLabel, Taxonomy
+
+_WHOLE = "all"
+_FILE = "classes.yaml"
+_LARGEST_FILE = 100_000
+_GOLDEN = 0.618034  # hues a golden section apart stay distinct however many there are
+
+
+def read_classes(path: Path) -> tuple[Taxonomy | None, NDArray[np.int16]]:
+    """The taxonomy (None: normal/anomaly) and the table of label values that a classes.yaml defines.
+
+    Raises InputError that names the entry which is wrong.
+    """
+    content = _load(path)
+    ignore = content.get("ignore", IGNORE_INDEX)
+    void = _values(path, "ignore", ignore if isinstance(ignore, list) else [ignore])
+    if "anomaly" in content:
+        anomaly = content["anomaly"]
+        values = _values(path, "anomaly", anomaly if isinstance(anomaly, list) else [anomaly])
+        normal = {value: 0 for value in range(255) if value not in void}
+        return None, value_table({**normal, **dict.fromkeys(values, 1)}, {*void, IGNORE_INDEX})
+    entries = content.get("classes")
+    if isinstance(entries, list):
+        entries = dict(enumerate(entries))
+    if not isinstance(entries, dict) or not entries:
+        raise _wrong(path, "it has no list `classes`", "write e.g. `classes: [road, car]`")
+    values = _values(path, "classes", list(entries))
+    labels = tuple(_class(path, i, entry) for i, entry in enumerate(entries.values()))
+    try:
+        taxonomy = Taxonomy(path.parent.name or "folder", labels)
+    except ValueError as error:
+        raise _wrong(path, one_line(error), "give each class a name of its own") from error
+    table = value_table({value: i for i, value in enumerate(values)}, {*void, IGNORE_INDEX} - set(values))
+    return taxonomy, table
+
+
+def _load(path: Path) -> dict[Any, Any]:
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise _wrong(path, "it is larger than 100 kB", "list only the classes")
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise _wrong(path, "it is missing", "write e.g. `classes: [road, car]` into it") from error
+    except OSError as error:
+        raise _wrong(path, str(error.strerror), "check path and permissions") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise _wrong(path, f"it is no YAML: {one_line(error)[:120]}", "write e.g. `classes: [road, car]`") from error
+    if isinstance(content, list):
+        return {"classes": content}
+    if not isinstance(content, dict):
+        raise _wrong(path, "it has no list `classes`", "write e.g. `classes: [road, car]`")
+    return content
+
+
+def _values(path: Path, field: str, values: list[Any]) -> list[int]:
+    for value in values:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
+            raise _wrong(path, f"`{field}` has {one_line(repr(value))[:60]}", "label values are numbers 0..255")
+    return values
+
+
+def _class(path: Path, index: int, entry: Any) -> ClassLabel:
+    name = entry.get("name") if isinstance(entry, dict) else entry
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        mend = "write a name, or {name: …, colour: [r, g, b]}; quote names such as 'no'"
+        raise _wrong(path, f"class {index} is {one_line(repr(entry))[:60]}", mend)
+    colour = entry.get("colour") if isinstance(entry, dict) else None
+    if colour is None:
+        return ClassLabel(index, name.strip(), _colour(index))
+    if not isinstance(colour, list) or len(colour) != 3:
+        raise _wrong(path, f"the colour of {name!r} is {one_line(repr(colour))[:60]}", "write [r, g, b] in 0..255")
+    red, green, blue = _values(path, f"colour of {name}", colour)
+    return ClassLabel(index, name.strip(), (red, green, blue))
+
+
+def _colour(index: int) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN % 1.0, 0.65, 0.55 + 0.4 * (index % 2))
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _wrong(path: Path, what: str, mend: str) -> InputError:
+    return InputError(f"{one_line(path)}: {what}; {mend}")
+
+
+def _splits(root: Path) -> tuple[str, ...]:
+    if not (root / "images").is_dir():
+        return ()
+    return in_usual_order(subfolders(root / "images")) or (_WHOLE,)
+
+
+def _folder(root: Path, split: str) -> Listing:
+    inner = "" if split == _WHOLE and not (root / "images" / _WHOLE).is_dir() else split
+    masks = root / "masks" / inner
+    pairs = tuple(Pair(path.stem, path, masks / f"{path.stem}.png") for path in pictures(root / "images" / inner))
+    taxonomy, table = read_classes(root / _FILE)
+    return Listing(pairs, table, taxonomy)
+
+
+FOLDER_LAYOUT = Layout(
+    _splits, _folder, "images/ID.jpg|png|webp with masks/ID.png and classes.yaml, or images/SPLIT with masks/SPLIT"
+)

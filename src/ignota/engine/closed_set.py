@@ -1,0 +1,45 @@
+"""Stage 1: the closed-set segmenter, Equation 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ignota.engine.configuration import ClosedSetConfig
+from ignota.engine.stream import STAGES
+from ignota.engine.training import Stage, normalise_images
+from ignota.models.segmenter import ClosedSetSegmenter, resize_logits
+from ignota.taxonomy import IGNORE_INDEX
+
+
+def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """L_seg, Equation 1: cross entropy over labelled pixels, logits "B C h w" resized to labels "B H W".
+
+    A batch without a labelled pixel gives 0 with a gradient of 0, where the plain mean would be NaN.
+    """
+    logits = resize_logits(logits.float(), (labels.shape[-2], labels.shape[-1]))
+    total = F.cross_entropy(logits, labels.long(), ignore_index=IGNORE_INDEX, reduction="sum")
+    return total / (labels != IGNORE_INDEX).sum().clamp(min=1)
+
+
+class ClosedSetStage(Stage):
+    """Trains a segmenter with the encoder at its own learning rate."""
+
+    def __init__(self, segmenter: ClosedSetSegmenter, config: ClosedSetConfig, seed: int) -> None:
+        super().__init__(seed, STAGES["closed_set"], config.steps, config.warmup, config.power)
+        self.segmenter, self.config = segmenter, config
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> dict[str, Any]:
+        images, labels = batch
+        preprocessing = self.segmenter.preprocessing
+        output = self.segmenter(normalise_images(images, preprocessing.mean, preprocessing.std))
+        return {"loss": segmentation_loss(output.logits, labels)}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        shared = {"momentum": self.config.momentum, "weight_decay": self.config.weight_decay}
+        return [
+            {"params": self.segmenter.encoder_parameters(), "lr": self.config.encoder_lr, **shared},
+            {"params": self.segmenter.head_parameters(), "lr": self.config.head_lr, **shared},
+        ]

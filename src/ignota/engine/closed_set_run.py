@@ -1,0 +1,54 @@
+"""Builds and trains the closed-set segmenter of an experiment, or takes up where it was left."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import torch
+
+from ignota.data.transforms import Augmentation
+from ignota.engine.closed_set import ClosedSetStage
+from ignota.engine.configuration import ExperimentConfig, SegmenterConfig
+from ignota.engine.progress import StageProgress
+from ignota.engine.records import StageFolder
+from ignota.engine.stream import AugmentedStream, Samples, stream_loader
+from ignota.engine.training import run_stage, save_module
+from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
+from ignota.taxonomy import ClassSplit
+
+
+def build_segmenter(config: SegmenterConfig, num_classes: int, seed: int) -> SmpSegmenter:
+    """The untrained network: ImageNet weights in the encoder, the rest drawn from `seed`."""
+    devices = range(torch.cuda.device_count())
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        segmenter = SmpSegmenter(
+            SmpSpec(num_classes, config.architecture, config.encoder, config.output_stride, config.decoder_channels)
+        )
+    if config.weights != "none":
+        segmenter.load_imagenet(config.weights)
+    return segmenter
+
+
+def train_closed_set(
+    config: ExperimentConfig, samples: Samples, folder: StageFolder, device: torch.device, quiet: bool
+) -> SmpSegmenter:
+    """Stage 1 of `config` on `samples`; returns the segmenter in evaluation mode."""
+    split, stage = ClassSplit.parse(config.data.split), config.closed_set
+    segmenter = build_segmenter(config.segmenter, len(split.known), config.seed)
+    if folder.finished() is None:
+        folder.begin()
+        crop, scale = stage.crop, stage.scale
+        augmentation = Augmentation(crop, scale, jitter=stage.jitter, rare_class_probability=stage.rare)
+        stream = AugmentedStream(samples, split.training_lut(), augmentation, config.seed, "closed_set")
+        workers = min(4, os.cpu_count() or 1) if device.type == "cuda" else 1
+        loader = stream_loader(stream, stage.batch, stage.checkpoint_every, stage.steps, workers)
+        progress = StageProgress("closed set", stage.steps, stage.batch, quiet)
+        module = ClosedSetStage(segmenter.to(memory_format=torch.channels_last), stage, config.seed)
+        epochs = -(-stage.steps // stage.checkpoint_every)
+        run_stage(module, loader, folder.path, epochs, device, [progress])
+        record = {"seconds": progress.seconds(), "losses": progress.losses}
+        folder.finish(save_module(segmenter), {**record, "configuration": dataclasses.asdict(stage)})
+    segmenter.load_state_dict(folder.tensors())
+    return segmenter.to(device).eval()

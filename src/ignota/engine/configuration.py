@@ -1,0 +1,163 @@
+"""Everything that an experiment can set, as frozen values; presets are YAML files of the same shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Recipe = Literal["ignota", "paper", "released"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images come from.
+
+    dataset: name of a data set (`ignota data check --help` lists them). split: known and novel classes.
+    train, evaluate: its splits. anomalies: further data sets of anomalies, NAME=ROOT. length, height, width: how many
+    scenes of which size, for the synthetic world alone.
+    """
+
+    dataset: str = "synthetic"
+    split: str = "cityscapes:16+3"
+    train: str = "train"
+    evaluate: str = "val"
+    train_length: int = 1000
+    evaluate_length: int = 100
+    height: int = 256
+    width: int = 512
+
+
+@dataclass(frozen=True)
+class SegmenterConfig:
+    """The closed-set network. weights: "package", "hub", "none" or a file with the encoder's ImageNet weights."""
+
+    architecture: Literal["deeplabv3plus", "pspnet"] = "deeplabv3plus"
+    encoder: str = "tf_efficientnet_lite0"
+    output_stride: int = 16
+    decoder_channels: int = 256
+    weights: str = "package"
+
+
+@dataclass(frozen=True)
+class ClosedSetConfig:
+    """Stage 1, Equation 1: SGD with poly decay and separate learning rates.
+
+    scale: range of random magnification of the original images. rare: share of crops made to hold a rare class.
+    """
+
+    steps: int = 1000
+    batch: int = 8
+    crop: tuple[int, int] = (352, 480)
+    scale: tuple[float, float] = (0.75, 2.0)
+    jitter: float = 0.3
+    rare: float = 0.3
+    encoder_lr: float = 0.01
+    head_lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    warmup: int = 50
+    power: float = 0.9
+    checkpoint_every: int = 50
+
+
+@dataclass(frozen=True)
+class MetaChannelConfig:
+    """Stage 2, Equations 6 to 9. channels: the paper's K. fine_tune: the whole network learns, as in the paper."""
+
+    channels: int = 4
+    losses: Literal["paper", "released"] = "released"
+    steps: int = 600
+    batch: int = 8
+    fine_tune: bool = False
+    encoder_lr: float = 0.01
+    head_lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    power: float = 0.9
+    checkpoint_every: int = 100
+
+
+@dataclass(frozen=True)
+class RegionConfig:
+    """How candidate regions are proposed. alpha, beta: Equation 2; None sets each from the training images.
+
+    min_area: the smallest region as a share of the image.
+    """
+
+    alpha: float | None = None
+    beta: float | None = None
+    edge_share: float = 0.2
+    min_area: float = 0.0005
+
+
+@dataclass(frozen=True)
+class EmbedderConfig:
+    """Stage 3, Equations 3 and 16. taps: what D sees; the paper's D sees the decoder alone.
+
+    regions: where training regions come from. classification: weight of the released code's cross entropy; circle:
+    weight of the circle loss. self_paced: Sun et al. 2020 rather than Equation 16.
+    """
+
+    taps: tuple[str, ...] = ("decoder", "stage4", "frozen/16", "frozen/32")
+    hidden: int = 256
+    embedding: int = 128
+    regions: tuple[Literal["labels", "urs", "meta_channels"], ...] = ("labels", "urs", "meta_channels")
+    purity: float = 0.7
+    steps: int = 1500
+    batch: int = 512
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    power: float = 0.9
+    gamma: float = 8.0
+    margin: float = 0.25
+    self_paced: bool = True
+    classification: float = 1.0
+    circle: float = 0.1
+    checkpoint_every: int = 500
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """The gradient-free pass over training images that fills KnownEvidence.
+
+    coreset: how many training vectors nearest neighbours are sought among. reference: how many training regions of D's
+    space are kept, of the training part and of the held-out part each. held_out: share of the training images, the
+    last ones, kept from the coreset to set scales and thresholds. target_fpr: false positive rate of the threshold.
+    """
+
+    frozen_encoder: str = "tf_efficientnet_lite0"
+    frozen_weights: str = "package"
+    frozen_taps: tuple[str, ...] = ("frozen/16", "frozen/32")
+    reference: int = 2000
+    coreset: int = 2000
+    neighbours: int = 3
+    held_out: float = 0.2
+    target_fpr: float = 0.05
+    images: int = 400
+
+
+@dataclass(frozen=True)
+class IncrementalConfig:
+    """Stage two of the paper: few-shot learning. threshold: the paper's θ_novel. kappa: Equation 13."""
+
+    shots: tuple[int, ...] = (5, 1)
+    threshold: float = 0.8
+    kappa: float = 0.1
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """One experiment: data, network, four training stages, evaluation. size: short side of the working images."""
+
+    name: str = "experiment"
+    seed: int = 0
+    size: int = 360
+    data: DataConfig = field(default_factory=DataConfig)
+    segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
+    closed_set: ClosedSetConfig = field(default_factory=ClosedSetConfig)
+    regions: RegionConfig = field(default_factory=RegionConfig)
+    meta_channels: MetaChannelConfig = field(default_factory=MetaChannelConfig)
+    embedder: EmbedderConfig = field(default_factory=EmbedderConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    incremental: IncrementalConfig = field(default_factory=IncrementalConfig)

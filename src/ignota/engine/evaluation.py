@@ -1,0 +1,198 @@
+"""Measuring a world on data sets: one forward pass an image for every score and method."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ignota.data.datasets import LabelledImages
+from ignota.data.images import resize_label
+from ignota.data.shots import class_areas, largest_shots
+from ignota.metrics.anomaly import AnomalyMetrics
+from ignota.metrics.anomaly import Protocol as AnomalyProtocol
+from ignota.metrics.bootstrap import ImageHistograms
+from ignota.metrics.segmentation import SegmentationMetrics
+from ignota.structures import InputError, Sample
+from ignota.taxonomy import ClassSplit, Taxonomy
+from ignota.world.exemplars import ExemplarStore
+from ignota.world.labelling import label_maps
+from ignota.world.model import OpenWorldModel
+
+
+class Watcher(Protocol):
+    """Is told of every image that was measured."""
+
+    def __call__(self, sample: Sample, result: dict[str, Any]) -> object: ...
+
+
+def world_split(world: OpenWorldModel, taxonomy: Taxonomy) -> ClassSplit:
+    """Which classes of a data set the world knows, and which are novel to it.
+
+    The world's own split where it was trained on this taxonomy (so that ignored classes stay ignored), else by name.
+    """
+    text = world.provenance.get("configuration", {}).get("data", {}).get("split", "")
+    if text.partition(":")[0] == taxonomy.name:
+        split = ClassSplit.parse(text)
+        if split.known_taxonomy.names == world.taxonomy.names:
+            return split
+    known = tuple(taxonomy.id_of(name) for name in world.taxonomy.names if name in taxonomy.names)
+    if not known:
+        names = ", ".join(world.taxonomy.names)
+        raise InputError(f"the world knows no class of {taxonomy.name}: it has {names}")
+    return ClassSplit(taxonomy, known, tuple(i for i in range(len(taxonomy)) if i not in known))
+
+
+def anomaly_label_lut(world: OpenWorldModel, dataset: LabelledImages) -> NDArray[np.uint8]:
+    """Label value -> 0 known, 1 anomaly, 255 void; raises InputError where nothing is unknown to the world."""
+    if dataset.taxonomy is None:
+        return np.arange(256, dtype=np.uint8)
+    split = world_split(world, dataset.taxonomy)
+    if not split.novel:
+        raise InputError(f"every class of {dataset.name} is known to this world: nothing in it is an anomaly")
+    return split.anomaly_lut()
+
+
+@dataclasses.dataclass(frozen=True)
+class AnomalyResult:
+    """Figures, and what further statistics need: the metric state and histograms by image."""
+
+    figures: dict[str, Any]
+    metrics: AnomalyMetrics
+    histograms: ImageHistograms
+
+
+def evaluate_anomaly(
+    world: OpenWorldModel,
+    dataset: LabelledImages,
+    scores: Sequence[str],
+    protocol: AnomalyProtocol = "standard",
+    watch: Watcher | None = None,
+) -> AnomalyResult:
+    """Every named score on one data set, at the labels' own size; the unlearnt world, so that what was taught is
+    unknown again."""
+    lut = anomaly_label_lut(world, dataset)
+    metrics, histograms = AnomalyMetrics(protocol), ImageHistograms()
+    for i in range(len(dataset)):
+        sample = dataset[i]
+        if sample.label is None:
+            raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
+        label = lut[sample.label]
+        encoding = world.encode(sample.image)
+        maps = {
+            name: _to_size(value.cpu().numpy(), label.shape) for name, value in world.scores(encoding, scores).items()
+        }
+        metrics.update(sample.key, maps, label)
+        histograms.update(sample.key, maps, label)
+        if watch is not None:
+            watch(sample, {"maps": maps, "label": label, "encoding": encoding})
+    return AnomalyResult({"dataset": dataset.name, **metrics.compute()}, metrics, histograms)
+
+
+def _to_size(score: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    if score.shape == shape:
+        return score
+    return np.asarray(cv2.resize(score, shape[::-1], interpolation=cv2.INTER_LINEAR))
+
+
+def teach(
+    world: OpenWorldModel,
+    support: LabelledImages,
+    split: ClassSplit,
+    shots: int,
+    tick: Callable[[], object] | None = None,
+) -> dict[str, list[str]]:
+    """Teaches every novel class of `split` from the images of `support` where it is largest; returns their keys."""
+    areas = class_areas(support, split.novel)
+    used: dict[str, list[str]] = {}
+    for row, class_id in zip(areas, split.novel, strict=True):
+        name = split.taxonomy.classes[class_id].name
+        chosen = largest_shots(support, class_id, shots, row)
+        samples = [support[i] for i in chosen]
+        world.learn(name, [(s.image, np.asarray(s.label == class_id)) for s in samples])
+        used[name] = [sample.key for sample in samples]
+        if tick is not None:
+            tick()
+    return used
+
+
+def untaught_copy(world: OpenWorldModel) -> OpenWorldModel:
+    """The same world with an empty exemplar store in memory: what is taught to it leaves the original alone."""
+    return dataclasses.replace(world, store=ExemplarStore(None))
+
+
+def evaluate_incremental(
+    world: OpenWorldModel,
+    dataset: LabelledImages,
+    support: LabelledImages,
+    methods: Sequence[str],
+    shots: int,
+    watch: Watcher | None = None,
+) -> dict[str, Any]:
+    """Learns every novel class from `shots` images of `support` on a copy of the world, then measures on `dataset`."""
+    if dataset.taxonomy is None or support.taxonomy is None:
+        raise InputError(f"{dataset.name} has no classes, only anomalies: use `ignota evaluate anomaly`")
+    split = world_split(world, dataset.taxonomy)
+    if not split.novel:
+        raise InputError(f"every class of {dataset.name} is known to this world: there is nothing to learn from it")
+    world = untaught_copy(world)
+    used = teach(world, support, split, shots)
+    lut, before = split.world_lut(), SegmentationMetrics(split.world_taxonomy, len(split.known))
+    states = {name: SegmentationMetrics(split.world_taxonomy, len(split.known)) for name in methods}
+    for i in range(len(dataset)):
+        sample = dataset[i]
+        if sample.label is None:
+            raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
+        label = lut[sample.label]
+        maps = label_maps(world, world.encode(sample.image), methods)
+        sized = {name: resize_label(value, label.shape) for name, value in maps.items()}
+        before.update(label, sized["closed"])
+        for name, state in states.items():
+            state.update(label, sized[name])
+        if watch is not None:
+            watch(sample, {"maps": sized, "label": label})
+    figures = {name: _figures(state, before) for name, state in states.items()}
+    first = figures["raml" if "raml" in figures else methods[0]]
+    return {
+        "dataset": dataset.name,
+        "shots": shots,
+        "images": len(dataset),
+        **first,
+        "methods": figures,
+        "support": used,
+    }
+
+
+def _figures(state: SegmentationMetrics, before: SegmentationMetrics) -> dict[str, Any]:
+    found = state.compute()
+    return {
+        "miou": found["miou"],
+        "iou": found["iou"],
+        "old_before": before.old_without_novel_pixels,
+        "old_after": state.old_without_novel_pixels,
+        "stolen": state.stolen(),
+    }
+
+
+def evaluate_closed_set(world: OpenWorldModel, dataset: LabelledImages, watch: Watcher | None = None) -> dict[str, Any]:
+    """mIoU over the known classes; pixels of other classes are void."""
+    if dataset.taxonomy is None:
+        raise InputError(f"{dataset.name} has no classes to measure")
+    split = world_split(world, dataset.taxonomy)
+    state = SegmentationMetrics(split.known_taxonomy, len(split.known))
+    lut = split.training_lut()
+    for i in range(len(dataset)):
+        sample = dataset[i]
+        if sample.label is None:
+            raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
+        labels = label_maps(world, world.encode(sample.image), ())["closed"]
+        label = lut[sample.label]
+        state.update(label, resize_label(labels, label.shape))
+        if watch is not None:
+            watch(sample, {"maps": {"closed": labels}, "label": label})
+    found = state.compute()
+    return {"miou": found["miou"]["all"], "iou": found["iou"], "pixel_accuracy": found["pixel_accuracy"]}

@@ -1,0 +1,185 @@
+"""Running an experiment from its configuration to its report; every finished step is read back, never done twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from tqdm import tqdm
+
+from ignota.data.datasets import LabelledImages, open_dataset
+from ignota.data.drawn import DrawnImages
+from ignota.engine import exhibition
+from ignota.engine.configuration import DataConfig, ExperimentConfig
+from ignota.engine.evaluation import evaluate_anomaly, evaluate_closed_set, evaluate_incremental
+from ignota.engine.records import fingerprint, write_json
+from ignota.engine.stages import Stages
+from ignota.metrics.bootstrap import paired_bootstrap
+from ignota.models.segmenter import ClosedSetSegmenter
+from ignota.reports.report import PictureRow, Section, write_report
+from ignota.structures import InputError, Sample
+from ignota.taxonomy import ClassSplit
+from ignota.world import bundle
+from ignota.world.labelling import METHODS
+from ignota.world.model import OpenWorldModel
+
+SCORES = ("raml", "raml_paper", "raml_released", "max_logit", "msp", "entropy", "energy", "sml")
+RESULTS, REPORT, CONFIG, WORLD = "results.json", "report.html", "config.yaml", "world"
+
+
+def open_split(config: DataConfig, root: Path | None, which: str, seed: int) -> LabelledImages:
+    """The training or evaluation images of an experiment."""
+    split = config.train if which == "train" else config.evaluate
+    if config.dataset == "synthetic":
+        length = config.train_length if which == "train" else config.evaluate_length
+        return DrawnImages(split, length, (config.height, config.width), seed)
+    if root is None:
+        raise InputError(f"{config.dataset} lies on disk: say where with --data ROOT")
+    return open_dataset(config.dataset, root, split)
+
+
+def run_experiment(
+    config: ExperimentConfig, out: Path, data_root: Path | None, device: torch.device, quiet: bool = False
+) -> dict[str, Any]:
+    """All stages, the world, its figures and the report in `out`; run again, it goes on. Returns the results."""
+    started = time.monotonic()
+    train = open_split(config.data, data_root, "train", config.seed)
+    evaluate = open_split(config.data, data_root, "evaluate", config.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / CONFIG).write_text(yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False), encoding="utf-8")
+    world = trained_world(config, train, out, device, quiet)
+    results, sections = measure(config, world, train, evaluate, quiet)
+    results = {"name": config.name, "seconds": _seconds(out, started), **results}
+    losses = {name: _record(out, name)["losses"] for name in ("closed_set", "embedder_ignota") if _record(out, name)}
+    page = (exhibition.closed_set_section(results, losses), *sections)
+    provenance = {"command": f"ignota run {config.name}", "configuration": fingerprint(config), "seed": config.seed}
+    write_report(out / REPORT, exhibition.experiment_report(config.name, highlights(results), page, provenance))
+    write_json(out / RESULTS, results)
+    return results
+
+
+def trained_world(
+    config: ExperimentConfig, train: LabelledImages, out: Path, device: torch.device, quiet: bool
+) -> OpenWorldModel:
+    """The bundle in `out`, trained if need be and read back from disk: what is measured is what is used."""
+    path, wanted = out / WORLD, fingerprint(config)
+    if path.exists():
+        document = bundle.read_document(path)
+        if document["provenance"].get("configuration_hash") == wanted:
+            return bundle.load(path, device)
+        raise InputError(f"{path} was trained with another configuration: choose another --out or remove it")
+    stages = Stages(config, train, out, device, quiet)
+    bundle.save(stages.world(), path)
+    return bundle.load(path, device)
+
+
+def measure(
+    config: ExperimentConfig, world: OpenWorldModel, train: LabelledImages, evaluate: LabelledImages, quiet: bool
+) -> tuple[dict[str, Any], list[Section]]:
+    """Closed set, anomalies and few-shot learning on the evaluation images."""
+    sections: list[Section] = []
+    split = ClassSplit.parse(config.data.split)
+    with tqdm(total=len(evaluate), desc="closed set", unit="image", disable=quiet, mininterval=1.0) as bar:
+        results: dict[str, Any] = {"closed_set": evaluate_closed_set(world, evaluate, lambda *_: bar.update())}
+    if not split.novel:
+        return results, sections
+    exhibits = exhibition.Exhibits()
+
+    def show(sample: Sample, seen: dict[str, Any]) -> None:
+        worth = float((seen["label"] == 1).mean())
+        if worth > min((w for w, _ in exhibits.rows), default=0) or len(exhibits.rows) < exhibits.most:
+            row = exhibition.anomaly_row(world, sample, seen["label"], seen["encoding"], seen["maps"])
+            exhibits.offer(worth, row)
+
+    with tqdm(total=len(evaluate), desc="anomalies", unit="image", disable=quiet, mininterval=1.0) as bar:
+        found = evaluate_anomaly(world, evaluate, SCORES, watch=_both(show, bar.update))
+    gain = paired_bootstrap(found.histograms, "raml", "max_logit", seed=config.seed)
+    results["anomaly"] = {**found.figures, "raml_minus_max_logit": dataclasses.asdict(gain)}
+    sections.append(exhibition.anomaly_section(found.figures, found, exhibits.shown()))
+    results["incremental"] = {}
+    keys = [row.caption for row in exhibits.shown()]
+    for shots in config.incremental.shots:
+        rows: list[PictureRow] = []
+
+        def keep(sample: Sample, seen: dict[str, Any], rows: list[PictureRow] = rows) -> None:
+            if sample.key in keys:
+                rows.append(exhibition.incremental_row(split.world_taxonomy, sample, seen["label"], seen["maps"]))
+
+        with tqdm(total=len(evaluate), desc=f"{shots} shots", unit="image", disable=quiet, mininterval=1.0) as bar:
+            figures = evaluate_incremental(world, evaluate, train, METHODS, shots, watch=_both(keep, bar.update))
+        results["incremental"][f"{shots}-shot"] = figures
+        sections.append(exhibition.incremental_section(figures, rows, split.world_taxonomy))
+    return results, sections
+
+
+def _both(watch: Callable[[Sample, dict[str, Any]], None], tick: Callable[[], object]) -> Callable[..., None]:
+    def watcher(sample: Sample, result: dict[str, Any]) -> None:
+        watch(sample, result)
+        tick()
+
+    return watcher
+
+
+def highlights(results: dict[str, Any]) -> list[tuple[str, str]]:
+    """The figures that open the report."""
+    shown = [(f"{100 * results['closed_set']['miou']:.1f}", "mIoU of known classes")]
+    if "anomaly" in results:
+        scores = results["anomaly"]["scores"]
+        shown += [(f"{100 * scores[n]['pooled']['aupr']:.1f}", f"AUPR, {n}, pooled") for n in ("raml", "max_logit")]
+        for name, figures in results["incremental"].items():
+            shown.append((f"{100 * (figures['miou']['harmonic'] or 0):.1f}", f"harmonic mIoU, {name}"))
+    return shown
+
+
+def _record(out: Path, stage: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads((out / "stages" / stage / "stage.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _seconds(out: Path, started: float) -> dict[str, float]:
+    """Time by stage, of all runs together, and of this run."""
+    names = sorted(path.name for path in (out / "stages").iterdir())
+    return {name: _record(out, name).get("seconds", 0.0) for name in names} | {"this_run": time.monotonic() - started}
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, for YAML."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def adapt(
+    segmenter: ClosedSetSegmenter,
+    dataset: str,
+    data_root: Path | None,
+    out: Path,
+    config: ExperimentConfig,
+    device: torch.device,
+    quiet: bool = False,
+) -> OpenWorldModel:
+    """A world round a segmenter that somebody already has: meta channels, D and `fit`; its weights stay untouched.
+
+    Intermediate stages lie in a hidden folder beside `out` until the world is whole, so that a stopped run goes on.
+    """
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=dataset))
+    known = len(ClassSplit.parse(config.data.split).known)
+    if known != segmenter.num_classes:
+        raise InputError(
+            f"the segmenter has {segmenter.num_classes} classes, {config.data.split} {known} known ones: give --split"
+        )
+    train = open_split(config.data, data_root, "train", config.seed)
+    scratch = out.with_name(f".{out.name}.stages")
+    world = Stages(config, train, scratch, device, quiet, segmenter).world()
+    bundle.save(world, out)
+    shutil.rmtree(scratch)
+    return bundle.load(out, device)

@@ -1,0 +1,112 @@
+"""One pass of the frozen networks over training images: the rows that D and `fit` learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ignota.data.images import resize_image, resize_label
+from ignota.engine.meta_channel_run import Grids
+from ignota.engine.stream import Samples
+from ignota.functional.regions import region_areas, region_majority
+from ignota.regions.proposals import MetaChannelRegions, UncertaintyRegions, label_regions
+from ignota.structures import Encoding, RegionSet, Sample
+from ignota.taxonomy import IGNORE_INDEX
+from ignota.world.networks import Networks
+from ignota.world.spaces import Pooled, pool_taps
+
+SOURCES = ("labels", "urs", "meta_channels")
+
+
+@dataclass(frozen=True)
+class RegionRows:
+    """Training regions of known classes.
+
+    pooled: {tap: "N F"}. label: "N" training ids. purity: share of the label's pixels. area: share of the image.
+    image: number of the image in the pass. source: index into SOURCES.
+    """
+
+    pooled: Pooled
+    label: Tensor
+    purity: Tensor
+    area: Tensor
+    image: Tensor
+    source: Tensor
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def where(self, chosen: Tensor) -> RegionRows:
+        return RegionRows(
+            {tap: rows[chosen] for tap, rows in self.pooled.items()},
+            *(value[chosen] for value in (self.label, self.purity, self.area, self.image, self.source)),
+        )
+
+
+def chosen_images(samples: Samples, most: int) -> list[int]:
+    """At most `most` images, evenly spread over the training set."""
+    return np.unique(np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int)).tolist()
+
+
+def training_label(sample: Sample, lut: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Training ids on the working grid."""
+    if sample.label is None:
+        return np.full(size, IGNORE_INDEX, np.uint8)
+    return resize_label(lut[sample.label], size)
+
+
+def collect_grids(
+    networks: Networks, samples: Samples, images: Sequence[int], lut: NDArray[np.uint8], tick: Callable[[], object]
+) -> Grids:
+    """Logits, labels and small images: what the meta channels train on."""
+    logits, labels, pictures = [], [], []
+    for i in images:
+        sample = samples[i]
+        encoding = networks.encode(sample.image)
+        grid = (encoding.logits.shape[1], encoding.logits.shape[2])
+        logits.append(encoding.logits.half().cpu())
+        labels.append(torch.from_numpy(training_label(sample, lut, grid)))
+        pictures.append(torch.from_numpy(resize_image(encoding.image, grid)))
+        tick()
+    return Grids(logits, labels, pictures)
+
+
+def regions_of(
+    networks: Networks, encoding: Encoding, label: NDArray[np.uint8], urs: UncertaintyRegions, min_area: float
+) -> list[tuple[int, RegionSet]]:
+    """Training regions as they will look at test time: from labels, from uncertain edges, from meta channels."""
+    found = [(0, label_regions(label, min_area)), (1, urs(encoding.image, encoding.logits))]
+    if "released" in networks.heads:
+        channels = networks.channels(encoding, "released")
+        every = torch.ones(len(channels), dtype=torch.bool)
+        proposer = MetaChannelRegions(min_area)
+        found.append((2, proposer(channels.cpu(), every, (encoding.image.shape[0], encoding.image.shape[1]))))
+    return found
+
+
+def harvest_regions(
+    networks: Networks, encoding: Encoding, label: NDArray[np.uint8], urs: UncertaintyRegions, image: int, classes: int
+) -> RegionRows:
+    """Rows of one image; regions without a labelled pixel are left out."""
+    rows = []
+    for source, regions in regions_of(networks, encoding, label, urs, urs.min_area):
+        majority, purity = region_majority(label, regions, classes)
+        area = region_areas(regions) / label.size
+        number = len(majority)
+        pooled = {tap: v.cpu() for tap, v in pool_taps(encoding, regions, networks.taps).items()}
+        found = RegionRows(pooled, majority, purity, area, torch.full((number,), image), torch.full((number,), source))
+        rows.append(found.where(majority != IGNORE_INDEX))
+    return joined_rows(rows)
+
+
+def joined_rows(rows: Sequence[RegionRows]) -> RegionRows:
+    """One under the other."""
+    return RegionRows(
+        {tap: torch.cat([row.pooled[tap] for row in rows]) for tap in rows[0].pooled},
+        *(torch.cat([getattr(row, name) for row in rows]) for name in ("label", "purity", "area", "image", "source")),
+    )

@@ -1,0 +1,67 @@
+"""What a finished stage leaves behind: its tensors and a record that tells from which configuration they came."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+RECORD, TENSORS = "stage.json", "weights.safetensors"
+
+
+def fingerprint(*parts: Any) -> str:
+    """SHA-256 of configuration values: the same for equal values, whatever their order in a file."""
+    plain = [dataclasses.asdict(part) if dataclasses.is_dataclass(part) else part for part in parts]  # type: ignore[arg-type]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes beside `path`, then renames: a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+@dataclass(frozen=True)
+class StageFolder:
+    """The folder of one stage: a checkpoint while it runs, weights and a record when it has ended."""
+
+    path: Path
+    hash: str
+
+    def finished(self) -> dict[str, Any] | None:
+        """The record, if the stage ended with this configuration."""
+        try:
+            record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return record if record.get("hash") == self.hash and (self.path / TENSORS).exists() else None
+
+    def begin(self) -> None:
+        """Drops what another configuration left, so that it is never mixed with this one."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        mark = self.path / "hash"
+        if not mark.exists() or mark.read_text() != self.hash:
+            for old in self.path.iterdir():
+                if old.is_file():
+                    old.unlink()
+            mark.write_text(self.hash)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return safetensors.torch.load_file(self.path / TENSORS)
+
+    def finish(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+        """Writes tensors first and the record last: the record's presence means that all is there."""
+        partial = self.path / (TENSORS + ".partial")
+        safetensors.torch.save_file(tensors, partial)
+        partial.replace(self.path / TENSORS)
+        write_json(self.path / RECORD, {"hash": self.hash, **record})
+        for checkpoint in self.path.glob("*.ckpt"):
+            checkpoint.unlink()

@@ -1,0 +1,82 @@
+"""Training batches as a function of (seed, stage, step, sample): this is what makes resuming exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ignota.data.transforms import Augmentation, augment, sample_generator
+from ignota.structures import Sample
+
+STAGES = {"closed_set": 1, "meta_channels": 2, "embedder": 3, "fit": 4}
+
+
+class Samples(Protocol):
+    """Any map-style data set of samples."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+class AugmentedStream(Dataset[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
+    """Sample number n of an endless training: image order and augmentation depend on (seed, stage, n) alone.
+
+    Every image is seen once before any is seen twice. lut: label value -> training id.
+    """
+
+    def __init__(
+        self, samples: Samples, lut: NDArray[np.uint8], augmentation: Augmentation, seed: int, stage: str
+    ) -> None:
+        if len(samples) == 0:
+            raise ValueError("no training images")
+        self.samples, self.lut, self.augmentation = samples, lut, augmentation
+        self.seed, self.stage = seed, STAGES[stage]
+
+    def __getitem__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        epoch, position = divmod(number, len(self.samples))
+        order = np.random.default_rng([self.seed, self.stage, epoch]).permutation(len(self.samples))
+        sample = self.samples[int(order[position])]
+        if sample.label is None:
+            raise ValueError(f"training image {sample.key} has no label")
+        rng = sample_generator(self.seed, self.stage, epoch, position)
+        return augment(sample.image, self.lut[sample.label], self.augmentation, rng)
+
+
+class StepSampler(Sampler[int]):
+    """Numbers of the samples of one epoch of `steps` steps, of `total` in all.
+
+    Lightning tells a loader's `sampler` the epoch, and only that: as a `batch_sampler` it would never hear of it and
+    every epoch would show the same samples.
+    """
+
+    def __init__(self, batch: int, steps: int, total: int) -> None:
+        self.batch, self.steps, self.total, self.epoch = batch, steps, total, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        first = self.epoch * self.steps
+        return self.batch * max(0, min(self.steps, self.total - first))
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.epoch * self.steps * self.batch
+        return iter(range(first, first + len(self)))
+
+
+def collate(samples: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> tuple[Tensor, Tensor]:
+    """Images "B H W 3" uint8 and labels "B H W" uint8: bytes travel between processes, floats are made after."""
+    images, labels = zip(*samples, strict=True)
+    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
+
+
+def stream_loader(stream: AugmentedStream, batch: int, steps: int, total: int, workers: int) -> DataLoader:
+    """A loader whose epochs have `steps` steps, `total` in all."""
+    sampler = StepSampler(batch, steps, total)
+    return DataLoader(stream, batch, sampler=sampler, num_workers=workers, collate_fn=collate)

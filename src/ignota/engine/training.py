@@ -1,0 +1,106 @@
+"""Running one gradient stage with Lightning: checkpoints, exact resume, progress."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+CHECKPOINT = "last.ckpt"
+
+
+class Stage(L.LightningModule):
+    """What all gradient stages share: seeding of every step, SGD with warm-up and poly decay.
+
+    Random numbers of a step (dropout, sampling) follow from (seed, stage, step), not from what ran before.
+    """
+
+    def __init__(self, seed: int, stage: int, steps: int, warmup: int, power: float) -> None:
+        super().__init__()
+        self.seed, self.stage_id, self.steps, self.warmup, self.power = seed, stage, steps, warmup, power
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        raise NotImplementedError
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        torch.manual_seed((self.seed * 8 + self.stage_id) * 10_000_019 + self.global_step)
+
+    def configure_optimizers(self) -> Any:
+        groups = self.parameter_groups()
+        optimiser = torch.optim.SGD(groups, momentum=groups[0]["momentum"], foreach=True)
+        schedule = LambdaLR(optimiser, poly_schedule(self.steps, self.warmup, self.power))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def poly_schedule(steps: int, warmup: int, power: float) -> Callable[[int], float]:
+    """Linear warm-up, then (1 - t/T)^power, never below 1e-4 of the start."""
+
+    def factor(step: int) -> float:
+        rise = min(1.0, (step + 1) / max(1, warmup))
+        return rise * max(1e-4, (1.0 - min(step, steps) / max(1, steps)) ** power)
+
+    return factor
+
+
+def precision_of(device: torch.device) -> str:
+    """Mixed precision in bfloat16 where the hardware has it, float32 elsewhere."""
+    if device.type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    capabilities = getattr(torch.backends.cpu, "get_cpu_capability", lambda: "")()
+    has_bf16 = bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+    return "bf16-mixed" if has_bf16 and "AVX512" in capabilities else "32-true"
+
+
+def run_stage(
+    module: Stage,
+    loader: Any,
+    folder: Path,
+    epochs: int,
+    device: torch.device,
+    callbacks: list[L.Callback],
+) -> None:
+    """Trains `module` for `epochs` epochs, goes on from the checkpoint in `folder` where there is one.
+
+    A checkpoint is written after every epoch, beside its place and then renamed, so that a kill at any moment leaves
+    the last whole one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / CHECKPOINT
+    saver = ModelCheckpoint(
+        folder, filename="last", save_top_k=1, monitor=None, every_n_epochs=1, enable_version_counter=False
+    )
+    with warnings.catch_warnings():
+        # Lightning advises on worker counts, logging intervals and checkpoint folders; all are chosen on purpose
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", module="torch.optim.lr_scheduler")
+        trainer = L.Trainer(
+            accelerator="cuda" if device.type == "cuda" else "cpu",
+            devices=1,
+            precision=precision_of(device),  # type: ignore[arg-type]
+            max_epochs=epochs,
+            logger=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            num_sanity_val_steps=0,
+            callbacks=[saver, *callbacks],
+        )
+        trainer.fit(module, loader, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+
+
+def normalise_images(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Images "B H W 3" uint8 -> "B 3 H W" float, channels last in memory."""
+    shift = torch.tensor(mean, device=images.device) * 255
+    scale = torch.tensor(std, device=images.device) * 255
+    return ((images.float() - shift) / scale).permute(0, 3, 1, 2)
+
+
+def save_module(module: nn.Module) -> dict[str, Tensor]:
+    """State dict on the CPU in contiguous memory, ready for safetensors."""
+    return {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}

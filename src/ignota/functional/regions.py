@@ -1,0 +1,224 @@
+"""Regions of an image: finding them (RAML, Sections 3.2 and C.2) and reading values over them (Eq. 3).
+
+A region set is one integer map, so every reading is one pass over the pixels, however many regions there are.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Integer, Num
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from torch import Tensor
+
+from ignota.structures import InputError, RegionSet
+from ignota.taxonomy import IGNORE_INDEX
+
+_DENSE_CELLS = 1 << 22
+"""Up to this many entries a dense product beats a sparse one, which must first copy the features cell by cell."""
+
+
+def candidate_regions(
+    edges: Bool[Tensor, "H W"] | Bool[np.ndarray, "H W"], min_area: float, max_speck: float | None = None
+) -> RegionSet:
+    """The areas that edges separate: connected non-edge pixels (RAML, Section 3.2, "hole filling and components").
+
+    min_area: the smallest region as a fraction of the image, in 0..1; smaller ones become 0. max_speck: the largest
+    edge speck that is filled, the same unit; None means min_area. Components are 4-connected, so that a diagonal
+    contour one pixel wide still separates. Edge pixels are in no region, but for specks.
+
+    Filling has a trap: plain hole filling takes a closed contour with all it surrounds for a hole of the surroundings
+    and melts the object, which is what we look for, into them. So a connected group of edge pixels is filled only if
+    it is small and touches exactly one component, components that are later dropped included. A closed contour,
+    however tiny its object, touches two: the inside and the outside.
+    """
+    edge = _as_mask(edges, min_area)
+    ids, areas = _components(~edge, connectivity=4)
+    filled = _fill_specks(ids, edge, (min_area if max_speck is None else max_speck) * edge.size)
+    return _keep_large(filled, np.bincount(filled.ravel(), minlength=len(areas)), min_area * edge.size)
+
+
+def _fill_specks(ids: NDArray[np.int32], edge: NDArray[np.bool_], largest: float) -> NDArray[np.int32]:
+    """Gives each small group of edge pixels (8-connected, the dual of 4) that touches one component to it."""
+    groups, areas = _components(edge, connectivity=8)
+    small = areas <= largest
+    small[0] = False
+    where = np.flatnonzero(small[groups])
+    if where.size == 0:
+        return ids
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    # OpenCV dilates no int32; float64 holds every id exactly.
+    highest = np.asarray(cv2.dilate(ids.astype(np.float64), cross), np.float64).ravel()[where]
+    lowest = np.asarray(cv2.erode(np.where(edge, np.inf, ids), cross), np.float64).ravel()[where]
+    group = groups.ravel()[where]
+    top, bottom = np.zeros(len(areas)), np.full(len(areas), np.inf)
+    np.maximum.at(top, group, highest)
+    np.minimum.at(bottom, group, lowest)
+    owner = np.where(top == bottom, top, 0).astype(np.int32)
+    filled = ids.copy()
+    filled.ravel()[where] = owner[group]
+    return filled
+
+
+def mask_regions(
+    mask: Bool[Tensor, "H W"] | Bool[np.ndarray, "H W"],
+    min_area: float,
+    fill_holes: bool = True,
+    closing: int | None = None,
+) -> RegionSet:
+    """The connected parts of a mask, for the incremental stage (RAML, Appendix C.2).
+
+    closing: side of the rectangle for a morphological closing beforehand (released code: 5 at quarter resolution), or
+    None. fill_holes: background that does not reach the image's border joins the mask (paper). Parts are 8-connected;
+    those below min_area, a fraction of the image, become 0. Raises InputError for an impossible min_area or closing.
+    """
+    solid = _as_mask(mask, min_area)
+    if closing is not None:
+        if closing < 1:
+            raise InputError(f"mask_regions: closing={closing} is no side of a rectangle; use 1 or more, or None")
+        rectangle = np.ones((closing, closing), np.uint8)
+        solid = np.asarray(cv2.morphologyEx(solid.astype(np.uint8), cv2.MORPH_CLOSE, rectangle)) > 0
+    if fill_holes:
+        solid = _fill_holes(solid)
+    ids, areas = _components(solid, connectivity=8)
+    return _keep_large(ids, areas, min_area * solid.size)
+
+
+def _fill_holes(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask with every background component (4-connected) that misses the border added."""
+    ground, areas = _components(~solid, connectivity=4)
+    hole = np.ones(len(areas), np.bool_)  # number 0, the mask itself, stays
+    for border in (ground[0], ground[-1], ground[:, 0], ground[:, -1]):
+        hole[border[border > 0]] = False
+    return hole[ground]
+
+
+def _components(mask: NDArray[np.bool_], connectivity: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Connected parts of a mask, numbered from 1 in raster order, and the pixels of each number."""
+    _, ids, stats, _ = cv2.connectedComponentsWithStats(
+        mask.astype(np.uint8), connectivity=connectivity, ltype=cv2.CV_32S
+    )
+    return np.asarray(ids, np.int32), np.asarray(stats, np.int64)[:, cv2.CC_STAT_AREA]
+
+
+def _as_mask(mask: Tensor | NDArray[np.bool_], min_area: float) -> NDArray[np.bool_]:
+    array = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+    if array.ndim != 2 or array.dtype != np.bool_ or array.size == 0:
+        raise InputError(f"a mask is 'H W' bool and not empty, not {array.shape} {array.dtype}; pass one image's mask")
+    if not 0 <= min_area <= 1:
+        raise InputError(f"min_area={min_area} is no fraction of the image; use a number from 0 to 1")
+    return array
+
+
+def _keep_large(ids: NDArray[np.int32], areas: NDArray[np.int64], smallest: float) -> RegionSet:
+    """Drops components below `smallest` pixels and numbers the others 1..R in their order."""
+    keep = areas >= smallest
+    keep[0] = False
+    table = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
+    return RegionSet(table[ids], int(keep.sum()))
+
+
+def region_weights(
+    ids: Integer[np.ndarray, "H W"], count: int, grid: tuple[int, int], dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "R cells"]:
+    """Which share of each region's pixels falls in each cell of a feature grid; a row sums to 1.
+
+    Pixel (y, x) belongs to cell (y·h // H, x·w // W), row by row. So a product with the cells' features is exactly
+    the mean over the region's pixels of nearest-upsampled features, and a region smaller than a cell is not lost.
+    Returns a coalesced sparse COO tensor "R h*w" on the CPU (COO and not CSR, which torch still calls beta
+    and warns of); the row of an id without pixels is empty.
+    """
+    height, width = ids.shape
+    rows, columns = grid
+    cells = rows * columns
+    y = (np.arange(height) * rows // height * columns).astype(np.int32)
+    x = (np.arange(width) * columns // width).astype(np.int32)
+    cell = (y[:, None] + x).ravel()
+    # Rows by cell hold a handful of regions each, so adding equal pairs up takes a few linear passes and no sort.
+    ones = np.ones(cell.size, np.int32)
+    pixels = coo_matrix((ones, (cell, ids.ravel())), shape=(cells, count + 1)).tocsr().tocsc()[:, 1:]
+    region = np.repeat(np.arange(count), np.diff(pixels.indptr))
+    areas = np.bincount(region, weights=pixels.data, minlength=count)
+    share = torch.from_numpy(pixels.data / areas[region]).to(dtype)
+    return torch.sparse_coo_tensor(
+        torch.from_numpy(np.stack([region, pixels.indices])),
+        share,
+        size=(count, cells),
+        check_invariants=False,
+        is_coalesced=True,
+    )
+
+
+def region_pool(features: Float[Tensor, "F h w"], regions: RegionSet) -> Float[Tensor, "R F"]:
+    """Mean feature over each region: Σ F·R_i / Σ R_i (RAML, Eq. 3, inside D), all regions in one product.
+
+    features lie on any grid and count as upsampled to the region map by nearest neighbour, see `region_weights`.
+    Differentiable in features; half-precision features accumulate in float32. R = 0 gives "0 F".
+    """
+    return _pool(features.flatten(1).to(torch.promote_types(features.dtype, torch.float32)), features.shape, regions)
+
+
+def region_pool_spread(features: Float[Tensor, "F h w"], regions: RegionSet) -> Float[Tensor, "R 2*F"]:
+    """Mean, then standard deviation (divisor: the number of pixels), of the features over each region, in one product.
+
+    Otherwise as `region_pool`. Where a region does not vary, the deviation is 0 and so is its gradient.
+    """
+    values = features.flatten(1).to(torch.promote_types(features.dtype, torch.float32))
+    centre = values.detach().mean(1, keepdim=True)  # E[x²] - E[x]² cancels badly far from zero
+    moved = values - centre
+    mean, square = _pool(torch.cat([moved, moved**2]), features.shape, regions).chunk(2, dim=1)
+    variance = square - mean**2
+    varies = variance > square * (4 * torch.finfo(square.dtype).eps)
+    deviation = torch.where(varies, variance, 1).sqrt() * varies
+    return torch.cat([mean + centre.T, deviation], dim=1)
+
+
+def _pool(values: Tensor, shape: torch.Size, regions: RegionSet) -> Tensor:
+    weights = region_weights(regions.ids, regions.count, (shape[1], shape[2]), values.dtype).to(values.device)
+    with torch.autocast(values.device.type, enabled=False):
+        if weights.numel() <= _DENSE_CELLS:
+            return weights.to_dense() @ values.T
+        return torch.sparse.mm(weights, values.T.contiguous())
+
+
+def region_mean(scores: Float[Tensor, "H W"], regions: RegionSet) -> Float[Tensor, " R"]:
+    """Mean of a pixel score over each region; summed in float64, returned in the score's dtype, differentiable."""
+    ids = torch.from_numpy(regions.ids).to(scores.device, torch.int64).flatten()
+    sums = torch.zeros(regions.count + 1, dtype=torch.float64, device=scores.device)
+    sums = sums.index_add(0, ids, scores.double().flatten())[1:]
+    return (sums / region_areas(regions).to(scores.device).clamp_min(1)).to(scores.dtype)
+
+
+def paint(values: Num[Tensor, " R"], regions: RegionSet, background: float) -> Num[Tensor, "H W"]:
+    """Gives every pixel its region's value, and `background` where there is no region; the values' dtype and device."""
+    table = torch.cat([values.new_full((1,), background), values])
+    return table[torch.from_numpy(regions.ids).to(values.device, torch.int64)]
+
+
+def region_areas(regions: RegionSet) -> Integer[Tensor, " R"]:
+    """Number of pixels of each region, int64."""
+    return torch.from_numpy(np.bincount(regions.ids.ravel(), minlength=regions.count + 1)[1:])
+
+
+def region_majority(
+    labels: Integer[np.ndarray, "H W"] | Integer[Tensor, "H W"], regions: RegionSet, num_classes: int
+) -> tuple[Integer[Tensor, " R"], Float[Tensor, " R"]]:
+    """The commonest class of each region and its share of the region's labelled pixels (0..1, float32).
+
+    Void pixels (255) do not count; a region without labelled pixels gives 255 and 0; of equally common classes the
+    lowest id wins. Raises InputError for a label that is neither a class nor void.
+    """
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else labels
+    seen = (array != IGNORE_INDEX) & (regions.ids > 0)
+    label, region = array[seen].astype(np.int64), regions.ids[seen].astype(np.int64) - 1
+    if label.size and not 0 <= label.min() <= label.max() < num_classes:
+        raise InputError(
+            f"labels run to {label.max()}, but classes are 0..{num_classes - 1}; map others to {IGNORE_INDEX}"
+        )
+    counts = np.bincount(region * num_classes + label, minlength=regions.count * num_classes)
+    table = torch.from_numpy(counts.reshape(regions.count, num_classes))
+    total = table.sum(1)
+    most, winner = table.max(1) if num_classes else (total, total)
+    return torch.where(total > 0, winner, IGNORE_INDEX), most / total.clamp_min(1)

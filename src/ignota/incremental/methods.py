@@ -1,0 +1,49 @@
+"""How regions or pixels come to bear a taught class, as pure functions."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ignota.functional.prototypes import assign_novel, cosine_similarity, novel_similarity
+
+
+def by_threshold(
+    embeddings: Float[Tensor, "R D"], prototypes: Float[Tensor, "K D"], theta: float, inclusive: bool
+) -> Int[Tensor, " R"]:
+    """RAML (Dong et al., IJCAI 2022), Equations 11 and 12: the nearest prototype above θ, -1 for none.
+
+    inclusive: ≥ θ as in the released code, > θ as printed.
+    """
+    return assign_novel(novel_similarity(embeddings, prototypes), theta, inclusive)
+
+
+def by_margin(
+    novel: Float[Tensor, "R K"], known: Float[Tensor, " R"], margin: Float[Tensor, " K"]
+) -> Int[Tensor, " R"]:
+    """The taught class whose similarity exceeds the known one by its margin and by the most; -1 for none.
+
+    Keeps old classes: a region that resembles a known training region more than the exemplars is never taken.
+    """
+    if novel.shape[1] == 0:
+        return torch.full(novel.shape[:1], -1, device=novel.device)
+    excess = novel - known[:, None] - margin
+    best, winner = excess.max(1)
+    return torch.where(best > 0, winner, -1)
+
+
+def novel_prototype_method(
+    features: Float[Tensor, "F h w"], known: Float[Tensor, "C F"], novel: Float[Tensor, "K F"]
+) -> Int[Tensor, "h w"]:
+    """NPM (Cen et al., ICCV 2021), pixel by pixel: the novel prototype, where it is nearer than every known one.
+
+    Their metric head's distances are cosines here, so that it works on the features of any segmenter; -1 for none.
+    """
+    height, width = features.shape[1:]
+    if len(novel) == 0:
+        return torch.full((height, width), -1, device=features.device)
+    vectors = features.flatten(1).T
+    best, winner = cosine_similarity(vectors, novel).max(1)
+    known_best = cosine_similarity(vectors, known).amax(1)
+    return torch.where(best > known_best, winner, -1).view(height, width)

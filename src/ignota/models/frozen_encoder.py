@@ -1,0 +1,67 @@
+"""A frozen ImageNet encoder: features that training on a closed set has not narrowed down to its classes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ignota.models.segmenter import Tap, crop_to_image, pad_to_multiple
+from ignota.models.weights import imagenet_weights, load_encoder, package_identity
+from ignota.structures import InputError, Preprocessing
+
+
+class FrozenEncoder(nn.Module):
+    """A timm encoder with ImageNet weights that never learns, read at some of its strides.
+
+    forward: images "B 3 H W" float, normalised by `preprocessing` -> {"frozen/S": "B F h w"} for each stride S.
+    It is in evaluation mode for ever: `train()` leaves it alone.
+    """
+
+    def __init__(
+        self, encoder: str = "tf_efficientnet_lite0", strides: Sequence[int] = (8, 16, 32), source: str = "package"
+    ) -> None:
+        super().__init__()
+        self.encoder_name, self.source = encoder, source
+        self.preprocessing = Preprocessing()  # EfficientNet-Lite was trained with mean = std = 0.5
+        self.network: Any = timm.create_model(encoder, features_only=True)
+        info: Any = self.network.feature_info
+        found = info.reduction()
+        absent = [stride for stride in strides if stride not in found]
+        if absent:
+            raise InputError(f"{encoder} has no features at stride {absent[0]}; there are {found}")
+        load_encoder(self.network, imagenet_weights(encoder, source), f"weights of {encoder} from {source}")
+        self._levels = [found.index(stride) for stride in strides]
+        channels = info.channels()
+        self.taps = {
+            f"frozen/{stride}": Tap(channels[level], stride)
+            for stride, level in zip(strides, self._levels, strict=True)
+        }
+        self.requires_grad_(False)
+        super().train(False)
+
+    def train(self, mode: bool = True) -> FrozenEncoder:
+        return self
+
+    @torch.no_grad()
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B F h w"]]:
+        height, width = images.shape[-2:]
+        stages = self.network(pad_to_multiple(images, 32))
+        return {
+            name: crop_to_image(stages[level], height, width, tap.stride)
+            for (name, tap), level in zip(self.taps.items(), self._levels, strict=True)
+        }
+
+    def identity(self) -> dict[str, str]:
+        """Encoder, source and SHA-256 (with the package): what world.json keeps in place of the weights."""
+        if self.source == "package":
+            return {"encoder": self.encoder_name, "source": "package", **package_identity(self.encoder_name)}
+        digest = hashlib.sha256()
+        for value in self.network.state_dict().values():
+            digest.update(value.cpu().numpy().tobytes())
+        return {"encoder": self.encoder_name, "source": self.source, "sha256": digest.hexdigest()}

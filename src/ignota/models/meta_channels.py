@@ -1,0 +1,29 @@
+"""The head that splits a closed set's logits into known channels and meta channels (Section 3.3)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class MetaChannelHead(nn.Module):
+    """A 1×1 convolution from the C closed-set logits to C + M channels, the M meta channels last.
+
+    Known channels start as the identity, so that training begins at the closed set's own answer; meta channels start
+    small and random, from `generator`.
+    """
+
+    def __init__(self, num_classes: int, meta_channels: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.num_classes, self.meta_channels = num_classes, meta_channels
+        self.convolution = nn.Conv2d(num_classes, num_classes + meta_channels, 1)
+        nn.init.zeros_(self.convolution.get_parameter("bias"))
+        with torch.no_grad():
+            weight = torch.randn(num_classes + meta_channels, num_classes, generator=generator) * 0.05
+            weight[:num_classes] = torch.eye(num_classes)
+            self.convolution.weight.copy_(weight[:, :, None, None])
+
+    def forward(self, logits: Float[Tensor, "B C h w"]) -> Float[Tensor, "B M h w"]:
+        """Channel logits before any activation, "B C+M h w"."""
+        return self.convolution(logits)

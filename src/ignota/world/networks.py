@@ -1,0 +1,88 @@
+"""The networks of a world, and how an image passes through them once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from ignota.data.images import fit_short_side, read_image, resize_image
+from ignota.functional.meta_channels import PAPER, RELEASED, activate
+from ignota.models.frozen_encoder import FrozenEncoder
+from ignota.models.meta_channels import MetaChannelHead
+from ignota.models.segmenter import ClosedSetSegmenter
+from ignota.structures import Encoding, InputError, Preprocessing
+
+LOSSES = {"paper": PAPER, "released": RELEASED}
+ImageLike = str | Path | Image.Image | np.ndarray | Tensor
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The closed-set segmenter, the frozen encoder beside it and the meta-channel heads.
+
+    heads: the meta-channel head of each preset, "paper" and "released". size: short side of the working image. taps:
+    those that are kept of each image.
+    """
+
+    segmenter: ClosedSetSegmenter
+    frozen: FrozenEncoder | None
+    heads: dict[str, MetaChannelHead]
+    size: int
+    taps: tuple[str, ...]
+    device: torch.device
+
+    @torch.inference_mode()
+    def encode(self, image: ImageLike, size: int | None = None) -> Encoding:
+        """Runs the networks on one image; size: another short side than the world's own."""
+        pixels = as_pixels(image)
+        original = (pixels.shape[0], pixels.shape[1])
+        working = resize_image(pixels, fit_short_side(*original, size or self.size))
+        output = self.segmenter(self._input(working, self.segmenter.preprocessing))
+        features = dict(output.features)
+        if self.frozen is not None and any(tap in self.frozen.taps for tap in self.taps):
+            features |= self.frozen(self._input(working, self.frozen.preprocessing))
+        missing = [tap for tap in self.taps if tap not in features]
+        if missing:
+            raise InputError(f"the networks have no tap {missing[0]!r}; there are {', '.join(features)}")
+        return Encoding(
+            working, original, output.logits[0].float(), {tap: features[tap][0].float() for tap in self.taps}
+        )
+
+    def channels(self, encoding: Encoding, preset: str) -> Float[Tensor, "M h w"]:
+        """The activations of the meta channels alone, in 0..1, by the head of `preset`."""
+        head = self.heads[preset]
+        with torch.inference_mode():
+            return activate(head(encoding.logits[None]), LOSSES[preset])[0, head.num_classes :]
+
+    def _input(self, image: UInt8[np.ndarray, "H W 3"], preprocessing: Preprocessing) -> Float[Tensor, "1 3 H W"]:
+        pixels = torch.from_numpy(image).to(self.device)[None].float()
+        mean, std = (torch.tensor(v, device=self.device) * 255 for v in (preprocessing.mean, preprocessing.std))
+        return ((pixels - mean) / std).permute(0, 3, 1, 2)  # a view: channels last in memory
+
+
+def as_pixels(image: ImageLike) -> UInt8[np.ndarray, "H W 3"]:
+    """Any image that people pass: a path, PIL, "H W 3" uint8 array, or "3 H W" tensor (uint8, or float in 0..1)."""
+    if isinstance(image, str | Path):
+        return read_image(Path(image))
+    if isinstance(image, Image.Image):
+        return np.asarray(image.convert("RGB"))
+    if isinstance(image, Tensor):
+        values = image.detach().cpu()
+        values = (values * 255).round() if values.is_floating_point() else values
+        image = values.clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy() if values.ndim == 3 else values.numpy()
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise InputError(f"an image is 'H W 3' uint8 (or a '3 H W' tensor), not {image.shape} {image.dtype}")
+    return np.ascontiguousarray(image)
+
+
+def describe_taps(networks: Networks) -> dict[str, Any]:
+    """Channels and stride of every tap that is kept."""
+    known = dict(networks.segmenter.taps) | (networks.frozen.taps if networks.frozen else {})
+    return {tap: {"channels": known[tap].channels, "stride": known[tap].stride} for tap in networks.taps}

@@ -1,0 +1,173 @@
+"""What every pixel score must do, and slow oracles for the two that learn from training images."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ignota.anomaly.logit_scores import LOGIT_SCORES
+from ignota.anomaly.nearest import NearestNeighbours, joined
+from ignota.functional.scores import smooth, suppress_boundaries
+from ignota.structures import Encoding
+
+SCORES = LOGIT_SCORES | {"knn": NearestNeighbours(("near", "far"), coreset=40, neighbours=3, per_image=20)}
+SIZE = (6, 9)
+
+
+def encoding(logits: torch.Tensor, seed: int = 0) -> Encoding:
+    generator = torch.Generator().manual_seed(seed)
+    taps = {"near": torch.randn(5, 6, 9, generator=generator), "far": torch.randn(3, 3, 5, generator=generator)}
+    return Encoding(np.zeros((24, 36, 3), np.uint8), (24, 36), logits, taps)
+
+
+def random_encoding(seed: int, scale: float = 3.0) -> Encoding:
+    return encoding(torch.randn(4, *SIZE, generator=torch.Generator().manual_seed(100 + seed)) * scale, seed)
+
+
+def observations(name: str, images: list[Encoding]) -> list[dict[str, torch.Tensor]]:
+    return [SCORES[name].observe(image, np.random.default_rng(i)) for i, image in enumerate(images)]
+
+
+def fitted(name: str) -> dict[str, torch.Tensor]:
+    return SCORES[name].state(observations(name, [random_encoding(i) for i in range(4)]))
+
+
+EXTREMES = {
+    "random": torch.randn(4, *SIZE),
+    "zero": torch.zeros(4, *SIZE),
+    "constant": torch.full((4, *SIZE), -7.5),
+    "huge": torch.randn(4, *SIZE, generator=torch.Generator().manual_seed(1)) * 1e30,
+    "one_class_wins_by_far": torch.tensor([1e6, -1e6, -1e6, -1e6])[:, None, None].expand(4, *SIZE),
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("kind", EXTREMES)
+def test_finite_on_the_grid_of_the_logits(name: str, kind: str) -> None:
+    found = SCORES[name].score(encoding(EXTREMES[kind]), fitted(name))
+    assert found.shape == SIZE
+    assert found.dtype == torch.float32
+    assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("name", LOGIT_SCORES)
+def test_weaker_logits_are_more_anomalous(name: str) -> None:
+    logits = torch.rand(4, *SIZE, generator=torch.Generator().manual_seed(5)) * 8 + 0.1
+    state = fitted(name)
+    strong, weak = (LOGIT_SCORES[name].score(encoding(logits * factor), state) for factor in (1.0, 0.5))
+    assert (weak > strong - 1e-6).all()
+    assert weak.mean() > strong.mean() + 1e-3
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_the_order_of_training_images_is_irrelevant(name: str) -> None:
+    images = [random_encoding(i) for i in range(4)]
+    seen = observations(name, images)
+    there, back = SCORES[name].state(seen), SCORES[name].state(seen[::-1])
+    assert there.keys() == back.keys()
+    a, b = (SCORES[name].score(random_encoding(9), state) for state in (there, back))
+    # the coreset holds other rows in another order: 1 in 2 of the vectors seen, so neighbours are not the same ones
+    torch.testing.assert_close(a, b, atol=0.2 if name == "knn" else 1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_deterministic_and_cited(name: str) -> None:
+    image, state = random_encoding(3), fitted(name)
+    assert torch.equal(SCORES[name].score(image, state), SCORES[name].score(image, fitted(name)))
+    assert "20" in SCORES[name].citation or "19" in SCORES[name].citation
+
+
+class TestStandardizedMaxLogits:
+    def statistics(self, images: list[Encoding]) -> list[tuple[float, float]]:
+        values: list[list[float]] = [[] for _ in range(4)]
+        for image in images:
+            for y, x in np.ndindex(*SIZE):
+                column = image.logits[:, y, x].tolist()
+                values[column.index(max(column))].append(max(column))
+        found = []
+        for row in values:
+            mean = sum(row) / len(row) if row else 0.0
+            variance = sum((v - mean) ** 2 for v in row) / len(row) if row else 0.0
+            found.append((mean, math.sqrt(variance) or 1.0))
+        return found
+
+    def test_statistics_against_a_loop(self) -> None:
+        images = [random_encoding(i) for i in range(3)]
+        for image in images:
+            image.logits[2] = -100.0  # a class that is never predicted
+        state = SCORES["sml"].state(observations("sml", images))
+        for c, (mean, std) in enumerate(self.statistics(images)):
+            assert float(state["mean"][c]) == pytest.approx(mean, abs=1e-4)
+            assert float(state["std"][c]) == pytest.approx(std, abs=1e-4)
+
+    def test_score_against_a_loop(self) -> None:
+        images = [random_encoding(i) for i in range(3)]
+        statistics, new = self.statistics(images), random_encoding(8)
+        raw, labels = torch.zeros(1, *SIZE), torch.zeros(1, *SIZE, dtype=torch.long)
+        for y, x in np.ndindex(*SIZE):
+            column = new.logits[:, y, x].tolist()
+            winner = column.index(max(column))
+            mean, std = statistics[winner]
+            raw[0, y, x], labels[0, y, x] = -(max(column) - mean) / std, winner
+        state = SCORES["sml"].state(observations("sml", images))
+        expected = smooth(suppress_boundaries(raw, labels))[0]  # both have oracles of their own
+        torch.testing.assert_close(SCORES["sml"].score(new, state), expected, atol=1e-3, rtol=1e-3)
+
+
+class TestNearestNeighbours:
+    def test_against_a_loop(self) -> None:
+        score = NearestNeighbours(("near",), coreset=1000, neighbours=3, per_image=1000)
+        images = [random_encoding(i) for i in range(2)]
+        state = score.state([score.observe(image, np.random.default_rng(0)) for image in images])
+        rows = [image.features["near"][:, y, x].double() for image in images for y, x in np.ndindex(*SIZE)]
+        mean = sum(rows) / len(rows)
+        std = (sum((row - mean) ** 2 for row in rows) / (len(rows) - 1)).sqrt()
+        new = random_encoding(7)
+        found = score.score(new, state)
+        for y, x in itertools.product(range(0, 6, 2), range(0, 9, 3)):
+            vector = (new.features["near"][:, y, x].double() - mean) / std
+            cosines = []
+            for row in rows:
+                other = (row - mean) / std
+                cosines.append(float(vector @ other / (vector.norm() * other.norm())))
+            assert float(found[y, x]) == pytest.approx(1 - sum(sorted(cosines)[-3:]) / 3, abs=1e-4)
+
+    def test_training_images_are_near_and_strange_ones_far(self) -> None:
+        score, state = NearestNeighbours(("near",), 1000, 1, 1000), None
+        image = random_encoding(0)
+        state = score.state([score.observe(image, np.random.default_rng(0))])
+        assert score.score(image, state).abs().max() < 1e-4
+        assert score.score(random_encoding(1), state).mean() > 0.05
+
+    def test_samples_and_coreset_have_their_sizes(self) -> None:
+        score = NearestNeighbours(("near", "far"), coreset=7, neighbours=3, per_image=5)
+        seen = [score.observe(random_encoding(i), np.random.default_rng(i)) for i in range(3)]
+        assert [len(o["vectors"]) for o in seen] == [5, 5, 5]
+        assert score.state(seen)["coreset"].shape == (7, 8)
+        assert score.state(seen[:1])["coreset"].shape == (5, 8)
+        again = score.observe(random_encoding(0), np.random.default_rng(0))
+        assert torch.equal(again["vectors"], seen[0]["vectors"])
+
+    def test_constant_features_stay_finite(self) -> None:
+        score = NearestNeighbours(("flat",), 10, 3)
+        flat = Encoding(np.zeros((4, 4, 3), np.uint8), (4, 4), torch.zeros(2, 2, 2), {"flat": torch.ones(3, 2, 2)})
+        state = score.state([score.observe(flat, np.random.default_rng(0))])
+        assert score.score(flat, state).isfinite().all()
+
+    def test_joined_is_on_the_finest_grid(self) -> None:
+        image = random_encoding(0)
+        grid = joined(image, ("far", "near"))
+        assert grid.shape == (8, *SIZE)
+        assert torch.equal(grid[3:], image.features["near"])
+        assert float(grid[0, 0, 0]) == pytest.approx(float(image.features["far"][0, 0, 0]))
+        assert torch.equal(joined(image, ("far",)), image.features["far"])
+
+    def test_a_coarser_tap_is_resized_to_the_logits(self) -> None:
+        score = NearestNeighbours(("far",), 10, 3)
+        image = random_encoding(0)
+        found = score.score(image, score.state([score.observe(image, np.random.default_rng(0))]))
+        assert found.shape == SIZE

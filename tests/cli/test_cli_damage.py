@@ -1,0 +1,60 @@
+"""Damaged worlds: exit code 2 and one line, never a traceback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ignota.cli import main
+
+FILES = ("world.json", "weights.safetensors", "exemplars.sqlite")
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "garbled": lambda path: path.write_bytes(bytes(range(256)) * 40),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+}
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_files(file: str, damage: str, world: Path, wrong: Callable[..., str]) -> None:
+    DAMAGE[damage](world / file)
+    wrong("classes", "--world", world)
+
+
+def test_another_schema_version(world: Path, wrong: Callable[..., str]) -> None:
+    document = json.loads((world / "world.json").read_text())
+    (world / "world.json").write_text(json.dumps(document | {"schema": 99}))
+    assert "schema version 99" in wrong("classes", "--world", world)
+
+
+FIELDS = ("taxonomy", "segmenter", "heads", "frozen", "size", "taps", "spaces", "recipe", "provenance")
+
+
+@pytest.mark.parametrize("key", FIELDS)
+def test_missing_and_mistyped_fields(key: str, world: Path, wrong: Callable[..., str]) -> None:
+    document = json.loads((world / "world.json").read_text())
+    (world / "world.json").write_text(json.dumps(document | {key: "nonsense"}))
+    wrong("classes", "--world", world)
+    del document[key]
+    (world / "world.json").write_text(json.dumps(document))
+    wrong("classes", "--world", world)
+
+
+@pytest.mark.parametrize("file", ["world.json", "weights.safetensors"])
+def test_flipped_bits_are_told_or_harmless(file: str, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = (world / file).read_bytes()
+    reach = min(len(whole), 2000)  # the header of the weights, where flips do most
+    rng = np.random.default_rng(5)
+    for _ in range(8):
+        spoilt = bytearray(whole)
+        spoilt[int(rng.integers(reach))] ^= 1 << int(rng.integers(8))
+        (world / file).write_bytes(bytes(spoilt))
+        code = main(["classes", "--world", str(world), "--json"])
+        error = capsys.readouterr().err
+        assert (code, error.count("\n")) in ((0, 0), (2, 1)), error

@@ -1,0 +1,126 @@
+"""evaluate and data on synthetic data sets."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ignota.cli import main
+
+
+def run(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+def test_anomaly_figures(trained: Path, streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call = (
+        "evaluate",
+        "anomaly",
+        "cityscapes",
+        "--data",
+        streets,
+        "--world",
+        trained,
+        "--json",
+        tmp_path / "a" / "a.json",
+    )
+    assert run(*call, "--scores", "raml, max_logit,raml", "--protocol", "dmlnet") == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    found = json.loads((tmp_path / "a" / "a.json").read_text())
+    assert (found["dataset"], found["images"], list(found["scores"])) == ("cityscapes", 2, ["raml", "max_logit"])
+    for readings in found["scores"].values():
+        assert set(readings) == {"pooled", "per_image", "dmlnet"}
+        assert all(0 <= readings["pooled"][metric] <= 1 for metric in ("aupr", "auroc", "fpr95"))
+    assert f"{100 * found['scores']['raml']['pooled']['aupr']:.2f}" in told.out
+
+
+def test_every_score_and_no_file(trained: Path, streets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("evaluate", "anomaly", "cityscapes", "--data", streets, "--world", trained) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("raml_paper", "raml_released", "msp", "energy", "knn"))
+
+
+def test_incremental_figures(trained: Path, streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call = ("evaluate", "incremental", "cityscapes", "--data", streets, "--support", streets, "--world", trained)
+    assert run(*call, "--methods", "npm,raml", "--shots", 1, "--json", tmp_path / "i.json") == 0
+    assert capsys.readouterr().err == ""
+    found = json.loads((tmp_path / "i.json").read_text())
+    assert set(found["miou"]) == {"all", "novel", "old", "harmonic"}
+    assert set(found["methods"]) == {"npm", "raml"}
+    assert found["miou"] == found["methods"]["raml"]["miou"]
+    assert set(found["stolen"]) == {"car", "truck", "bus"}
+    assert {"iou", "old_before", "old_after"} <= set(found)
+
+
+@pytest.fixture
+def spoilt(streets: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(streets, tmp_path / "spoilt"))
+
+
+def _label(root: Path) -> Path:
+    return sorted(root.glob("gtFine/val/**/*labelIds.png"))[-1]
+
+
+def test_faults_of_a_data_set(
+    spoilt: Path, trained: Path, tmp_path: Path, wrong: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    measure = ("evaluate", "anomaly", "cityscapes", "--data", spoilt, "--world", trained, "--scores", "msp")
+    measure = (*measure, "--json", tmp_path / "a.json")
+    assert run("data", "check", "cityscapes", spoilt) == 0
+    assert "cityscapes, val, 2 images: fine" in capsys.readouterr().out
+    Image.fromarray(np.full((48, 96), 77, np.uint8)).save(_label(spoilt))
+    assert "label value 77 is not in cityscapes" in wrong(*measure)
+    assert "unknown label value" in wrong("data", "check", "cityscapes", spoilt)
+    Image.fromarray(np.zeros((40, 96), np.uint8)).save(_label(spoilt))
+    assert "does not fit its image" in wrong(*measure)
+    assert "label and image differ in size" in wrong("data", "check", "cityscapes", spoilt)
+    _label(spoilt).unlink()
+    assert "1 of 2 images of cityscapes (val) have no label" in wrong(*measure)
+    assert "missing label" in wrong("data", "check", "cityscapes", spoilt)
+
+
+def test_what_cannot_be_measured(
+    streets: Path, trained: Path, tmp_path: Path, wrong: Callable[..., str], full_disk: Callable[[int], None]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    data = ("cityscapes", "--data", streets, "--world", trained)
+    assert "expected as" in wrong("evaluate", "anomaly", "cityscapes", "--data", tmp_path / "empty")
+    assert "no split 'vall'; did you mean 'val'" in wrong("evaluate", "anomaly", *data, "--split", "vall")
+    assert "did you mean 'max_logit'" in wrong("evaluate", "anomaly", *data, "--scores", "raml,max_logits")
+    assert "no score was named" in wrong("evaluate", "anomaly", *data, "--scores", ",")
+    assert "is a folder" in wrong("evaluate", "anomaly", *data, "--json", tmp_path)
+    assert "ask for fewer shots" in wrong("evaluate", "incremental", *data, "--shots", 9)
+    full_disk(0)
+    one = ("--scores", "msp", "--json", tmp_path / "a.json")
+    assert "no space left" in wrong("evaluate", "anomaly", *data, *one)
+
+
+def test_a_data_set_without_anything_new(trained: Path, tmp_path: Path, wrong: Callable[..., str]) -> None:
+    root = tmp_path / "mine"
+    for folder in ("images/train", "images/val", "masks/train", "masks/val"):
+        (root / folder).mkdir(parents=True)
+        Image.fromarray(np.zeros((48, 96), np.uint8)).save(root / folder / "1.png")
+    (root / "classes.yaml").write_text("classes: [road, sky]\n")
+    data = ("folder", "--data", root, "--world", trained)
+    assert "there is nothing to learn" in wrong("evaluate", "incremental", *data)
+    assert "nothing in it is an anomaly" in wrong("evaluate", "anomaly", *data)
+    (root / "classes.yaml").write_text("classes: [cheese]\n")
+    assert "knows no class" in wrong("evaluate", "incremental", *data)
+
+
+def test_synthesize(tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: Callable[..., str]) -> None:
+    call = ("data", "synthesize", tmp_path / "d", "--layout", "smiyc", "--anomalies", 2, "--size", "48x96", "--seed", 3)
+    assert run(*call) == 0
+    assert "2 val" in capsys.readouterr().out
+    with Image.open(tmp_path / "d" / "images" / "0.jpg") as picture:
+        assert picture.size == (96, 48)
+    assert run("data", "check", "road_anomaly_21", tmp_path / "d", "--quiet") == 0
+    assert "is not empty" in wrong(*call)
+    assert "--val is 0 or more" in wrong("data", "synthesize", tmp_path / "e", "--layout", "camvid", "--val", -1)

@@ -1,0 +1,107 @@
+"""run, demo and adapt, as small as they go."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from ignota.cli import main
+from ignota.cli.settings import configuration, leaves, presets, read_preset
+from ignota.engine.configuration import ExperimentConfig
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+@pytest.fixture
+def tiny_file(tiny: ExperimentConfig, tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(plain(dataclasses.asdict(tiny))))
+    return path
+
+
+def test_run_writes_everything_and_goes_on(
+    tiny_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: Callable[..., str]
+) -> None:
+    out = tmp_path / "out"
+    call = ["run", str(tiny_file), "--out", str(out), "--incremental.shots", "[1]"]
+    assert main([*call, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert {"results.json", "report.html", "config.yaml", "world"} <= {path.name for path in out.iterdir()}
+    assert yaml.safe_load((out / "config.yaml").read_text())["incremental"]["shots"] == [1]
+    first = json.loads((out / "results.json").read_text())
+    document = (out / "world" / "world.json").read_bytes()
+    assert main([*call, "--quiet"]) == 0
+    again = json.loads((out / "results.json").read_text())
+    assert (out / "world" / "world.json").read_bytes() == document
+    assert {key: value for key, value in again.items() if key != "seconds"} == {
+        key: value for key, value in first.items() if key != "seconds"
+    }
+    assert main(["classes", "--world", str(out / "world")]) == 0
+
+
+def test_adapt(streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: Callable[..., str]) -> None:
+    from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
+
+    torch.save(SmpSegmenter(SmpSpec(16, decoder_channels=32)).state_dict(), tmp_path / "mine.pth")
+    small = ["--size", "48", "--fit.images", "6", "--fit.coreset", "50", "--embedder.steps", "2", "--quiet"]
+    small += ["--meta_channels.steps", "2", "--embedder.batch", "16", "--meta-channels.batch", "2"]
+    call = ["adapt", str(tmp_path / "mine.pth"), "--data", str(streets), "--out", str(tmp_path / "mine"), *small]
+    split = ["--split", "cityscapes:16+3"]
+    assert "say --architecture and --encoder" in wrong(*call, *split)
+    assert "19 known ones" in wrong(*call, "--dataset", "cityscapes", "--architecture", "deeplabv3plus")
+    assert main([*call, *split, "--architecture", "deeplabv3plus", "--target-fpr", "0.1"]) == 0
+    assert capsys.readouterr().err == ""
+    document = json.loads((tmp_path / "mine" / "world.json").read_text())
+    assert len(document["taxonomy"]["classes"]) == 16
+    assert document["recipe"]["target_fpr"] == 0.1
+    assert "exists already" in wrong(*call, *split)
+
+
+def test_the_demo_runs_the_synthetic_preset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from ignota.engine import demo
+
+    seen: list[tuple[ExperimentConfig, Path, torch.device, bool]] = []
+    monkeypatch.setattr(demo, "run_demo", lambda *args: seen.append(args))
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--seed", "7", "--device", "cpu", "--closed_set.steps", "3"]) == 0
+    config, out, device, quiet = seen[0]
+    assert (config.name, config.seed, config.closed_set.steps, config.size) == ("synthetic-16+3", 7, 3, 160)
+    assert (out, device, quiet) == (Path("runs/demo"), torch.device("cpu"), False)
+
+
+@pytest.mark.parametrize("name", presets())
+def test_presets_are_whole(name: str) -> None:
+    from jsonargparse import Namespace
+
+    config = configuration(read_preset(name), Namespace())
+    assert config.name == name
+
+
+def test_a_configuration_survives_its_file(tiny: ExperimentConfig, tiny_file: Path) -> None:
+    from jsonargparse import Namespace
+
+    assert configuration(read_preset(str(tiny_file)), Namespace()) == tiny
+    assert len(leaves()) > 50
+
+
+def test_data_is_the_root_and_data_dots_are_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from ignota.engine import experiment
+
+    seen: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(experiment, "run_experiment", lambda *args: seen.append(args))
+    for call in (["--data", "there", "--data.split", "camvid:8+1"], ["--data=there", "--data.split=camvid:8+1"]):
+        assert main(["run", "camvid-11", "--out", str(tmp_path / "o"), *call, "--size", "64", "--device", "cpu"]) == 0
+        config, out, root, device, quiet = seen.pop()
+        assert (config.data.split, config.size, config.seed) == ("camvid:8+1", 64, 0)
+        assert (out, root, device, quiet) == (tmp_path / "o", Path("there"), torch.device("cpu"), False)

@@ -1,0 +1,78 @@
+"""Training samples are a function of (seed, stage, number), and no epoch repeats the one before."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+
+from ignota.data.transforms import Augmentation
+from ignota.engine.stream import AugmentedStream, StepSampler, stream_loader
+from ignota.structures import Sample
+
+
+class Numbers:
+    """Images that hold their own number."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(str(index), np.full((8, 8, 3), index, np.uint8), np.full((8, 8), index, np.uint8))
+
+
+def stream(seed: int = 0) -> AugmentedStream:
+    identity = np.arange(256, dtype=np.uint8)
+    return AugmentedStream(Numbers(), identity, Augmentation((8, 8), (1.0, 1.0), jitter=0.0), seed, "closed_set")
+
+
+def test_every_image_is_seen_once_before_any_is_seen_twice() -> None:
+    seen = [int(stream()[n][1][0, 0]) for n in range(15)]
+    for start in (0, 5, 10):
+        assert sorted(seen[start : start + 5]) == [0, 1, 2, 3, 4]
+    assert seen[:5] != seen[5:10] or seen[:5] != seen[10:]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_same_bytes_whatever_the_number_of_workers(workers: int) -> None:
+    batches = list(stream_loader(stream(3), 2, 2, 4, workers))
+    expected = [[int(stream(3)[n][1][0, 0]) for n in pair] for pair in ((0, 1), (2, 3))]
+    assert [batch[1][:, 0, 0].tolist() for batch in batches] == expected
+
+
+class Recorder(L.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen: list[list[int]] = []
+
+    def training_step(self, batch: Any, _: int) -> torch.Tensor:
+        self.seen.append(batch[1][:, 0, 0].tolist())
+        return self.weight.sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+def test_lightning_shows_new_samples_in_every_epoch() -> None:
+    module, loader = Recorder(), stream_loader(stream(), 2, 2, 6, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = L.Trainer(
+            max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            enable_model_summary=False,
+        )  # fmt: skip
+        trainer.fit(module, loader)
+    numbers = [int(stream()[n][1][0, 0]) for n in range(12)]
+    assert module.seen == [numbers[n : n + 2] for n in range(0, 12, 2)]
+
+
+def test_the_last_epoch_may_be_shorter() -> None:
+    sampler = StepSampler(3, 4, 6)
+    sampler.set_epoch(1)
+    assert list(sampler) == list(range(12, 18))
+    assert len(sampler) == 6

@@ -1,0 +1,268 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import ndimage
+
+from ignota.functional import regions as module
+from ignota.functional.regions import (
+    candidate_regions,
+    mask_regions,
+    paint,
+    region_areas,
+    region_majority,
+    region_mean,
+    region_pool,
+    region_pool_spread,
+    region_weights,
+)
+from ignota.structures import InputError, RegionSet
+
+FOUR = [(0, 1), (1, 0), (0, -1), (-1, 0)]
+EIGHT = [*FOUR, (1, 1), (1, -1), (-1, 1), (-1, -1)]
+masks = arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12)))
+
+
+def flood(mask: np.ndarray, steps: list[tuple[int, int]]) -> list[set[tuple[int, int]]]:
+    """Connected parts of a mask by flood fill, in raster order of their first pixel."""
+    left = {(int(y), int(x)) for y, x in np.argwhere(mask)}
+    parts = []
+    while left:
+        part, queue = set(), [min(left)]
+        while queue:
+            pixel = queue.pop()
+            if pixel in left:
+                left.discard(pixel)
+                part.add(pixel)
+                queue += [(pixel[0] + dy, pixel[1] + dx) for dy, dx in steps]
+        parts.append(part)
+    return parts
+
+
+def slow_candidates(edges: np.ndarray, min_area: float) -> set[frozenset]:
+    parts = flood(~edges, FOUR)
+    grown = [set(part) for part in parts]
+    for group in flood(edges, EIGHT):
+        around = {(y + dy, x + dx) for y, x in group for dy, dx in EIGHT}
+        touched = [i for i, part in enumerate(parts) if part & around]
+        if len(touched) == 1 and len(group) <= min_area * edges.size:
+            grown[touched[0]] |= group
+    return {frozenset(part) for part in grown if len(part) >= min_area * edges.size}
+
+
+def as_sets(regions: RegionSet) -> set[frozenset]:
+    return {frozenset(map(tuple, np.argwhere(regions.ids == i + 1).tolist())) for i in range(regions.count)}
+
+
+def some_regions(height=13, width=17, count=5, seed=0) -> RegionSet:
+    rng = np.random.default_rng(seed)
+    return RegionSet(rng.integers(0, count + 1, (height, width)).astype(np.int32), count)
+
+
+def picture(text: str) -> np.ndarray:
+    return np.array([[letter == "#" for letter in line] for line in text.split()])
+
+
+# --- finding regions
+
+
+@settings(max_examples=30, deadline=None)
+@given(masks, st.sampled_from([0.0, 0.02, 0.05, 0.2]))
+def test_candidates_equal_flood_fill(edges, min_area):
+    found = candidate_regions(edges, min_area)
+    assert as_sets(found) == slow_candidates(edges, min_area)
+    assert set(np.unique(found.ids)) - {0} == set(range(1, found.count + 1))
+
+
+def test_a_diagonal_contour_separates():
+    found = candidate_regions(torch.eye(8, dtype=torch.bool), 0.1)
+    assert found.count == 2
+    assert found.ids[0, 7] != found.ids[7, 0]
+
+
+def test_a_closed_contour_is_never_filled_but_a_speck_is():
+    edges = picture(
+        """
+        ............
+        .#..........
+        ............
+        .....###....
+        .....#.#....
+        .....###....
+        ............
+        """
+    )
+    found = candidate_regions(edges, 8 / edges.size)
+    assert found.count == 1  # the object of one pixel is too small, yet does not melt into the surroundings
+    assert found.ids[1, 1] == 1
+    assert not found.ids[3:6, 5:8].any()
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_all_edge_and_no_edge(value):
+    found = candidate_regions(np.full((4, 5), value), 0.0)
+    assert found.count == (not value)
+    assert (found.ids == (not value)).all()
+
+
+def test_max_speck_is_apart_from_min_area():
+    edges = picture("..... .##.. .....")
+    assert candidate_regions(edges, 0.0).ids[1, 1] == 0
+    assert candidate_regions(edges, 0.0, max_speck=0.2).ids.all()
+    assert candidate_regions(edges, 0.2, max_speck=0.0).ids[1, 1] == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(masks, st.sampled_from([0.0, 0.05, 0.2]), st.booleans())
+def test_mask_regions_equal_flood_fill(mask, min_area, fill):
+    solid = ndimage.binary_fill_holes(mask) if fill else mask
+    expected = {frozenset(part) for part in flood(solid, EIGHT) if len(part) >= min_area * mask.size}
+    assert as_sets(mask_regions(mask, min_area, fill_holes=fill)) == expected
+
+
+def test_closing_bridges_a_gap_and_grows_no_edge():
+    mask = picture("##.## ##.## ..... .....")
+    assert mask_regions(mask, 0.0).count == 2
+    closed = mask_regions(torch.from_numpy(mask), 0.0, closing=3)
+    assert closed.count == 1
+    np.testing.assert_array_equal(closed.ids > 0, picture("##### ##### ..... ....."))
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_full_and_empty_masks(value):
+    assert mask_regions(np.full((4, 5), value), 0.1, closing=5).count == value
+
+
+def test_bad_masks_are_refused():
+    with pytest.raises(InputError, match="fraction"):
+        candidate_regions(np.zeros((3, 3), bool), 250.0)
+    with pytest.raises(InputError, match="closing=0"):
+        mask_regions(np.zeros((3, 3), bool), 0.1, closing=0)
+    with pytest.raises(InputError, match="not empty"):
+        mask_regions(np.zeros((0, 3), bool), 0.1)
+
+
+# --- reading values over regions
+
+
+def slow_pool(features: np.ndarray, regions: RegionSet) -> tuple[np.ndarray, np.ndarray]:
+    """Eq. 3 pixel by pixel: mean and deviation of the cell's feature over each region."""
+    height, width = regions.ids.shape
+    rows: list[list[np.ndarray]] = [[] for _ in range(regions.count)]
+    for y, x in itertools.product(range(height), range(width)):
+        if regions.ids[y, x]:
+            cell = features[:, y * features.shape[1] // height, x * features.shape[2] // width]
+            rows[regions.ids[y, x] - 1].append(cell)
+    return np.stack([np.mean(row, 0) for row in rows]), np.stack([np.std(row, 0) for row in rows])
+
+
+@pytest.fixture(params=["dense", "sparse"])
+def product(request, monkeypatch):
+    if request.param == "sparse":
+        monkeypatch.setattr(module, "_DENSE_CELLS", -1)
+
+
+@pytest.mark.usefixtures("product")
+@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-5), (torch.float64, 1e-12), (torch.bfloat16, 1e-5)])
+@pytest.mark.parametrize("grid", [(13, 17), (4, 5), (1, 1), (20, 40)])
+def test_pooling_equals_the_loops(grid, dtype, rtol):
+    regions = some_regions()
+    features = (torch.randn(6, *grid, generator=torch.Generator().manual_seed(2)) + 100).to(dtype)
+    mean, deviation = slow_pool(features.double().numpy(), regions)
+    pooled = region_pool(features, regions)
+    assert pooled.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    np.testing.assert_allclose(pooled.double().numpy(), mean, rtol=rtol)
+    spread = region_pool_spread(features, regions).double().numpy()
+    np.testing.assert_allclose(spread[:, :6], mean, rtol=rtol)
+    np.testing.assert_allclose(spread[:, 6:], deviation, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("product")
+def test_pooling_is_differentiable():
+    regions = some_regions(6, 7, 3)
+    features = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda f: region_pool(f, regions), features)
+    assert torch.autograd.gradcheck(lambda f: region_pool_spread(f, regions), features, atol=1e-4)
+
+
+@pytest.mark.usefixtures("product")
+def test_autocast_keeps_full_precision():
+    features = torch.randn(6, 4, 5, generator=torch.Generator().manual_seed(2))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = region_pool(features, some_regions())
+    torch.testing.assert_close(mixed, region_pool(features, some_regions()))
+
+
+def test_spread_of_a_constant_has_zero_gradient():
+    features = torch.full((2, 4, 4), 3.7, requires_grad=True)
+    out = region_pool_spread(features, RegionSet(np.ones((8, 8), np.int32), 1))
+    assert out[0, 2:].tolist() == [0, 0]
+    out[:, 2:].sum().backward()
+    assert not features.grad.any()
+
+
+@pytest.mark.usefixtures("product")
+def test_no_region_gives_no_row():
+    empty = RegionSet(np.zeros((4, 6), np.int32), 0)
+    assert region_pool(torch.ones(5, 2, 3), empty).shape == (0, 5)
+    assert region_pool_spread(torch.ones(5, 2, 3), empty).shape == (0, 10)
+    assert region_mean(torch.ones(4, 6), empty).shape == (0,)
+    assert region_areas(empty).shape == (0,)
+    assert (paint(torch.zeros(0), empty, -1.0) == -1).all()
+    assert [x.shape for x in region_majority(np.zeros((4, 6), np.uint8), empty, 3)] == [(0,), (0,)]
+
+
+def test_weights_sum_to_one_and_a_single_pixel_is_not_lost():
+    ids = np.ones((64, 64), np.int32)
+    ids[63, 63] = 2
+    weights = region_weights(ids, 3, (2, 2)).to_dense()
+    torch.testing.assert_close(weights.sum(1), torch.tensor([1.0, 1.0, 0.0]))  # region 3 has no pixel
+    assert weights[1].tolist() == [0, 0, 0, 1]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(5)), st.integers(0, 100))
+def test_relabelling_regions_permutes_rows(order, seed):
+    regions = some_regions(seed=seed)
+    table = np.array([0, *(i + 1 for i in order)], np.int32)
+    renamed = RegionSet(table[regions.ids], 5)
+    features = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(seed))
+    torch.testing.assert_close(region_pool(features, renamed)[list(order)], region_pool(features, regions))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_region_mean_areas_and_paint_equal_the_loops(dtype):
+    regions = some_regions()
+    scores = torch.randn(13, 17, generator=torch.Generator().manual_seed(4)).to(dtype)
+    means = region_mean(scores, regions)
+    assert means.dtype == dtype
+    for i in range(regions.count):
+        inside = torch.from_numpy(regions.ids == i + 1)
+        torch.testing.assert_close(means[i], scores[inside].double().mean().to(dtype))
+        assert region_areas(regions)[i] == inside.sum()
+        assert (paint(means, regions, 9.0)[inside] == means[i]).all()
+    assert (paint(means, regions, 9.0)[torch.from_numpy(regions.ids == 0)] == 9).all()
+
+
+def test_region_mean_and_paint_are_differentiable():
+    regions = some_regions(4, 5, 2)
+    scores = torch.randn(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(5), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda s: paint(region_mean(s, regions), regions, 0.0), scores)
+
+
+def test_majority_ignores_void():
+    regions = RegionSet(np.array([[1, 1, 1, 1], [2, 2, 3, 0], [4, 4, 4, 4]], np.int32), 4)
+    labels = np.array([[2, 2, 0, 255], [255, 255, 1, 0], [1, 0, 0, 1]], np.uint8)
+    label, purity = region_majority(torch.from_numpy(labels), regions, 3)
+    assert label.tolist() == [2, 255, 1, 0]
+    torch.testing.assert_close(purity, torch.tensor([2 / 3, 0.0, 1.0, 0.5]))
+
+
+def test_majority_refuses_labels_that_are_no_class():
+    regions = RegionSet(np.ones((1, 2), np.int32), 1)
+    with pytest.raises(InputError, match=r"classes are 0\.\.2"):
+        region_majority(np.array([[0, 3]]), regions, 3)

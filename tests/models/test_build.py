@@ -1,0 +1,246 @@
+"""Segmenters from sources and from world.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import segmentation_models_pytorch as smp
+import torch
+from torch import nn
+
+from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
+from ignota.models.build import SegmenterDescription, build_segmenter, describe, load_strictly, open_segmenter
+from ignota.models.segmenter import ClosedSetSegmenter
+from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec, decoder_features, to_channels_last
+from ignota.models.tapped import TappedModule
+from ignota.models.transformers_segmenter import TransformersSegmenter
+from ignota.structures import InputError, Preprocessing
+
+Make = Callable[[str], ClosedSetSegmenter]
+SPEC = SmpSpec(5, decoder_channels=16)
+
+
+def one_line(function: Callable[[], object], *words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        function()
+    assert "\n" not in str(caught.value)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def through_json(description: SegmenterDescription) -> SegmenterDescription:
+    again = SegmenterDescription.from_json(json.loads(json.dumps(description.to_json())))
+    assert again == description
+    return again
+
+
+@torch.no_grad()
+def same(one: ClosedSetSegmenter, other: ClosedSetSegmenter, exact: bool = True) -> None:
+    assert one.taps == other.taps and one.preprocessing == other.preprocessing
+    images = torch.randn(2, 3, 40, 72)
+    first, second = one.eval()(images), other.eval()(images)
+    tolerance = {"atol": 1e-5, "rtol": 1e-4} if exact else {"atol": 0.05, "rtol": 0.05}
+    torch.testing.assert_close(first.logits, second.logits, **tolerance)
+    for name in one.taps:
+        torch.testing.assert_close(first.features[name], second.features[name], **tolerance)
+
+
+@pytest.mark.parametrize("kind", ["deeplabv3plus", "pspnet", "segformer", "mask2former", "exported", "exported_fixed"])
+def test_a_description_and_weights_bring_the_segmenter_back(make: Make, kind: str, tmp_path: Path) -> None:
+    first = make(kind)
+    description, files = describe(first)
+    for file in files:
+        shutil.copyfile(file, tmp_path / file.name)
+    weights = {name: value.clone() for name, value in first.state_dict().items()}
+    second = build_segmenter(through_json(description), weights if description.has_weights else None, tmp_path)
+    assert description.has_weights == (not files) == (not kind.startswith("exported"))
+    same(first, second)
+
+
+def test_half_precision_is_widened(make: Make) -> None:
+    first = make("deeplabv3plus")
+    weights = {k: v.half() if v.is_floating_point() else v for k, v in first.state_dict().items()}
+    second = build_segmenter(describe(first)[0], weights)
+    assert all(parameter.dtype == torch.float32 for parameter in second.parameters())
+    assert torch.equal(second.state_dict()["classifier.weight"], weights["classifier.weight"].float())
+    same(first, second, exact=False)
+
+
+def test_weights_that_do_not_fit(make: Make) -> None:
+    first = make("deeplabv3plus")
+    description, weights = describe(first)[0], first.state_dict()
+    name = "classifier.weight"
+    one_line(lambda: build_segmenter(description, weights | {name: torch.zeros(1)}), name, "has shape (1,)")
+    one_line(lambda: build_segmenter(description, weights | {"stranger": torch.zeros(1)}), "stranger")
+    one_line(lambda: build_segmenter(description, {k: v for k, v in weights.items() if k != name}), name, "missing")
+    one_line(lambda: build_segmenter(description, weights | {name: weights[name].int()}), "torch.int32")
+    one_line(lambda: build_segmenter(dataclasses.replace(description, num_classes=6), weights), "num_classes is 6")
+
+
+def test_a_program_in_the_bundle_is_checked(make: Make, tmp_path: Path) -> None:
+    description, files = describe(make("exported"))
+    one_line(lambda: build_segmenter(description, None, tmp_path), "cannot read")
+    content = bytearray(files[0].read_bytes())
+    content[-1] ^= 1
+    (tmp_path / files[0].name).write_bytes(content)
+    one_line(lambda: build_segmenter(description, None, tmp_path), "SHA-256")
+
+
+def test_a_bundle_s_program_holds_no_pickle(make: Make) -> None:
+    files = describe(make("exported"))[1]
+    assert b"sample_inputs" not in files[0].read_bytes()
+
+
+FACTORY = """
+from torch import nn
+def network():
+    return nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 5, 1))
+def ready():
+    from ignota.models.tapped import TappedModule
+    return TappedModule(network(), {"first": "0"}, multiple=2)
+"""
+
+
+@pytest.mark.parametrize("function", ["network", "ready"])
+def test_a_factory_in_a_world_needs_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    (tmp_path / "a_factory.py").write_text(FACTORY)
+    monkeypatch.syspath_prepend(tmp_path)
+    source = f"a_factory:{function}"
+    one_line(lambda: open_segmenter(source), "--allow-code")
+    first = open_segmenter(source, allow_code=True)
+    description = through_json(describe(first)[0])
+    one_line(lambda: build_segmenter(description, first.state_dict()), "--allow-code")
+    same(first, build_segmenter(description, first.state_dict(), allow_code=True))
+    strange = dataclasses.replace(description, options={"layer": {}})
+    one_line(lambda: build_segmenter(strange, None, allow_code=True), "did you mean 'layers'")
+
+
+def test_what_lives_in_memory_alone_cannot_be_described() -> None:
+    net = TappedModule(nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 5, 1)), multiple=2)
+    one_line(lambda: describe(net), "from_factory")
+
+
+def good() -> dict[str, Any]:
+    return SegmenterDescription("smp", 5, smp=SPEC).to_json()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"kind": "smpp"}, "segmenter.kind: 'smpp' is unknown; did you mean 'smp'?"),
+        ({"kind": None}, "segmenter.kind"),
+        ({"num_classes": "5"}, "segmenter.num_classes"),
+        ({"num_classes": 0}, "segmenter.num_classes"),
+        ({"num_classes": True}, "segmenter.num_classes"),
+        ({"num_clases": 5}, "did you mean 'num_classes'"),
+        ({"preprocessing": {"mean": [1, 2], "std": [1, 1, 1]}}, "segmenter.preprocessing: mean"),
+        ({"preprocessing": {"mean": [0, 0, 0], "std": [1, 0, 1]}}, "segmenter.preprocessing: std"),
+        ({"preprocessing": []}, "segmenter.preprocessing"),
+        ({"smp": {"num_classes": 5, "encodr": "x"}}, "did you mean 'encoder'"),
+        ({"smp": {"num_classes": 5, "output_stride": -1}}, "segmenter.smp: output_stride"),
+        ({"smp": {}}, "segmenter.smp: the field 'num_classes' is missing"),
+        ({"kind": "exported", "file": "../../etc/passwd", "sha256": "0"}, "segmenter.file"),
+        ({"kind": "exported", "file": "..", "sha256": "0"}, "segmenter.file"),
+        ({"kind": "exported"}, "needs the field 'file'"),
+        ({"kind": "transformers"}, "needs the field 'config'"),
+        ({"kind": "transformers", "config": [1]}, "segmenter.config"),
+        ({"kind": "module"}, "needs the field 'factory'"),
+        ({"factory": 3}, "segmenter.factory"),
+    ],
+)
+def test_damaged_json_names_the_field(change: dict[str, Any], words: str) -> None:
+    one_line(lambda: SegmenterDescription.from_json(good() | change), words)
+
+
+def test_json_that_is_no_object() -> None:
+    for content in (None, [], "smp", 3):
+        one_line(lambda content=content: SegmenterDescription.from_json(content), "JSON object")
+    one_line(lambda: SegmenterDescription.from_json({}), "'kind' is missing")
+    one_line(lambda: SegmenterDescription.from_json({"kind": "smp"}), "needs the field 'smp'")
+
+
+def test_networks_that_cannot_be_built() -> None:
+    for spec in (dataclasses.replace(SPEC, encoder="resnet999"), dataclasses.replace(SPEC, architecture="unet")):
+        one_line(lambda spec=spec: build_segmenter(SegmenterDescription("smp", 5, smp=spec), None))
+    wrong = SegmenterDescription("smp", 5, config={"_model_class": "Unett"})
+    one_line(lambda: build_segmenter(wrong, None), "did you mean 'Unet'")
+    wrong = SegmenterDescription("smp", 5, config={"_model_class": "Unet", "encoder_name": "nothing"})
+    one_line(lambda: build_segmenter(wrong, None), "cannot build smp Unet")
+
+
+@pytest.mark.parametrize("name", ["Unet", "DeepLabV3Plus"])
+def test_a_folder_of_smp(tmp_path: Path, name: str) -> None:
+    network = getattr(smp, name)("resnet18", encoder_weights=None, classes=5).eval()
+    network.save_pretrained(tmp_path / "net")
+    segmenter = open_segmenter(str(tmp_path / "net"))
+    assert {"decoder", "stage2", "stage5"} <= set(segmenter.taps) and segmenter.num_classes == 5
+    assert segmenter.preprocessing == Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        output = segmenter(images)
+        assert torch.equal(network.segmentation_head[0](output.features["decoder"]), output.logits)
+        assert torch.equal(network.encoder(images)[3], output.features["stage3"])
+    if name == "Unet":
+        again = build_segmenter(through_json(describe(segmenter)[0]), segmenter.state_dict())
+        same(segmenter, again)
+        state = network.state_dict()
+        state.pop("segmentation_head.0.bias")
+        safetensors.torch.save_file(state, tmp_path / "net" / "model.safetensors")
+        one_line(lambda: open_segmenter(str(tmp_path / "net")), "segmentation_head.0.bias")
+        (tmp_path / "net" / "model.safetensors").unlink()
+        one_line(lambda: open_segmenter(str(tmp_path / "net")), "holds no model.safetensors")
+
+
+def test_a_timm_encoder_brings_its_own_normalisation(tmp_path: Path) -> None:
+    smp.FPN("tu-tf_efficientnet_lite0", encoder_weights=None, classes=5).save_pretrained(tmp_path)
+    assert open_segmenter(str(tmp_path)).preprocessing == Preprocessing((0.5,) * 3, (0.5,) * 3)
+
+
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_a_state_dict_with_a_spec(make: Make, tmp_path: Path, prefix: str) -> None:
+    first = make("deeplabv3plus")
+    state = {prefix + name.replace("classifier.", "segmentation_head.0."): v for name, v in first.state_dict().items()}
+    path = tmp_path / "net.pth"
+    torch.save({"state_dict": state}, path)
+    one_line(lambda: open_segmenter(str(path)), "--architecture")
+    same(first, open_segmenter(str(path), spec=SmpSpec(99)))  # classes and width are read from the weights
+    one_line(lambda: open_segmenter(str(path), spec=SmpSpec(5, encoder="resnet18")), str(path))
+    torch.save(nn.Linear(2, 2).state_dict(), path)
+    one_line(lambda: open_segmenter(str(path), spec=SPEC), "another network")
+
+
+def test_sources_of_every_kind(saved: Callable[[str], Path], programs: tuple[Path, Path, nn.Module]) -> None:
+    assert isinstance(open_segmenter(str(saved("segformer"))), TransformersSegmenter)
+    assert open_segmenter(str(programs[0])).num_classes == 5
+
+
+def test_sources_that_are_not_there(tmp_path: Path) -> None:
+    (tmp_path / "segformer").mkdir()
+    one_line(lambda: open_segmenter(str(tmp_path / "segfomer")), "does not exist", "did you mean 'segformer'?")
+    one_line(lambda: open_segmenter(str(tmp_path / "nowhere" / "x")), "does not exist")
+    one_line(lambda: open_segmenter(str(tmp_path / "segformer")), "holds no config.json")
+    (tmp_path / "notes.txt").touch()
+    one_line(lambda: open_segmenter(str(tmp_path / "notes.txt")), "of no known kind")
+
+
+def test_strict_loading_says_what_differs() -> None:
+    layer = nn.BatchNorm2d(2)
+    load_strictly(layer, {**layer.state_dict(), "weight": torch.full((2,), 3.0)}, "file")
+    assert layer.weight.tolist() == [3.0, 3.0]
+    one_line(lambda: load_strictly(layer, {}, "file"), "5 of 5 tensors are missing")
+
+
+def test_smp_segmenters_of_this_package() -> None:
+    one_line(lambda: SmpSegmenter(dataclasses.replace(SPEC, architecture="deeplabv3")), "did you mean 'deeplabv3plus'?")
+    segmenter = to_channels_last(SmpSegmenter(SPEC).eval())
+    segmenter.load_imagenet("package")
+    one_line(lambda: segmenter.load_imagenet("/nowhere.pth"), "no weights at /nowhere.pth")
+    output = segmenter(torch.randn(1, 3, 64, 64))
+    assert decoder_features(output) is output.features["decoder"]
+    assert torch.equal(segmenter.classifier(decoder_features(output)), output.logits)
