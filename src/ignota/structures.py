@@ -67,10 +67,13 @@ class Encoding:
     """What the networks say of one image; everything after it costs next to nothing and runs no network but D.
 
     image: "H W 3" uint8 RGB at the working size. size: (H, W) of the original. logits: "C h w" float32.
-    features: {tap: "F h w"}, each at its own stride.
+    features: {tap: "F h w"}, each at its own stride. sha256: of the original's upright RGB pixels. source: what the
+    image is called, if anything.
     """
 
     image: NDArray[np.uint8]
     size: tuple[int, int]
     logits: Tensor
     features: dict[str, Tensor]
+    sha256: str = ""
+    source: str = ""

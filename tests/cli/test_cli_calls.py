@@ -22,6 +22,12 @@ CONTRACT = {
     "segment": "segment IMAGE… [--world WORLD] --out DIR",
     "learn": "learn NAME --image I --mask M [--image I --mask M …] --world WORLD",
     "forget": "forget NAME --world WORLD",
+    "history": "history [--world WORLD] [--json]",
+    "rename": "rename NAME NEW --world WORLD",
+    "merge": "merge NAME INTO --world WORLD",
+    "recolour": "recolour NAME COLOUR --world WORLD",
+    "undo": "undo [--event N] --world WORLD",
+    "serve": "serve --world WORLD",
     "classes": "classes [--world WORLD] [--json]",
     "evaluate anomaly": (
         "evaluate anomaly DATASET --data ROOT [--split S] [--world WORLD] [--scores a,b,…] [--protocol dmlnet]"
@@ -34,7 +40,7 @@ CONTRACT = {
     "data check": "data check",
     "data synthesize": "data synthesize",
 }
-LATER = {"compare", "reproduce", "discover", "suggest", "export", "serve", "benchmark", "upgrade"}
+LATER = {"compare", "reproduce", "discover", "suggest", "export", "benchmark", "upgrade"}
 EVERYWHERE = ("--device", "--size", "--seed", "--quiet", "--version", "--help")
 
 

@@ -113,7 +113,7 @@ def teach(
         name = split.taxonomy.classes[class_id].name
         chosen = largest_shots(support, class_id, shots, row)
         samples = [support[i] for i in chosen]
-        world.learn(name, [(s.image, np.asarray(s.label == class_id)) for s in samples])
+        world.learn(name, [(s.image, np.asarray(s.label == class_id)) for s in samples], force=True)
         used[name] = [sample.key for sample in samples]
         if tick is not None:
             tick()

@@ -1,53 +1,35 @@
-"""The exemplar store: taught classes and their examples in SQLite, one transaction for each change."""
+"""The exemplar store: taught classes, their examples and their history in SQLite, one transaction for each change.
+
+Nothing is overwritten: a class or example that is dropped is hidden, and each event lists the cells that it changed,
+so undoing one writes the old values back.
+"""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-
-import safetensors.torch
-from safetensors import SafetensorError
-from torch import Tensor
+from typing import Any
 
 from ignota.structures import InputError
+from ignota.world.journal import EVENTS, Event, change, inserted, note, now, record, undoable, write_back
+from ignota.world.migrations import VERSION, create, migrate, version
 from ignota.world.novel import Exemplar
+from ignota.world.packing import pack, unpack
 
 FILE = "exemplars.sqlite"
-VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE class (
-  id INTEGER PRIMARY KEY,
-  name TEXT NOT NULL UNIQUE,
-  colour TEXT NOT NULL,
-  taught_at TEXT NOT NULL
-);
-CREATE TABLE exemplar (
-  id INTEGER PRIMARY KEY,
-  class INTEGER NOT NULL REFERENCES class(id) ON DELETE CASCADE,
-  image_sha256 TEXT NOT NULL,
-  source TEXT NOT NULL,
-  tensors BLOB NOT NULL
-);
-CREATE TABLE history (
-  id INTEGER PRIMARY KEY,
-  at TEXT NOT NULL,
-  action TEXT NOT NULL,
-  class TEXT NOT NULL,
-  exemplars INTEGER NOT NULL
-);
-"""
+_WAIT = 30  # seconds for another process's transaction
 
 
 @dataclass(frozen=True)
 class TaughtClass:
-    """A taught class: name, colour, number of exemplars."""
+    """A taught class: its key in the store, name, colour, number of exemplars."""
 
+    key: int
     name: str
     colour: tuple[int, int, int]
     exemplars: int
@@ -55,140 +37,242 @@ class TaughtClass:
 
 @dataclass(frozen=True)
 class ExemplarRow:
-    """An exemplar with where it comes from."""
+    """An exemplar with where it comes from.
+
+    image_sha256: of the image's upright RGB pixels. source: name of the image. given: what people gave (mask, polygon,
+    box, click). mask: COCO RLE. thumbnail: JPEG.
+    """
 
     exemplar: Exemplar
     image_sha256: str
+    given: str = "mask"
+    source: str = ""
+    mask: dict[str, Any] | None = None
+    thumbnail: bytes | None = None
+
+
+@dataclass(frozen=True)
+class ExemplarCard:
+    """What can be told of a stored exemplar without its tensors."""
+
+    key: int
+    name: str
+    image_sha256: str
     source: str
+    given: str
+    author: str
+    at: str
+    mask: dict[str, Any] | None
+    thumbnail: bytes | None
 
 
 class ExemplarStore:
-    """The SQLite file of one bundle, or none (`path` None): a world in memory keeps its rows in a database there."""
+    """The SQLite file of one bundle, or none (`path` None): a world in memory keeps its rows in a database there.
+
+    Threads may share it; processes open one each. A read-only store of an older version is read as a migrated copy.
+    """
 
     def __init__(self, path: Path | None, writable: bool = True, immutable: bool = False) -> None:
         self.path, self.writable = path, writable
+        self._lock = threading.RLock()
         if path is None:
-            self._connection = sqlite3.connect(":memory:", isolation_level=None)
+            self._connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
             create(self._connection)
             return
         if not path.exists():
             raise InputError(f"{path.parent} has no {FILE}: the world is damaged; make it anew with `ignota init`")
-        mode = "mode=rw" if writable else "mode=ro&immutable=1" if immutable else "mode=ro"
         try:
-            self._connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None, timeout=10
-            )
-            self._connection.execute("PRAGMA foreign_keys = ON")
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            self._connection = _opened(path, "rw" if writable else "ro&immutable=1" if immutable else "ro")
+            found = version(self._connection)
+            if 0 < found < VERSION:
+                self._connection = self._connection if writable else _copied(self._connection)
+                migrate(self._connection)
+            elif writable and found == VERSION:
+                self._connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.DatabaseError as error:
             raise InputError(f"{path} is damaged ({error}): make the world anew with `ignota init`") from None
-        if version != VERSION:
+        if version(self._connection) != VERSION:
             self.close()
-            raise InputError(f"{path} has schema version {version}, this program reads {VERSION}: update ignota")
+            raise InputError(f"{path} has schema version {found}, this program reads {VERSION}: update ignota")
 
     def close(self) -> None:
         self._connection.close()
 
+    def state(self) -> int:
+        """A number that grows with every change by whatever process."""
+        return int(self._read("SELECT coalesce(max(id), 0) FROM history")[0][0])
+
     def classes(self) -> tuple[TaughtClass, ...]:
         """In order of teaching."""
-        rows = self._connection.execute(
-            "SELECT name, colour, (SELECT count(*) FROM exemplar WHERE class = c.id) FROM class c ORDER BY id"
+        rows = self._read(
+            "SELECT id, name, colour, (SELECT count(*) FROM exemplar WHERE class = c.id AND hidden = 0)"
+            " FROM class c WHERE hidden = 0 ORDER BY id"
         )
-        return tuple(TaughtClass(name, tuple(json.loads(colour)), number) for name, colour, number in rows)
+        return tuple(TaughtClass(key, name, tuple(json.loads(colour)), number) for key, name, colour, number in rows)
 
     def exemplars(self) -> tuple[Exemplar, ...]:
         """All rows, by class and age; raises InputError for a damaged one."""
-        rows = self._connection.execute(
-            "SELECT c.name, e.tensors FROM exemplar e JOIN class c ON c.id = e.class ORDER BY c.id, e.id"
+        rows = self._read(
+            "SELECT c.name, e.tensors FROM exemplar e JOIN class c ON c.id = e.class"
+            " WHERE c.hidden = 0 AND e.hidden = 0 ORDER BY c.id, e.id"
         )
-        return tuple(_unpack(name, blob) for name, blob in rows)
+        return tuple(unpack(name, blob) for name, blob in rows)
 
-    def add(self, name: str, colour: tuple[int, int, int], rows: list[ExemplarRow]) -> None:
-        """Teaches a class, or adds examples to one, in one transaction."""
-        with self._transaction() as connection:
-            connection.execute(
-                "INSERT INTO class (name, colour, taught_at) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING",
-                (name, json.dumps(colour), _now()),
-            )
-            (key,) = connection.execute("SELECT id FROM class WHERE name = ?", (name,)).fetchone()
-            connection.executemany(
-                "INSERT INTO exemplar (class, image_sha256, source, tensors) VALUES (?, ?, ?, ?)",
-                [(key, row.image_sha256, row.source, _pack(row.exemplar)) for row in rows],
-            )
-            _record(connection, "learn", name, len(rows))
+    def cards(self, name: str | None = None) -> tuple[ExemplarCard, ...]:
+        """What is known of the exemplars of a class, or of all."""
+        rows = self._read(
+            "SELECT e.id, c.name, e.image_sha256, e.source, e.given, e.author, e.at, e.mask, e.thumbnail"
+            " FROM exemplar e JOIN class c ON c.id = e.class WHERE c.hidden = 0 AND e.hidden = 0"
+            " AND (? IS NULL OR c.name = ?) ORDER BY c.id, e.id",
+            (name, name),
+        )
+        return tuple(_card(*row) for row in rows)
 
-    def remove(self, name: str) -> None:
-        """Forgets a class with its examples in one transaction; raises KeyError if there is none."""
+    def history(self) -> tuple[Event, ...]:
+        """All events, the oldest first."""
+        return tuple(Event(*row) for row in self._read(f"{EVENTS} ORDER BY h.id"))
+
+    def add(self, name: str, colour: tuple[int, int, int], rows: Sequence[ExemplarRow], author: str = "") -> int:
+        """Teaches a class, or adds examples to one; returns the key of the event."""
         with self._transaction() as connection:
-            found = connection.execute("SELECT id FROM class WHERE name = ?", (name,)).fetchone()
+            found = connection.execute("SELECT id FROM class WHERE name = ? AND hidden = 0", (name,)).fetchone()
+            event = record(connection, "learn", name, len(rows), author)
             if found is None:
-                raise KeyError(name)
-            (number,) = connection.execute("SELECT count(*) FROM exemplar WHERE class = ?", found).fetchone()
-            connection.execute("DELETE FROM class WHERE id = ?", found)
-            _record(connection, "forget", name, number)
+                values = (name, json.dumps(colour), now())
+                key = inserted(connection, "INSERT INTO class (name, colour, taught_at) VALUES (?, ?, ?)", values)
+            else:
+                (key,) = found
+            note(connection, event, "class", key, "hidden", int(found is None), 0)
+            for row in rows:
+                note(connection, event, "exemplar", _stored(connection, key, row, author), "hidden", 1, 0)
+        return event
+
+    def remove(self, name: str, author: str = "") -> int:
+        """Forgets a class; raises KeyError if there is none."""
+        with self._transaction() as connection:
+            key, number = _class_key(connection, name), self._count(name)
+            event = record(connection, "forget", name, number, author)
+            change(connection, event, "class", key, "hidden", 1)
+        return event
+
+    def rename(self, name: str, new: str, author: str = "") -> int:
+        """Gives a class another name; raises KeyError if there is none, InputError if the new one is taken."""
+        with self._transaction() as connection:
+            key = _class_key(connection, name)
+            event = record(connection, "rename", name, self._count(name), author, new)
+            change(connection, event, "class", key, "name", new)
+        return event
+
+    def recolour(self, name: str, colour: tuple[int, int, int], author: str = "") -> int:
+        """Gives a class another colour; raises KeyError if there is none."""
+        with self._transaction() as connection:
+            key = _class_key(connection, name)
+            event = record(
+                connection, "recolour", name, self._count(name), author, "#{:02x}{:02x}{:02x}".format(*colour)
+            )
+            change(connection, event, "class", key, "colour", json.dumps(colour))
+        return event
+
+    def merge(self, name: str, into: str, author: str = "") -> int:
+        """Gives the examples of one class to another and drops the first; raises KeyError if one is missing."""
+        with self._transaction() as connection:
+            key, target = _class_key(connection, name), _class_key(connection, into)
+            event = record(connection, "merge", name, self._count(name), author, into)
+            rows = connection.execute("SELECT id FROM exemplar WHERE class = ? AND hidden = 0", (key,)).fetchall()
+            for (row,) in rows:
+                change(connection, event, "exemplar", row, "class", target)
+            change(connection, event, "class", key, "hidden", 1)
+            change(connection, event, "class", target, "hidden", 0)
+        return event
+
+    def undo(self, event: int | None = None, author: str = "") -> Event:
+        """Takes an event back, the last one by default, and returns it.
+
+        Raises InputError where there is none, or where a later event rests on it.
+        """
+        with self._transaction() as connection:
+            taken = undoable(connection, event)
+            undo = record(connection, "undo", taken.name, taken.exemplars, author, f"{taken.action} ({taken.key})")
+            write_back(connection, taken.key)
+            connection.execute("UPDATE history SET undone_by = ? WHERE id = ?", (undo, taken.key))
+        return taken
 
     def copy_to(self, path: Path) -> None:
         """A consistent copy by SQLite's backup call, whatever else uses the store."""
         target = sqlite3.connect(path, isolation_level=None)
         try:
-            self._connection.backup(target)
+            with self._lock:
+                self._connection.backup(target)
             target.execute("PRAGMA journal_mode = WAL")
         finally:
             target.close()
+
+    def _count(self, name: str) -> int:
+        return next((taught.exemplars for taught in self.classes() if taught.name == name), 0)
+
+    def _read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         if not self.writable:
             raise InputError("this world is read-only: make a copy with `ignota init WORLD` and teach that")
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            yield self._connection
-            self._connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            self._roll_back()
-            raise InputError(f"cannot write {self.path}: {error}; free space or close what holds it") from None
-        except BaseException:
-            self._roll_back()
-            raise
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                self._roll_back()
+                raise InputError(f"cannot write {self.path}: {error}; free space or close what holds it") from None
+            except sqlite3.IntegrityError as error:
+                self._roll_back()
+                if "class.name" not in str(error):
+                    raise
+                raise InputError("another class has that name now: rename one of them first") from None
+            except BaseException:
+                self._roll_back()
+                raise
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
 
-def create(connection: sqlite3.Connection) -> None:
-    """An empty store."""
-    connection.executescript(_SCHEMA)
+def _opened(path: Path, mode: str) -> sqlite3.Connection:
+    address = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=_WAIT, check_same_thread=False)
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
+    return connection
 
 
-def _record(connection: sqlite3.Connection, action: str, name: str, number: int) -> None:
-    connection.execute(
-        "INSERT INTO history (at, action, class, exemplars) VALUES (?, ?, ?, ?)", (_now(), action, name, number)
+def _copied(connection: sqlite3.Connection) -> sqlite3.Connection:
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.backup(copy)
+    connection.close()
+    return copy
+
+
+def _card(key: int, name: str, *cells: Any) -> ExemplarCard:
+    sha256, source, given, author, at, mask, thumbnail = cells
+    return ExemplarCard(
+        key, name, sha256, source, given, author, at, None if mask is None else json.loads(mask), thumbnail
     )
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def _class_key(connection: sqlite3.Connection, name: str) -> int:
+    found = connection.execute("SELECT id FROM class WHERE name = ? AND hidden = 0", (name,)).fetchone()
+    if found is None:
+        raise KeyError(name)
+    return int(found[0])
 
 
-def _pack(exemplar: Exemplar) -> bytes:
-    groups = {"whole": exemplar.whole, "parts": exemplar.parts, "shares": exemplar.shares}
-    tensors: dict[str, Tensor] = {
-        f"{group}:{key}": value.detach().cpu().contiguous()
-        for group, values in groups.items()
-        for key, value in values.items()
-    }
-    return safetensors.torch.save(tensors)
-
-
-def _unpack(name: str, blob: bytes) -> Exemplar:
-    groups: dict[str, dict[str, Tensor]] = {"whole": {}, "parts": {}, "shares": {}}
-    try:
-        for key, value in safetensors.torch.load(blob).items():
-            group, _, rest = key.partition(":")
-            groups[group][rest] = value
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise InputError(f"an exemplar of {name!r} is damaged ({error}): forget the class and teach it again") from None
-    return Exemplar(name, groups["whole"], groups["parts"], groups["shares"])
+def _stored(connection: sqlite3.Connection, key: int, row: ExemplarRow, author: str) -> int:
+    mask = None if row.mask is None else json.dumps(row.mask, separators=(",", ":"))
+    return inserted(
+        connection,
+        "INSERT INTO exemplar (class, image_sha256, source, given, author, at, mask, thumbnail, tensors)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (key, row.image_sha256, row.source, row.given, author, now(), mask, row.thumbnail, pack(row.exemplar)),
+    )

@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import getpass
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
-import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, UInt16
 from torch import Tensor
 
-from ignota.functional.meta_channels import channel_shares
-from ignota.functional.regions import region_majority
 from ignota.incremental.methods import by_margin
-from ignota.regions.proposals import mask_region
-from ignota.structures import Encoding, InputError, RegionSet
+from ignota.structures import Encoding, InputError
 from ignota.taxonomy import MAX_CLASSES, ClassLabel, Taxonomy, nearest
-from ignota.world.exemplars import ExemplarRow, ExemplarStore
+from ignota.world.exemplars import ExemplarStore
+from ignota.world.journal import Event
 from ignota.world.known import KnownEvidence
+from ignota.world.lesson import Lesson, LessonRefused
+from ignota.world.marks import Mark, mark_mask
 from ignota.world.networks import ImageLike, Networks
-from ignota.world.novel import NEIGHBOURS, Exemplar, NovelEvidence, novel_evidence
+from ignota.world.novel import NEIGHBOURS, NovelEvidence, novel_evidence
 from ignota.world.reading import anomaly_maps, own_score
-from ignota.world.scene import Scene, UnknownRegion, empty_novel
+from ignota.world.scene import Scene, Tables, Taught, UnknownRegion, no_taught
 from ignota.world.spaces import owner_similarity, pool_taps
+from ignota.world.teaching import Example, Prepared, prepare, preview
 
-_SMALLEST_MASK = 16
-_PARTS = 64
+_MOST_CHANNELS = 16
 _NEW_COLOURS = (
     (255, 200, 0),
     (0, 255, 180),
@@ -57,6 +58,13 @@ class OpenWorldModel:
     def __post_init__(self) -> None:
         self.refresh()
 
+    @classmethod
+    def load(cls, name: str | Path, device: torch.device | str = "cpu", writable: bool = False, **options: Any) -> Self:
+        """Opens a bundle by path or shipped name, as `ignota.world.bundle.load`; raises InputError."""
+        from ignota.world import bundle  # it builds what this class is made of
+
+        return bundle.load(name, device, writable, **options)  # type: ignore[return-value]
+
     @property
     def device(self) -> torch.device:
         return self.networks.device
@@ -74,120 +82,159 @@ class OpenWorldModel:
         return self._novel
 
     def refresh(self) -> None:
-        """Reads the exemplar rows again, as another process may have changed them."""
+        """Reads the exemplar rows again."""
+        self._state = self.store.state()
         self._novel = novel_evidence(self.known, self.store.exemplars())
+
+    def follow(self) -> bool:
+        """Refreshes if another process has changed the store since the last look; tells whether it has."""
+        changed = self.store.state() != self._state
+        if changed:
+            self.refresh()
+        return changed
 
     def encode(self, image: ImageLike, size: int | None = None) -> Encoding:
         """Runs the networks once; everything else is cheap queries on the result."""
         return self.networks.encode(image, size)
 
-    def segment(self, image: ImageLike | Encoding) -> Scene:
-        """Labels, anomaly and unknown regions of a path, PIL image, array, tensor or encoding."""
-        encoding = image if isinstance(image, Encoding) else self.encode(image)
+    def tables(self, encoding: Encoding) -> Tables:
+        """What is known of an image before anything is taught: regions, their embeddings, the anomaly score."""
+        metric = self.known.spaces["ignota"]
         with torch.inference_mode():
             regions = self.known.recipe.whole(encoding.image, encoding.logits)
             score = own_score(encoding, self.known, regions)
-            novel, score = self._read_novel(encoding, regions, score)
-        closed = closed_labels(encoding)
-        recipe = self.known.recipe
+            embeddings = metric.embed(pool_taps(encoding, regions, metric.taps))
+            known = metric.reference_similarity(embeddings, NEIGHBOURS)
+        return Tables(encoding.size, closed_labels(encoding), score, regions, embeddings, known)
+
+    def taught(self, tables: Tables, novel: NovelEvidence | None = None) -> Taught:
+        """Which regions bear a taught class; novel: other evidence than the world's own.
+
+        In regions of a taught class only what D finds strange about them is left of the anomaly.
+        """
+        novel = self.novel if novel is None else novel
+        if not novel.names:
+            return no_taught(tables.regions, self.device)
+        space, recipe = novel.spaces["ignota"], self.known.recipe
+        with torch.inference_mode():
+            similarity = owner_similarity(tables.embeddings, space.parts, space.owner, len(novel.names), NEIGHBOURS)
+            strange = recipe.weights[2] * (1 - similarity.amax(1) - recipe.centre[2]) / recipe.spread[2]
+            return Taught(by_margin(similarity, tables.known, space.margin), strange)
+
+    def segment(self, image: ImageLike | Encoding | UnknownRegion) -> Scene:
+        """Labels, anomaly and unknown regions of a path, PIL image, array, tensor or encoding."""
+        encoding = self.encoding_of(image)
+        return self.scene(encoding, self.tables(encoding))
+
+    def scene(self, encoding: Encoding, tables: Tables, novel: NovelEvidence | None = None) -> Scene:
+        """The scene of an image whose tables are at hand: no network runs."""
+        recipe, taught = self.known.recipe, self.taught(tables, novel)
         return Scene(
-            encoding, self.classes, len(self.taxonomy), closed, score, regions, novel, recipe.threshold, recipe.scale
-        )
+            encoding, self.classes, len(self.taxonomy), tables, taught, recipe.threshold, recipe.scale,
+            self.known.spaces["ignota"],
+        )  # fmt: skip
 
     def scores(self, encoding: Encoding, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:
         """Anomaly maps of the unlearnt world by the named scores, on the working grid."""
         return anomaly_maps(encoding, self.known, names)
 
-    def learn(
-        self, name: str, exemplars: Sequence[tuple[ImageLike | Encoding, Bool[np.ndarray, "H W"] | UnknownRegion]]
-    ) -> None:
-        """Teaches `name` from pairs of an image and a mask (or an unknown region of it) in one transaction.
+    def channel_bits(self, encoding: Encoding) -> UInt16[np.ndarray, "h w"]:
+        """Which meta channels are on, one bit each, on the grid of the logits."""
+        if not self.networks.heads:
+            return np.zeros(tuple(encoding.logits.shape[-2:]), np.uint16)
+        preset = "released" if "released" in self.networks.heads else next(iter(self.networks.heads))
+        on = (self.networks.channels(encoding, preset)[:_MOST_CHANNELS] > 0.5).cpu().numpy()
+        return np.asarray(
+            (on.astype(np.uint16) << np.arange(len(on), dtype=np.uint16)[:, None, None]).sum(0), np.uint16
+        )
 
-        Examples of a class that was taught before are added to it. Raises InputError for a name of a known class, an
-        empty list, a mask of another size than its image, or one that is too small to see.
+    def select(self, scene: Scene, mark: Mark) -> UnknownRegion:
+        """What a polygon, a box or a click picks of a scene; raises InputError for a mark outside the image."""
+        given = type(mark).__name__.lower()
+        return scene.region(mark_mask(mark, scene, self.channel_bits(scene.encoding)), given)
+
+    def learn(
+        self,
+        name: str,
+        examples: Example | Sequence[Example],
+        force: bool = False,
+        source: str = "",
+        author: str | None = None,
+    ) -> Lesson:
+        """Teaches `name` in one transaction from regions of scenes, or from pairs of an image and a mask or mark.
+
+        Examples of a class that was taught before are added to it. source: what the images are called, where they
+        have no name of their own. Raises InputError for a name of a known class, an empty list, a mask of another size
+        than its image or one that is too small to see, and LessonRefused where the class would steal from others
+        unless `force` is set.
         """
         name = self._checked_name(name)
-        if not exemplars:
-            raise InputError(f"no example of {name!r} was given")
-        rows = []
-        for image, region in exemplars:
-            encoding = image if isinstance(image, Encoding) else self.encode(image)
-            mask = region.mask if isinstance(region, UnknownRegion) else np.asarray(region) != 0
-            digest = hashlib.sha256(np.ascontiguousarray(encoding.image).tobytes()).hexdigest()
-            rows.append(ExemplarRow(self.exemplar(name, encoding, mask), digest, "mask"))
-        taken = {label.colour for label in self.classes.classes}
-        colour = next((c for c in _NEW_COLOURS if c not in taken), _hashed_colour(name))
-        self.store.add(name, colour, rows)
+        return self.teach(name, prepare(self, name, examples, source), force, author)
+
+    def teach(self, name: str, examples: Sequence[Prepared], force: bool = False, author: str | None = None) -> Lesson:
+        """`learn` from examples that are prepared."""
+        name = self._checked_name(name)
+        lesson = preview(self, name, examples)
+        if lesson.doubts and not force:
+            raise LessonRefused(lesson)
+        self.store.add(name, self._colour(name), [example.row for example in examples], _author(author))
+        self.refresh()
+        return lesson
+
+    def forget(self, name: str, author: str | None = None) -> None:
+        """Drops a taught class; what `segment` gives is bit for bit what it gave before the class was taught."""
+        self._check_taught(name, "forget")
+        self.store.remove(name, _author(author))
         self.refresh()
 
-    def forget(self, name: str) -> None:
-        """Drops a taught class; what `segment` gives is bit for bit what it gave before the class was taught."""
+    def rename(self, name: str, new: str, author: str | None = None) -> None:
+        """Gives a taught class another name; raises InputError for one that is taken."""
+        self._check_taught(name, "rename")
+        new = self._checked_name(new)
+        if new in {label.name for label in self.store.classes()}:
+            raise InputError(f"there is a class {new!r} already: `ignota merge` joins two")
+        self.store.rename(name, new, _author(author))
+        self.refresh()
+
+    def merge(self, name: str, into: str, author: str | None = None) -> None:
+        """Gives the examples of one taught class to another."""
+        self._check_taught(name, "merge")
+        self._check_taught(into, "merge into")
+        if name == into:
+            raise InputError(f"{name!r} cannot be merged with itself")
+        self.store.merge(name, into, _author(author))
+        self.refresh()
+
+    def recolour(self, name: str, colour: tuple[int, int, int], author: str | None = None) -> None:
+        """Gives a taught class another colour."""
+        self._check_taught(name, "recolour")
+        if len(colour) != 3 or not all(0 <= value <= 255 for value in colour):
+            raise InputError(f"a colour is red, green and blue in 0..255, not {colour}")
+        self.store.recolour(name, colour, _author(author))
+        self.refresh()
+
+    def undo(self, event: int | None = None, author: str | None = None) -> Event:
+        """Takes back the last learn, forget, rename, merge or recolour, or the given one; raises InputError."""
+        taken = self.store.undo(event, _author(author))
+        self.refresh()
+        return taken
+
+    def encoding_of(self, image: ImageLike | Encoding | UnknownRegion) -> Encoding:
+        """The encoding of whatever stands for an image; the networks run only where there is none yet."""
+        if isinstance(image, UnknownRegion):
+            return image.encoding
+        return image if isinstance(image, Encoding) else self.encode(image)
+
+    def _colour(self, name: str) -> tuple[int, int, int]:
+        taken = {label.colour for label in self.classes.classes}
+        return next((colour for colour in _NEW_COLOURS if colour not in taken), _hashed_colour(name))
+
+    def _check_taught(self, name: str, what: str) -> None:
         taught = [label.name for label in self.store.classes()]
         if name not in taught:
-            hint = (
-                f"; {name!r} is a known class"
-                if name in self.taxonomy.names
-                else nearest(name, taught)
-                if taught
-                else ""
-            )
-            raise InputError(f"no taught class {name!r} to forget{hint}")
-        self.store.remove(name)
-        self.refresh()
-
-    def exemplar(self, name: str, encoding: Encoding, mask: Bool[np.ndarray, "H W"]) -> Exemplar:
-        """The numbers that a labelled example leaves behind: features of the mask, of its parts, and channel shares."""
-        if mask.shape != encoding.size:
-            sizes = f"{mask.shape[1]}×{mask.shape[0]}, its image {encoding.size[1]}×{encoding.size[0]}"
-            raise InputError(f"the mask of {name!r} is {sizes}: draw it on the same image")
-        working = resize_mask(mask, (encoding.image.shape[0], encoding.image.shape[1]))
-        if working.sum() < _SMALLEST_MASK:
-            raise InputError(f"the mask of {name!r} covers {int(mask.sum())} pixels: too few to learn from")
-        height, width = encoding.logits.shape[-2:]
-        with torch.inference_mode():
-            whole = pool_taps(encoding, mask_region(working), self.networks.taps)
-            parts = pool_taps(encoding, self._parts(encoding, working), self.networks.taps)
-            grid = torch.from_numpy(resize_mask(working, (height, width))).to(self.device)[None]
-            shares = {
-                preset: channel_shares(self.networks.channels(encoding, preset)[None], grid, preset == "released")[0]
-                for preset in self.networks.heads
-            }
-        return Exemplar(
-            name, {k: v.cpu() for k, v in whole.items()}, {k: v.cpu() for k, v in parts.items()},
-            {k: v.cpu() for k, v in shares.items()},
-        )  # fmt: skip
-
-    def _parts(self, encoding: Encoding, mask: Bool[np.ndarray, "H W"]) -> RegionSet:
-        """The regions that lie mostly inside the mask, cut to it, the largest ones first in number order."""
-        regions = self.known.recipe.whole(encoding.image, encoding.logits)
-        inside, share = region_majority(mask.astype(np.uint8), regions, 2)
-        kept = ((inside == 1) & (share > 0.7)).nonzero()[:_PARTS, 0]
-        table = np.zeros(regions.count + 1, np.int32)
-        table[kept.numpy() + 1] = np.arange(1, len(kept) + 1)
-        return RegionSet(table[regions.ids], len(kept))
-
-    def _read_novel(
-        self, encoding: Encoding, regions: RegionSet, score: Float[Tensor, "H W"]
-    ) -> tuple[Tensor, Float[Tensor, "H W"]]:
-        """Which regions bear a taught class, and the score with those no longer unknown."""
-        if not self.novel.names:
-            return empty_novel(regions, self.device), score
-        metric, taught = self.known.spaces["ignota"], self.novel.spaces["ignota"]
-        embeddings = metric.embed(pool_taps(encoding, regions, metric.taps))
-        similarity = owner_similarity(embeddings, taught.parts, taught.owner, len(self.novel.names), NEIGHBOURS)
-        novel = by_margin(similarity, metric.reference_similarity(embeddings, NEIGHBOURS), taught.margin)
-        return novel, self._familiar(score, regions, novel, similarity)
-
-    def _familiar(
-        self, score: Float[Tensor, "H W"], regions: RegionSet, novel: Tensor, similarity: Float[Tensor, "R K"]
-    ) -> Float[Tensor, "H W"]:
-        """In regions of a taught class only what D finds strange about them is left, and never more than before."""
-        recipe = self.known.recipe
-        strange = recipe.weights[2] * (1 - similarity.amax(1) - recipe.centre[2]) / recipe.spread[2]
-        ids = torch.from_numpy(regions.ids).to(score.device).long()
-        learnt = torch.cat([novel.new_zeros(1), (novel >= 0).to(novel.dtype)])[ids].bool()
-        level = torch.cat([strange.new_zeros(1), strange])[ids]
-        return torch.where(learnt, torch.minimum(score, level), score)
+            known = f"; {name!r} is a known class" if name in self.taxonomy.names else ""
+            hint = known or (nearest(name, taught) if taught else "")
+            raise InputError(f"no taught class {name!r} to {what}{hint}")
 
     def _checked_name(self, name: str) -> str:
         name = name.strip()
@@ -195,7 +242,7 @@ class OpenWorldModel:
             raise InputError(f"a class name has 1 to 64 printable characters, not {name!r}")
         if name in self.taxonomy.names:
             raise InputError(f"{name!r} is a known class of this world: choose another name")
-        if len(self.classes) >= MAX_CLASSES:
+        if len(self.classes) >= MAX_CLASSES and name not in self.classes.names:
             raise InputError(f"this world is full with {MAX_CLASSES} classes: forget one first")
         return name
 
@@ -207,16 +254,18 @@ def closed_labels(encoding: Encoding) -> np.ndarray:
     return np.asarray(resized.argmax(0).to(torch.uint8).cpu().numpy())
 
 
-def resize_mask(mask: Bool[np.ndarray, "H W"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """By area, so that a thin object does not vanish where the grid is coarser."""
-    if mask.shape == size:
-        return mask
-    return np.asarray(cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) >= 0.5)
-
-
 def calibrated(known: KnownEvidence, **changes: Any) -> KnownEvidence:
     """The same evidence with other numbers in its recipe."""
     return dataclasses.replace(known, recipe=dataclasses.replace(known.recipe, **changes))
+
+
+def _author(author: str | None) -> str:
+    if author is not None:
+        return author
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # an account without a name, as in many containers
+        return ""
 
 
 def _hashed_colour(name: str) -> tuple[int, int, int]:

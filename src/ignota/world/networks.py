@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,10 @@ class Networks:
         missing = [tap for tap in self.taps if tap not in features]
         if missing:
             raise InputError(f"the networks have no tap {missing[0]!r}; there are {', '.join(features)}")
-        return Encoding(
-            working, original, output.logits[0].float(), {tap: features[tap][0].float() for tap in self.taps}
-        )
+        taps = {tap: features[tap][0].float() for tap in self.taps}
+        source = Path(image).name if isinstance(image, str | Path) else ""
+        digest = hashlib.sha256(pixels.tobytes()).hexdigest()
+        return Encoding(working, original, output.logits[0].float(), taps, digest, source)
 
     def channels(self, encoding: Encoding, preset: str) -> Float[Tensor, "M h w"]:
         """The activations of the meta channels alone, in 0..1, by the head of `preset`."""

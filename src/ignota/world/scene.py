@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from ignota.data.images import resize_label
 from ignota.functional.regions import paint
+from ignota.regions.proposals import mask_region
 from ignota.structures import Encoding, RegionSet
 from ignota.taxonomy import UNKNOWN_INDEX, Taxonomy
+from ignota.world.spaces import MetricSpace, pool_taps
 
 _SMALLEST = 0.0003
 """Unknown regions below this share of the image are not listed; their pixels stay unknown."""
 
 
 @dataclass(frozen=True)
-class UnknownRegion:
-    """A connected piece of the image that belongs to no class.
+class Tables:
+    """What stays of an image when its features are dropped: enough to label it again after the world was taught.
 
-    mask: "H W" on the original image. box: left, top, right, bottom. score: mean anomaly in 0..1. nearest: the known
-    class that it most often takes. area: pixels.
+    size: (H, W) of the original. closed: "H W" the closed set's labels on the working grid. score: "H W" the anomaly
+    score before anything was taught. regions on the same grid, with embeddings "R D" in the world's own space and
+    their similarity "R" to known training regions.
+    """
+
+    size: tuple[int, int]
+    closed: UInt8[np.ndarray, "H W"]
+    score: Float[Tensor, "H W"]
+    regions: RegionSet
+    embeddings: Float[Tensor, "R D"]
+    known: Float[Tensor, " R"]
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What taught classes make of the regions of an image.
+
+    novel: "R" the index of the taught class, -1 for none. level: "R" the score that is left where there is one.
+    """
+
+    novel: Int[Tensor, " R"]
+    level: Float[Tensor, " R"]
+
+
+@dataclass(frozen=True)
+class UnknownRegion:
+    """A connected piece of the image that belongs to no class, or one that somebody picked.
+
+    mask: "H W" on the original image. box: left, top, right, bottom. score: mean anomaly in 0..1. nearest: the class
+    that it most often takes. area: pixels. given: how it was picked. It remembers its image, so `learn` takes it alone.
     """
 
     mask: Bool[np.ndarray, "H W"]
@@ -33,41 +63,65 @@ class UnknownRegion:
     score: float
     area: int
     nearest: str
+    encoding: Encoding = field(repr=False, compare=False)
+    metric: MetricSpace = field(repr=False, compare=False)
+    given: str = "region"
+
+    @cached_property
+    def embedding(self) -> Float[np.ndarray, " D"]:
+        """The unit vector of the region in the world's own space, float32."""
+        working = resize_mask(self.mask, (self.encoding.image.shape[0], self.encoding.image.shape[1]))
+        if not working.any():
+            working[tuple(np.argwhere(self.mask).mean(0).astype(int) * working.shape // np.array(self.mask.shape))] = (
+                True
+            )
+        pooled = pool_taps(self.encoding, mask_region(working), self.metric.taps)
+        return np.asarray(self.metric.embed(pooled)[0].cpu().numpy(), np.float32)
 
 
 @dataclass(frozen=True)
 class Scene:
     """Labels, anomaly and unknown regions of one image.
 
-    closed: "H W" the closed set's labels on the working grid. score: "H W" the raw anomaly score. regions with their
-    taught class `novel` "R" (-1: none), on the same grid. threshold and scale turn scores into 0..1 with the threshold
-    at one half.
+    tables: of the image, before the world was taught; taught: what its classes make of them. threshold and scale turn
+    scores into 0..1 with the threshold at one half.
     """
 
     encoding: Encoding
     taxonomy: Taxonomy
     num_known: int
-    closed: UInt8[np.ndarray, "H W"]
-    score: Float[Tensor, "H W"]
-    regions: RegionSet
-    novel: Tensor
+    tables: Tables
+    taught: Taught
     threshold: float
     scale: float
+    metric: MetricSpace
+
+    @property
+    def regions(self) -> RegionSet:
+        return self.tables.regions
+
+    @cached_property
+    def score(self) -> Float[Tensor, "H W"]:
+        """The raw score on the working grid; in regions of a taught class never more than their level."""
+        raw = self.tables.score
+        ids = torch.from_numpy(self.regions.ids).to(raw.device).long()
+        learnt = torch.cat([self.taught.novel.new_full((1,), -1), self.taught.novel])[ids] >= 0
+        level = torch.cat([raw.new_zeros(1), self.taught.level.to(raw.dtype)])[ids]
+        return torch.where(learnt, torch.minimum(raw, level), raw)
 
     @cached_property
     def labels(self) -> UInt8[np.ndarray, "H W"]:
         """World ids on the original image: known classes, then taught ones."""
-        return resize_label(self.working_labels, self.encoding.size)
+        return resize_label(self.working_labels, self.tables.size)
 
     @cached_property
     def anomaly(self) -> Float[np.ndarray, "H W"]:
         """Anomaly in 0..1 on the original image, one half at the threshold."""
         raw = self.score.cpu().numpy()
-        size = self.encoding.size
+        size = self.tables.size
         if raw.shape != size:
             raw = cv2.resize(raw, size[::-1], interpolation=cv2.INTER_LINEAR)
-        with np.errstate(over="ignore"):
-            return np.asarray(1 / (1 + np.exp(-(raw - self.threshold) / max(self.scale, 1e-9))), np.float32)
+        return squash(raw, self.threshold, self.scale)
 
     def labels_with_unknown(self, threshold: float = 0.5) -> UInt8[np.ndarray, "H W"]:
         """Labels with 254 where the anomaly exceeds `threshold`; no network runs."""
@@ -86,23 +140,48 @@ class Scene:
         kept = [i for i in order if i != 0 and statistics[i, cv2.CC_STAT_AREA] >= _SMALLEST * mask.size]
         return tuple(self._unknown_region(ids, statistics, int(i)) for i in kept)
 
+    def region(self, mask: Bool[np.ndarray, "H W"], given: str = "mask") -> UnknownRegion:
+        """A mask on the original image as a region of this scene; it must not be empty."""
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        return self._described(mask, box, given)
+
     def _unknown_region(self, ids: np.ndarray, statistics: np.ndarray, i: int) -> UnknownRegion:
-        x, y, width, height, area = (int(v) for v in statistics[i])
+        x, y, width, height = (int(v) for v in statistics[i][:4])
         window = np.s_[y : y + height, x : x + width]
         mask = np.zeros(ids.shape, bool)
         mask[window] = ids[window] == i
+        return self._described(mask, (x, y, x + width, y + height), "region")
+
+    def _described(self, mask: Bool[np.ndarray, "H W"], box: tuple[int, int, int, int], given: str) -> UnknownRegion:
+        window = np.s_[box[1] : box[3], box[0] : box[2]]
         here = mask[window]
         label = int(np.bincount(self.labels[window][here], minlength=1).argmax())
         score = float(self.anomaly[window][here].mean())
-        return UnknownRegion(mask, (x, y, x + width, y + height), score, area, self.taxonomy.classes[label].name)
+        name = self.taxonomy.classes[label].name
+        return UnknownRegion(mask, box, score, int(here.sum()), name, self.encoding, self.metric, given)
 
-    @property
+    @cached_property
     def working_labels(self) -> UInt8[np.ndarray, "H W"]:
         """World ids on the working grid."""
-        taught = paint(self.novel, self.regions, -1.0).cpu().numpy()
-        return np.where(taught >= 0, (taught + self.num_known).astype(np.uint8), self.closed)
+        taught = paint(self.taught.novel, self.regions, -1.0).cpu().numpy()
+        return np.where(taught >= 0, (taught + self.num_known).astype(np.uint8), self.tables.closed)
 
 
-def empty_novel(regions: RegionSet, device: torch.device) -> Tensor:
+def squash(raw: Float[np.ndarray, ...], threshold: float, scale: float) -> Float[np.ndarray, ...]:
+    """Raw scores to 0..1, one half at the threshold."""
+    with np.errstate(over="ignore"):
+        return np.asarray(1 / (1 + np.exp(-(raw - threshold) / max(scale, 1e-9))), np.float32)
+
+
+def resize_mask(mask: Bool[np.ndarray, "H W"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+    """By area, so that a thin object does not vanish where the grid is coarser."""
+    if mask.shape == size:
+        return mask
+    return np.asarray(cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) >= 0.5)
+
+
+def no_taught(regions: RegionSet, device: torch.device) -> Taught:
     """No region has a taught class."""
-    return torch.full((regions.count,), -1, dtype=torch.int64, device=device)
+    novel = torch.full((regions.count,), -1, dtype=torch.int64, device=device)
+    return Taught(novel, torch.zeros(regions.count, device=device))

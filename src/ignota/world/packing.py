@@ -1,0 +1,33 @@
+"""An exemplar's tensors as the bytes of one safetensors file."""
+
+from __future__ import annotations
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ignota.structures import InputError
+from ignota.world.novel import Exemplar
+
+
+def pack(exemplar: Exemplar) -> bytes:
+    """Everything but the name, which its class may change."""
+    groups = {"whole": exemplar.whole, "parts": exemplar.parts, "shares": exemplar.shares}
+    tensors: dict[str, Tensor] = {
+        f"{group}:{key}": value.detach().cpu().contiguous()
+        for group, values in groups.items()
+        for key, value in values.items()
+    }
+    return safetensors.torch.save(tensors)
+
+
+def unpack(name: str, blob: bytes) -> Exemplar:
+    """The inverse of `pack`; raises InputError for damaged bytes."""
+    groups: dict[str, dict[str, Tensor]] = {"whole": {}, "parts": {}, "shares": {}}
+    try:
+        for key, value in safetensors.torch.load(blob).items():
+            group, _, rest = key.partition(":")
+            groups[group][rest] = value
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise InputError(f"an exemplar of {name!r} is damaged ({error}): forget the class and teach it again") from None
+    return Exemplar(name, groups["whole"], groups["parts"], groups["shares"])
