@@ -23,6 +23,7 @@ COMMANDS: dict[str, Command] = {
     "adapt": Command("ignota.cli.adapt", "a world around a segmenter that you already have"),
     "init": Command("ignota.cli.init", "a writable copy of a world"),
     "segment": Command("ignota.cli.segment", "labels, anomaly and unknown regions of images"),
+    "serve": Command("ignota.cli.serve", "a world on a web page and over HTTP"),
     "learn": Command("ignota.cli.learn", "teaches a class from a few images and what shows it there"),
     "forget": Command("ignota.cli.forget", "drops a taught class"),
     "undo": Command("ignota.cli.undo", "takes the last change of a world back"),

@@ -1,0 +1,331 @@
+"""The HTTP interface of a world: thin routes over the desk, one line for every refusal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+from anyio import to_thread
+from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from ignota import __version__
+from ignota.data.rle import decode_rle
+from ignota.structures import InputError
+from ignota.web import forms, views
+from ignota.web.desk import KEY, Desk, OpenImage
+from ignota.web.gate import Gate
+from ignota.web.limits import Busy, Limits, Missing
+from ignota.web.metrics import Metrics
+from ignota.world.lesson import LessonRefused
+from ignota.world.marks import Box, Click, Mark, Polygon
+from ignota.world.model import OpenWorldModel
+from ignota.world.scene import Scene, UnknownRegion
+from ignota.world.teaching import prepare
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": forms.Problem, "description": text}
+    for status, text in {
+        400: "the request is wrong", 401: "a token is wanted", 403: "not allowed", 404: "no such open image",
+        408: "too slow", 413: "too large", 421: "called by another name", 422: "a field is wrong",
+        503: "busy: come back after Retry-After seconds",
+    }.items()
+}  # fmt: skip
+_REFUSED: dict[int | str, dict[str, Any]] = {
+    409: {"model": forms.Refusal, "description": "the class would steal too much; `force` teaches it all the same"}
+}
+_IMAGE_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "the file itself: JPEG, PNG, WebP, BMP, TIFF, GIF, PPM or AVIF",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}}},
+    }
+}
+ImagePath = Annotated[str, Path(pattern=KEY, min_length=24, max_length=24)]
+FileName = Annotated[str, Query(max_length=200, description="what the image is called, for the history")]
+
+
+def create_app(world: OpenWorldModel, name: str, limits: Limits | None = None, token: str | None = None) -> FastAPI:
+    """The application around a world, which it closes in the end. token: None serves this machine alone."""
+    limits = limits or Limits()
+    desk, metrics = Desk(world, limits), Metrics()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        desk.close()
+
+    app = FastAPI(
+        title="Ignota", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, responses=_PROBLEMS,
+        description="See the unknown in images, name it, and see it known. Images are sent as they are and named by "
+        "their digest; nothing of a request ever names a file.",
+    )  # fmt: skip
+    _handle_errors(app)
+    _add_reading(app, desk, name, metrics)
+    _add_images(app, desk)
+    _add_teaching(app, desk)
+    _add_page(app)
+    app.add_middleware(Gate, limits=limits, token=token, watch=metrics.watch)
+    return app
+
+
+def _add_reading(app: FastAPI, desk: Desk, name: str, metrics: Metrics) -> None:
+    world = desk.world
+
+    @app.get("/api/health", tags=["server"])
+    async def health() -> forms.Health:
+        """Whether the server is well."""
+        return forms.Health(
+            status="ok", version=__version__, world=name, writable=world.store.writable, images=len(desk.images),
+            waiting=desk.waiting,
+        )  # fmt: skip
+
+    @app.get("/api/metrics", tags=["server"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def figures() -> Response:
+        """Counters and durations in Prometheus' text format."""
+        body, kind = metrics.text(len(desk.images), desk.waiting)
+        return Response(body, media_type=kind)
+
+    @app.get("/api/classes", tags=["world"], response_model=forms.ClassList)
+    async def classes() -> Any:
+        """Known and taught classes."""
+        listed = await to_thread.run_sync(views.classes, world)
+        return {"state": world.store.state(), "writable": world.store.writable, "world": name, "classes": listed}
+
+    @app.get("/api/history", tags=["world"], response_model=list[forms.EventView])
+    async def history() -> Any:
+        """Every change of the world, the oldest first."""
+        events = await to_thread.run_sync(world.store.history)
+        return [event.__dict__ for event in events]
+
+    @app.get("/api/exemplars", tags=["world"], response_model=list[forms.ExemplarView])
+    async def exemplars(name: Annotated[str | None, Query(max_length=200)] = None) -> Any:
+        """What taught classes were taught from, or one of them."""
+        return await to_thread.run_sync(views.exemplars, world, name)
+
+
+def _add_images(app: FastAPI, desk: Desk) -> None:
+    @app.post("/api/segment", tags=["images"], response_model=forms.Seen, openapi_extra=_IMAGE_BODY)
+    async def segment(
+        request: Request,
+        name: FileName = "",
+        maps: Annotated[bool, Query(description="label and anomaly maps as PNG in base64")] = False,
+        embeddings: Annotated[bool, Query(description="the embedding of each region")] = False,
+    ) -> Response:
+        """Labels, anomaly and unknown regions of an image, which stays open under its key."""
+        data = await request.body()
+
+        def job() -> bytes:
+            desk.world.follow()
+            image, scene = desk.scene(desk.open(data, name))
+            return json.dumps(views.seen(desk, image, scene, maps, embeddings), ensure_ascii=False).encode()
+
+        return _json(await desk.run(job))
+
+    @app.get(
+        "/api/images/{image}/layers", tags=["images"], response_class=Response,
+        responses={200: {"content": {"application/octet-stream": {}}}},
+    )  # fmt: skip
+    async def layers(image: ImagePath) -> Response:
+        """Four planes on the working grid, little-endian: uint16 anomaly × 65535 before anything was taught, uint16
+        region ids, uint16 meta-channel bits, uint8 labels of the closed set."""
+        body = await desk.run(lambda: desk.layers(desk.image(image)))
+        return Response(body, media_type="application/octet-stream")
+
+    @app.post("/api/select", tags=["images"], response_model=forms.RegionView)
+    async def select(form: forms.MarkForm) -> Response:
+        """The region that a click, a box or a polygon picks."""
+
+        def job() -> bytes:
+            image, scene = desk.scene(desk.image(form.image))
+            return json.dumps(views.region(_picked(desk, image, scene, form), embedding=True)).encode()
+
+        return _json(await desk.run(job))
+
+    @app.post("/api/taught", tags=["images"], response_model=forms.Changed)
+    async def taught(form: forms.TaughtForm) -> Response:
+        """The regions of open images that bear a taught class, after whatever changed the world."""
+        return _json(await desk.run(lambda: _changed(desk, form.images)))
+
+    @app.post(
+        "/api/export", tags=["images"], response_class=Response,
+        responses={200: {"content": {"application/zip": {}}}},
+    )  # fmt: skip
+    async def export(form: forms.ExportForm) -> Response:
+        """A ZIP with labels, anomaly and regions of open images."""
+        body = await desk.run(lambda: views.export(desk, list(dict.fromkeys(form.images)), form.threshold))
+        return Response(body, media_type="application/zip")
+
+    @app.delete("/api/images/{image}", tags=["images"], status_code=204)
+    async def close(image: ImagePath) -> None:
+        """Closes an open image."""
+        await desk.run(lambda: desk.images.pop(image, None))
+
+
+def _add_teaching(app: FastAPI, desk: Desk) -> None:
+    world = desk.world
+
+    @app.post("/api/learn", tags=["world"], response_model=forms.Changed, responses=_REFUSED)
+    async def learn(form: forms.LearnForm) -> Response:
+        """Teaches a class from examples on open images; answers when it is on the disk."""
+
+        def job() -> bytes:
+            world.follow()
+            regions, known = [], []
+            for example in form.examples:
+                image, scene = desk.scene(desk.image(example.image))
+                known.append((scene.encoding, image.tables))
+                regions.append(_picked(desk, image, scene, example))
+            name = form.name.strip()
+            told = world.teach(name, prepare(world, name, regions, seen=known), form.force, form.author)
+            return _changed(desk, form.relabel, lesson=views.lesson(told), done=f"learnt {name}")
+
+        return _json(await desk.run(job))
+
+    def change(path: str, form_type: Any, act: Callable[[Any], str]) -> None:
+        async def route(form: Any) -> Response:
+            def job() -> bytes:
+                world.follow()
+                done = act(form)
+                return _changed(desk, form.relabel, done=done)
+
+            return _json(await desk.run(job))
+
+        route.__doc__, route.__name__ = act.__doc__, path
+        route.__annotations__["form"] = form_type
+        app.post(f"/api/{path}", tags=["world"], response_model=forms.Changed)(route)
+
+    def forget(form: forms.ForgetForm) -> str:
+        """Drops a taught class; `undo` brings it back."""
+        world.forget(form.name, form.author)
+        return f"forgot {form.name}"
+
+    def rename(form: forms.RenameForm) -> str:
+        """Gives a taught class another name."""
+        world.rename(form.name, form.new, form.author)
+        return f"renamed {form.name} to {form.new.strip()}"
+
+    def merge(form: forms.MergeForm) -> str:
+        """Gives the examples of one taught class to another."""
+        world.merge(form.name, form.into, form.author)
+        return f"merged {form.name} into {form.into}"
+
+    def recolour(form: forms.RecolourForm) -> str:
+        """Gives a taught class another colour."""
+        red, green, blue = bytes.fromhex(form.colour[1:])
+        world.recolour(form.name, (red, green, blue), form.author)
+        return f"recoloured {form.name}"
+
+    def undo(form: forms.UndoForm) -> str:
+        """Takes the last change back, or the given one."""
+        event = world.undo(form.event, form.author)
+        return f"undid {event.action} {event.name}"
+
+    change("forget", forms.ForgetForm, forget)
+    change("rename", forms.RenameForm, rename)
+    change("merge", forms.MergeForm, merge)
+    change("recolour", forms.RecolourForm, recolour)
+    change("undo", forms.UndoForm, undo)
+
+
+def _add_page(app: FastAPI) -> None:
+    """The page's files, read once: no path of a request ever reaches the file system."""
+    folder = resources.files("ignota.web") / "static"
+    files = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
+    for name, body in files.items():
+        kind = _TYPES.get(f".{name.rpartition('.')[2]}")
+        if kind is not None:
+            path = "/" if name == "index.html" else f"/{name}"
+            app.add_api_route(path, _static(body, kind), methods=["GET"], include_in_schema=False)
+
+
+def _static(body: bytes, kind: str) -> Callable[[], Any]:
+    async def answer() -> Response:
+        return Response(body, media_type=kind)
+
+    return answer
+
+
+def _picked(desk: Desk, image: OpenImage, scene: Scene, form: forms.MarkForm) -> UnknownRegion:
+    """The region that a form shows."""
+    if form.rle is not None:
+        mask = decode_rle(form.rle.model_dump(), desk.limits.pixels)
+        if mask.shape not in (image.tables.size, image.tables.closed.shape):
+            raise InputError(f"the mask is {mask.shape[1]}×{mask.shape[0]}: neither the image's size nor its grid's")
+        if not mask.any():
+            raise InputError("the mask is empty")
+        size = image.tables.size
+        full = cv2.resize(mask.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+        return scene.region(np.asarray(full), "mask")
+    mark: Mark
+    if form.polygon is not None:
+        mark = Polygon(form.polygon)
+    elif form.box is not None:
+        mark = Box(*form.box)
+    else:
+        click = form.click or forms.ClickForm(x=0, y=0)
+        mark = Click(click.x, click.y, click.extent, click.threshold)
+    return desk.world.select(scene, mark)
+
+
+def _changed(desk: Desk, keys: Sequence[str], lesson: dict[str, Any] | None = None, done: str = "") -> bytes:
+    desk.world.follow()
+    told = {
+        "state": desk.world.store.state(),
+        "classes": views.classes(desk.world),
+        "taught": desk.taught(keys),
+        "lesson": lesson,
+        "done": done,
+    }
+    return json.dumps(told, ensure_ascii=False).encode()
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")
+
+
+def _problem(status: int, text: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
+    body = json.dumps({"error": " ".join(text.split())[:500], **more}).encode()
+    return Response(body, status, headers, "application/json")
+
+
+def _handle_errors(app: FastAPI) -> None:
+    @app.exception_handler(InputError)
+    async def wrong(_: Request, error: InputError) -> Response:
+        if isinstance(error, LessonRefused):
+            return _problem(409, str(error), lesson=views.lesson(error.lesson))
+        return _problem(400, str(error))
+
+    @app.exception_handler(Missing)
+    async def missing(_: Request, error: Missing) -> Response:
+        return _problem(404, f"no open image {error}: send it to /api/segment again")
+
+    @app.exception_handler(Busy)
+    async def busy(_: Request, error: Busy) -> Response:
+        return _problem(503, str(error), {"retry-after": "1"})
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][:8])
+        return _problem(422, f"{where}: {first['msg']}")
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> Response:
+        return _problem(error.status_code, str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def unforeseen(_: Request, __: Exception) -> Response:
+        return _problem(500, "the server failed; its log tells where")

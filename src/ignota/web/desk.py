@@ -1,0 +1,148 @@
+"""One world and the images that lie open before it; one thread does all that touches them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import UInt16
+
+from ignota.data.images import decode_image
+from ignota.structures import Encoding
+from ignota.web.limits import Busy, Limits, Missing
+from ignota.world.model import OpenWorldModel
+from ignota.world.scene import Scene, Tables, squash
+
+T = TypeVar("T")
+KEY = r"^[0-9a-f]{24}$"
+
+
+@dataclass(frozen=True)
+class OpenImage:
+    """An image as it was sent, what the world knows of it, and its features while there is room for them."""
+
+    key: str
+    name: str
+    data: bytes
+    tables: Tables
+    bits: UInt16[np.ndarray, "h w"]
+    encoding: Encoding | None
+
+    @property
+    def weight(self) -> int:
+        """Bytes of file and features."""
+        return len(self.data) + (0 if self.encoding is None else _weight(self.encoding))
+
+
+class Desk:
+    """Every method but `run` is called in its thread, by jobs given to `run`."""
+
+    def __init__(self, world: OpenWorldModel, limits: Limits) -> None:
+        self.world, self.limits = world, limits
+        self.images: OrderedDict[str, OpenImage] = OrderedDict()
+        self.waiting = 0
+        self._pool = ThreadPoolExecutor(1, "ignota-desk")
+
+    async def run(self, job: Callable[[], T]) -> T:
+        """Queues a job; raises Busy where the queue is full, or the job is not done in time."""
+        if self.waiting >= self.limits.queue:
+            raise Busy("too much to do: try again in a second")
+        self.waiting += 1
+        future = asyncio.get_running_loop().run_in_executor(self._pool, job)
+        future.add_done_callback(self._done)
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), self.limits.seconds)
+        except TimeoutError:
+            raise Busy(f"no answer within {self.limits.seconds:g} seconds: try again later") from None
+
+    def close(self) -> None:
+        """Finishes what was accepted."""
+        self._pool.shutdown(wait=True)
+        self.world.store.close()
+
+    def open(self, data: bytes, name: str) -> OpenImage:
+        """Decodes and encodes an image, once for the same bytes; raises InputError for what is no fit picture."""
+        key = hashlib.sha256(data).hexdigest()[:24]
+        if key in self.images:
+            return self._keep(replace(self.images[key], name=name or self.images[key].name))
+        encoding = self._encode(data, name)
+        tables, bits = self.world.tables(encoding), self.world.channel_bits(encoding)
+        return self._keep(OpenImage(key, name, data, tables, bits, encoding))
+
+    def image(self, key: str) -> OpenImage:
+        """An open image; raises Missing."""
+        if key not in self.images:
+            raise Missing(key)
+        self.images.move_to_end(key)
+        return self.images[key]
+
+    def scene(self, image: OpenImage) -> tuple[OpenImage, Scene]:
+        """The scene of an open image, encoded again where its features were dropped."""
+        encoding = image.encoding
+        if encoding is None:
+            encoding = self._encode(image.data, image.name)
+            image = self._keep(replace(image, encoding=encoding))
+        return image, self.world.scene(encoding, image.tables)
+
+    def taught(self, keys: Iterable[str]) -> dict[str, list[tuple[int, int, float]]]:
+        """Of each open image the regions that bear a taught class: (region, class id, anomaly that is left)."""
+        return {key: self.taught_rows(self.images[key].tables) for key in keys if key in self.images}
+
+    def taught_rows(self, tables: Tables) -> list[tuple[int, int, float]]:
+        """(region, class id, anomaly in 0..1 that is left) of each region that bears a taught class."""
+        taught, recipe = self.world.taught(tables), self.world.known.recipe
+        novel = taught.novel.cpu().numpy()
+        level = squash(taught.level.cpu().numpy(), recipe.threshold, recipe.scale)
+        first = len(self.world.taxonomy)
+        return [(int(r) + 1, int(novel[r]) + first, round(float(level[r]), 5)) for r in np.flatnonzero(novel >= 0)]
+
+    def layers(self, image: OpenImage) -> bytes:
+        """What a page needs to draw the image at any threshold, on the working grid, little-endian, row by row.
+
+        uint16 anomaly × 65535 before anything was taught, uint16 region ids, uint16 meta-channel bits, uint8 labels of
+        the closed set.
+        """
+        tables, recipe = image.tables, self.world.known.recipe
+        size = tables.closed.shape
+        anomaly = np.rint(squash(tables.score.cpu().numpy(), recipe.threshold, recipe.scale) * 65535)
+        rows = np.arange(size[0]) * image.bits.shape[0] // size[0]
+        columns = np.arange(size[1]) * image.bits.shape[1] // size[1]
+        planes = (anomaly, tables.regions.ids, image.bits[rows[:, None], columns])
+        wide = b"".join(np.ascontiguousarray(plane, "<u2").tobytes() for plane in planes)
+        return wide + np.ascontiguousarray(tables.closed, np.uint8).tobytes()
+
+    def _encode(self, data: bytes, name: str) -> Encoding:
+        encoding = self.world.encode(decode_image(data, "the image", self.limits.pixels))
+        return replace(encoding, source=name)
+
+    def _keep(self, image: OpenImage) -> OpenImage:
+        self.images[image.key] = image
+        self.images.move_to_end(image.key)
+        while len(self.images) > self.limits.images:
+            self.images.popitem(last=False)
+        weight = sum(kept.weight for kept in self.images.values())
+        for key in list(self.images)[:-1]:  # features first, the oldest first
+            if weight <= self.limits.memory:
+                break
+            kept = self.images[key]
+            weight -= kept.weight - len(kept.data)
+            self.images[key] = replace(kept, encoding=None)
+        while weight > self.limits.memory and len(self.images) > 1:
+            weight -= self.images.popitem(last=False)[1].weight
+        return image
+
+    def _done(self, future: asyncio.Future[T]) -> None:
+        self.waiting -= 1
+        if not future.cancelled():
+            future.exception()  # looked at, so that a job that nobody waited for to the end is not complained of
+
+
+def _weight(encoding: Encoding) -> int:
+    tensors = (encoding.logits, *encoding.features.values())
+    return encoding.image.nbytes + sum(tensor.numel() * tensor.element_size() for tensor in tensors)

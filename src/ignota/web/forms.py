@@ -1,0 +1,255 @@
+"""What requests and answers look like; the examples stand in OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from ignota.web.desk import KEY
+
+ImageKey = Annotated[str, StringConstraints(pattern=KEY, min_length=24, max_length=24)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Author = Annotated[str, StringConstraints(max_length=64)]
+Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
+_EXAMPLE_KEY = "5f70bf18a086007016e948b0"
+
+
+class Form(BaseModel):
+    """Unknown keys, NaN and infinity are refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class ClickForm(Form):
+    """A point in pixels of the original image, and how far round it the thing reaches."""
+
+    x: Coordinate
+    y: Coordinate
+    extent: Literal["unknown", "region", "channels", "union"] = "unknown"
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+class RleForm(Form):
+    """A mask in COCO's run-length code, packed or as a list, on the original image or on the working grid."""
+
+    size: Annotated[list[Annotated[int, Field(ge=1, le=65_000)]], Field(min_length=2, max_length=2)]
+    counts: (
+        Annotated[str, StringConstraints(max_length=8_000_000)]
+        | Annotated[list[Annotated[int, Field(ge=0, le=1_000_000_000)]], Field(max_length=2_000_000)]
+    )
+
+
+class MarkForm(Form):
+    """One of four ways to show a thing on an open image."""
+
+    image: ImageKey
+    rle: RleForm | None = None
+    polygon: Annotated[list[tuple[Coordinate, Coordinate]], Field(max_length=10_000)] | None = None
+    box: tuple[Coordinate, Coordinate, Coordinate, Coordinate] | None = None
+    click: ClickForm | None = None
+
+    @model_validator(mode="after")
+    def one(self) -> MarkForm:
+        if sum(given is not None for given in (self.rle, self.polygon, self.box, self.click)) != 1:
+            raise ValueError("give one of rle, polygon, box, click")
+        return self
+
+
+class ByForm(Form):
+    """author: who does it, for the history. relabel: open images whose regions are to be told anew."""
+
+    author: Author = ""
+    relabel: Annotated[list[ImageKey], Field(max_length=1000)] = []
+
+
+class LearnForm(ByForm):
+    model_config = ConfigDict(
+        extra="forbid",
+        allow_inf_nan=False,
+        json_schema_extra={
+            "examples": [
+                {"name": "moose", "examples": [{"image": _EXAMPLE_KEY, "click": {"x": 812, "y": 340}}]},
+                {"name": "moose", "examples": [{"image": _EXAMPLE_KEY, "box": [700, 250, 930, 470]}], "force": True},
+            ]
+        },
+    )
+    name: Name
+    examples: Annotated[list[MarkForm], Field(min_length=1, max_length=20)]
+    force: bool = False
+
+
+class ForgetForm(ByForm):
+    name: Name
+
+
+class RenameForm(ByForm):
+    name: Name
+    new: Name
+
+
+class MergeForm(ByForm):
+    name: Name
+    into: Name
+
+
+class RecolourForm(ByForm):
+    name: Name
+    colour: Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$", max_length=7)]
+
+
+class UndoForm(ByForm):
+    event: Annotated[int, Field(ge=1, le=2**62)] | None = None
+
+
+class TaughtForm(Form):
+    images: Annotated[list[ImageKey], Field(max_length=1000)]
+
+
+class ExportForm(Form):
+    images: Annotated[list[ImageKey], Field(min_length=1, max_length=64)]
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+class Problem(BaseModel):
+    """Every refusal: one line that says what is wrong and how to mend it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"error": "no taught class 'mose' to forget"}]})
+    error: str
+
+
+class LessonView(BaseModel):
+    """What the class recognises and what it takes from others; shares in 0..1."""
+
+    name: str
+    examples: int
+    pixels: int
+    recognised: float
+    stolen: dict[str, float]
+    stolen_held: dict[str, float]
+    doubts: list[str]
+
+
+class Refusal(Problem):
+    lesson: LessonView
+
+
+class RegionView(BaseModel):
+    """box: left, top, right, bottom. score: mean anomaly in 0..1. nearest: the class it would most often be."""
+
+    box: list[int]
+    area: int
+    score: float
+    nearest: str
+    rle: dict[str, Any]
+    embedding: list[float] | None = None
+
+
+class ClassView(BaseModel):
+    """thumbnail: the newest example, as a data URI."""
+
+    id: int
+    name: str
+    colour: str
+    taught: bool
+    examples: int
+    thumbnail: str | None
+
+
+TaughtRow = tuple[int, int, float]
+
+
+class Seen(BaseModel):
+    """An image as the world sees it. taught: regions that bear a taught class, as [region, class id, anomaly left].
+
+    grid: height and width of the working grid, on which regions are numbered. maps: PNG in base64.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "image": _EXAMPLE_KEY,
+                    "name": "street.jpg",
+                    "width": 1280,
+                    "height": 720,
+                    "grid": [540, 960],
+                    "state": 3,
+                    "unknown_share": 0.021,
+                    "shares": {"road": 0.4, "sky": 0.2},
+                    "taught": [[17, 11, 0.08]],
+                    "regions": [
+                        {
+                            "box": [700, 250, 930, 470],
+                            "area": 19500,
+                            "score": 0.87,
+                            "nearest": "car",
+                            "rle": {"size": [720, 1280], "counts": "…"},
+                            "embedding": None,
+                        }
+                    ],
+                    "maps": None,
+                }
+            ]
+        }
+    )
+    image: str
+    name: str
+    width: int
+    height: int
+    grid: list[int]
+    state: int
+    unknown_share: float
+    shares: dict[str, float]
+    taught: list[TaughtRow]
+    regions: list[RegionView]
+    maps: dict[str, str] | None = None
+
+
+class Changed(BaseModel):
+    """The world after a change, and the regions of the images that were to be told anew."""
+
+    state: int
+    classes: list[ClassView]
+    taught: dict[str, list[TaughtRow]]
+    lesson: LessonView | None = None
+    done: str = ""
+
+
+class ClassList(BaseModel):
+    state: int
+    writable: bool
+    world: str
+    classes: list[ClassView]
+
+
+class EventView(BaseModel):
+    key: int
+    at: str
+    author: str
+    action: str
+    name: str
+    detail: str
+    exemplars: int
+    undone_by: int | None
+
+
+class ExemplarView(BaseModel):
+    key: int
+    name: str
+    image_sha256: str
+    source: str
+    given: str
+    author: str
+    at: str
+    mask: dict[str, Any] | None
+    thumbnail: str | None
+
+
+class Health(BaseModel):
+    status: str
+    version: str
+    world: str
+    writable: bool
+    images: int
+    waiting: int

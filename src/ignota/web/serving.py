@@ -1,0 +1,101 @@
+"""Listening on an address until told to stop; what was accepted is finished first."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import secrets
+import socket
+import webbrowser
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import uvicorn
+
+from ignota.structures import InputError
+from ignota.web.app import create_app
+from ignota.web.gate import LOOPBACK
+from ignota.web.limits import Limits
+from ignota.world.model import OpenWorldModel
+
+_PATIENCE = 60
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen. port: 0 takes a free one. token: what clients must bear; made up where one is needed."""
+
+    host: str = "127.0.0.1"
+    port: int = 8642
+    token: str | None = None
+
+    @property
+    def needed_token(self) -> str | None:
+        """None on a loopback address without a token of its own."""
+        if self.token is None and self.host in LOOPBACK:
+            return None
+        return self.token or secrets.token_urlsafe(24)
+
+
+def serve(
+    world: OpenWorldModel,
+    name: str,
+    address: Address,
+    limits: Limits,
+    say: Callable[[str], None],
+    browse: bool = False,
+) -> None:
+    """Serves a world until SIGINT or SIGTERM; says its address first. Raises InputError for one that is taken."""
+    listener = _listener(address)
+    token = address.needed_token
+    port = listener.getsockname()[1]
+    shown = "127.0.0.1" if ipaddress_any(address.host) else address.host
+    link = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/{f'#token={token}' if token else ''}"
+    config = uvicorn.Config(
+        create_app(world, name, limits, token), log_level="warning", access_log=False, server_header=False,
+        timeout_graceful_shutdown=_PATIENCE, timeout_keep_alive=10,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+
+    def announce() -> None:
+        say(link)
+        if browse:
+            webbrowser.open(link)
+
+    try:
+        asyncio.run(_announced(server, listener, announce))
+    except KeyboardInterrupt:
+        pass  # uvicorn raises it again once all is finished
+    finally:
+        listener.close()
+
+
+async def _announced(server: uvicorn.Server, listener: socket.socket, announce: Callable[[], object]) -> None:
+    task = asyncio.ensure_future(server.serve(sockets=[listener]))
+    while not server.started and not task.done():
+        await asyncio.sleep(0.02)
+    if server.started:
+        announce()
+    await task
+
+
+def ipaddress_any(host: str) -> bool:
+    """Whether an address stands for all of a machine's addresses."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def _listener(address: Address) -> socket.socket:
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+        return listener
+    except OSError as error:
+        where = f"{address.host}:{address.port}"
+        raise InputError(f"cannot listen on {where}: {error.strerror}; name another --host or --port") from None

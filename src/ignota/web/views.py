@@ -1,0 +1,139 @@
+"""What the server tells of scenes, classes and exemplars: plain values, ready for JSON."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import re
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ignota.data.rle import encode_rle
+from ignota.taxonomy import UNKNOWN_INDEX
+from ignota.web.desk import Desk, OpenImage
+from ignota.world.lesson import Lesson
+from ignota.world.model import OpenWorldModel
+from ignota.world.scene import Scene, UnknownRegion
+
+
+def seen(desk: Desk, image: OpenImage, scene: Scene, maps: bool, embeddings: bool) -> dict[str, Any]:
+    """The answer to `segment`."""
+    height, width = image.tables.size
+    labels = scene.labels_with_unknown()
+    share = np.bincount(labels.ravel(), minlength=256) / labels.size
+    return {
+        "image": image.key,
+        "name": image.name,
+        "width": width,
+        "height": height,
+        "grid": list(image.tables.closed.shape),
+        "state": desk.world.store.state(),
+        "unknown_share": float(share[UNKNOWN_INDEX]),
+        "shares": {c.name: float(share[c.id]) for c in scene.taxonomy.classes if share[c.id]},
+        "taught": desk.taught_rows(image.tables),
+        "regions": [region(found, embeddings) for found in scene.unknown],
+        "maps": _maps(scene, labels) if maps else None,
+    }
+
+
+def region(found: UnknownRegion, embedding: bool = False) -> dict[str, Any]:
+    """One region with its mask."""
+    return {
+        "box": list(found.box),
+        "area": found.area,
+        "score": found.score,
+        "nearest": found.nearest,
+        "rle": encode_rle(found.mask),
+        "embedding": [float(v) for v in found.embedding] if embedding else None,
+    }
+
+
+def classes(world: OpenWorldModel) -> list[dict[str, Any]]:
+    """Known classes, then taught ones with a picture of their newest example."""
+    taught = {label.name: label.exemplars for label in world.store.classes()}
+    pictures = {card.name: picture(card.thumbnail) for card in world.store.cards()}
+    return [
+        {
+            "id": label.id,
+            "name": label.name,
+            "colour": f"#{bytes(label.colour).hex()}",
+            "taught": label.name in taught,
+            "examples": taught.get(label.name, 0),
+            "thumbnail": pictures.get(label.name),
+        }
+        for label in world.classes.classes
+    ]
+
+
+def exemplars(world: OpenWorldModel, name: str | None) -> list[dict[str, Any]]:
+    """What taught classes were taught from."""
+    return [dataclasses.asdict(card) | {"thumbnail": picture(card.thumbnail)} for card in world.store.cards(name)]
+
+
+def lesson(told: Lesson) -> dict[str, Any]:
+    """A lesson with what speaks against it."""
+    return dataclasses.asdict(told) | {"doubts": list(told.doubts)}
+
+
+def picture(jpeg: bytes | None) -> str | None:
+    """A JPEG as a data URI."""
+    return None if jpeg is None else f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+
+
+def export(desk: Desk, keys: Sequence[str], threshold: float) -> bytes:
+    """A ZIP with NAME_labels.png (indexed, 254 unknown), NAME_anomaly.png (16 bit), NAME.json and classes.json."""
+    stream, used = io.BytesIO(), set[str]()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("classes.json", json.dumps(_plain(classes(desk.world)), indent=2, ensure_ascii=False))
+        for key in keys:
+            image, scene = desk.scene(desk.image(key))
+            name = _file_name(image.name or key, used)
+            labels = scene.labels_with_unknown(threshold)
+            archive.writestr(f"{name}_labels.png", _labels_png(scene, labels))
+            archive.writestr(f"{name}_anomaly.png", _anomaly_png(scene))
+            told = {
+                "image": image.name, "width": labels.shape[1], "height": labels.shape[0], "threshold": threshold,
+                "labels": {c.name: c.id for c in scene.taxonomy.classes} | {"unknown": UNKNOWN_INDEX},
+                "regions": [region(found) for found in scene.unknown_at(threshold)],
+            }  # fmt: skip
+            archive.writestr(f"{name}.json", json.dumps(told, indent=2, ensure_ascii=False))
+    return stream.getvalue()
+
+
+def _plain(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in entry.items() if key != "thumbnail"} for entry in listed]
+
+
+def _file_name(name: str, used: set[str]) -> str:
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", name.rpartition(".")[0] or name).strip("_")[:80] or "image"
+    found, number = stem, 1
+    while found in used:
+        number += 1
+        found = f"{stem}-{number}"
+    used.add(found)
+    return found
+
+
+def _maps(scene: Scene, labels: np.ndarray) -> dict[str, str]:
+    pngs = {"labels": _labels_png(scene, labels), "anomaly": _anomaly_png(scene)}
+    return {name: base64.b64encode(png).decode() for name, png in pngs.items()}
+
+
+def _labels_png(scene: Scene, labels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    indexed = Image.fromarray(labels)
+    indexed.putpalette(scene.taxonomy.palette().tobytes())
+    indexed.save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def _anomaly_png(scene: Scene) -> bytes:
+    scaled = np.rint(scene.anomaly * 65535.0).astype(np.uint16)
+    return bytes(cv2.imencode(".png", scaled, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1])
