@@ -11,11 +11,11 @@ import pytest
 from ignota.cli import main
 
 # ResNet-101 as in the presets, without its ImageNet weights (they need a hub), at sizes that a laptop bears.
-SMALL = """
---segmenter.weights none --size 64 --closed_set.steps 2 --closed_set.batch 2 --closed_set.crop [64,64]
---meta_channels.steps 2 --meta_channels.batch 2 --embedder.steps 2 --embedder.batch 16 --fit.images 4
---fit.coreset 30 --fit.reference 30 --incremental.shots [1] --device cpu --quiet
-""".split()
+SMALL = (
+    "--segmenter.weights none --size 64 --closed_set.steps 2 --closed_set.batch 2 --closed_set.crop [64,64]"
+    " --meta_channels.steps 2 --meta_channels.batch 2 --embedder.steps 2 --embedder.batch 16 --fit.images 4"
+    " --fit.coreset 30 --fit.reference 30 --incremental.shots [1] --device cpu --quiet"
+)
 
 
 @pytest.mark.slow
@@ -29,7 +29,7 @@ def test_two_steps(
     root, out = tmp_path / "data", tmp_path / "out"
     drawn = ["--layout", layout, "--size", "64x128", "--train", "4", "--val", "2", "--seed", "4", "--quiet"]
     assert main(["data", "synthesize", str(root), *drawn]) == 0
-    assert main(["run", preset, "--data", str(root), "--out", str(out), *SMALL]) == 0, capsys.readouterr().err
+    assert main(["run", preset, "--data", str(root), "--out", str(out), *SMALL.split()]) == 0, capsys.readouterr().err
     document = json.loads((out / "world" / "world.json").read_text())
     network = document["segmenter"]["smp"]
     assert (network["architecture"], network["encoder"], network["num_classes"]) == (architecture, "resnet101", known)

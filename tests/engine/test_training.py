@@ -6,6 +6,7 @@ import errno
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor
 from ignota.engine.closed_set import ClosedSetStage, segmentation_loss
 from ignota.engine.configuration import ClosedSetConfig, MetaChannelConfig
 from ignota.engine.meta_channel_run import Grids, GridStream, MetaChannelStage
-from ignota.engine.training import WholeCheckpoints, normalise_images, poly_schedule
+from ignota.engine.stream import StepSampler
+from ignota.engine.training import Stage, WholeCheckpoints, normalise_images, poly_schedule, run_stage
 from ignota.functional.meta_channels import activate, overall_loss
 from ignota.models.meta_channels import MetaChannelHead
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
@@ -147,3 +149,55 @@ def test_checkpoints_are_whole_or_the_old_ones(tmp_path: Path, monkeypatch: pyte
         writer.save_checkpoint({"w": torch.zeros(2)}, path)
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
     assert torch.equal(writer.load_checkpoint(path, weights_only=True)["w"], torch.ones(2))
+
+
+class Places(torch.utils.data.Dataset[int]):
+    """Sample number n is n."""
+
+    def __getitem__(self, number: int) -> int:
+        return number
+
+
+class Recorder(Stage):
+    """Notes the samples of each step; `fail` is raised once, at step `at`."""
+
+    def __init__(self, at: int | None = None, fail: BaseException | None = None) -> None:
+        super().__init__(0, 1, 6, 1, 0.9)
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.at, self.fail, self.seen = at, fail, {}
+
+    def training_step(self, batch: Tensor, _: int) -> dict[str, Any]:
+        if self.global_step == self.at and self.fail is not None:
+            raise self.fail
+        self.seen[self.global_step] = batch.tolist()
+        return {"loss": (self.weight * (1 + batch.sum())).sum()}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return [{"params": [self.weight], "lr": 0.1, "momentum": 0.9}]
+
+
+def train(module: Recorder, folder: Path) -> Recorder:
+    loader = torch.utils.data.DataLoader(Places(), 2, sampler=StepSampler(2, 2, 6))
+    run_stage(module, loader, folder, 3, torch.device("cpu"), [])
+    return module
+
+
+def test_a_resumed_epoch_shows_its_own_samples(tmp_path: Path) -> None:
+    whole = train(Recorder(), tmp_path / "whole")
+    assert whole.seen == {step: [2 * step, 2 * step + 1] for step in range(6)}
+    for at in (1, 3, 5):
+        folder = tmp_path / str(at)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(Recorder(at, RuntimeError("killed")), folder)
+        resumed = train(Recorder(), folder)
+        assert resumed.seen == {step: whole.seen[step] for step in range(at // 2 * 2, 6)}
+        assert torch.equal(resumed.weight, whole.weight)
+
+
+def test_what_stops_a_stage_keeps_its_kind(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(Recorder(1, KeyboardInterrupt()), tmp_path)
+    told = InputError("Caught InputError in DataLoader worker process 0.\nOriginal Traceback …\nInputError: a is cut\n")
+    with pytest.raises(InputError) as caught:
+        train(Recorder(1, told), tmp_path)
+    assert str(caught.value) == "a is cut"

@@ -39,7 +39,7 @@ def test_anomaly_is_one_half_at_the_threshold() -> None:
     one = scene()
     np.testing.assert_array_equal(one.anomaly > 0.5, one.score.numpy() > 4)
     assert one.anomaly.dtype == np.float32
-    assert (0 <= one.anomaly).all() and (one.anomaly <= 1).all()
+    assert (one.anomaly >= 0).all() and (one.anomaly <= 1).all()
     at = dataclasses.replace(one, score=torch.full((6, 8), 4.0))
     assert (at.anomaly == 0.5).all()
     far = dataclasses.replace(one, score=torch.full((6, 8), -1e9))

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ignota.data.files import write_atomically
 from ignota.engine.stream import StepSampler
+from ignota.structures import InputError
 
 CHECKPOINT = "last.ckpt"
 
@@ -113,7 +114,12 @@ def run_stage(
             callbacks=[saver, *callbacks],
             plugins=[WholeCheckpoints()],
         )
-        trainer.fit(module, loader, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+        try:
+            trainer.fit(module, loader, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+        except InputError as error:  # a loader's process puts its traceback before the line that people need
+            raise InputError(str(error).rpartition("InputError: ")[2].strip()) from None
+        except SystemExit:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from None
 
 
 def normalise_images(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
