@@ -86,6 +86,13 @@ def test_groups_list_their_commands(name: str, capsys: pytest.CaptureFixture[str
     assert all((f"  {command}  " in shown) == command.startswith(name) for command in COMMANDS)
 
 
+def test_the_help_lists_every_data_set() -> None:
+    from ignota.cli.data_check import NAMES
+    from ignota.data.datasets import DATASETS
+
+    assert set(NAMES.split(", ")) == set(DATASETS)
+
+
 WRONG_CALLS = {
     "unknown command": (["segmnt"], "did you mean 'segment'"),
     "unknown option before a command": (["--quite"], "no command '--quite'"),

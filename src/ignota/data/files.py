@@ -11,7 +11,7 @@ from pathlib import Path
 from ignota.structures import InputError
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Writes `data` beside `path`, syncs, then renames: a reader sees the old file or the new one, never half of one.
 
     Raises InputError where the folder cannot be written to or the disk is full; nothing is left behind.

