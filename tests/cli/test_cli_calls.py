@@ -31,6 +31,8 @@ CONTRACT = {
         "evaluate incremental DATASET --data ROOT [--split S] [--world WORLD] [--methods raml,npm,…] [--shots N]"
         " [--support ROOT] --json FILE"
     ),
+    "export-labels": "export-labels FORMAT SOURCE --out DIR",
+    "import-labels": "import-labels FORMAT SOURCE --out DIR",
     "data check": "data check",
     "data synthesize": "data synthesize",
 }
@@ -130,6 +132,9 @@ WRONG_CALLS = {
     ),
     "list of a key": (["run", "camvid-11", "--out", "d", "--closed_set.crop", "[1]"], "a list [a whole number"),
     "split of a preset": (["run", "camvid-11", "--out", "d", "--data.split", "camvid:8+4"], "did you mean '8+3'"),
+    "label format": (["import-labels", "cocoa", ".", "--out", "d"], "did you mean 'coco'"),
+    "nothing to export": (["export-labels", "coco", ".", "--out", "d"], "neither classes.yaml nor *_labels.png"),
+    "nothing to import": (["import-labels", "coco", "nowhere", "--out", "d"], "nothing is there"),
     "layout": (["data", "synthesize", "d", "--layout", "camvit"], "did you mean 'camvid'"),
     "size of scenes": (["data", "synthesize", "d", "--layout", "camvid", "--size", "axb"], "256x512"),
     "no such split of a layout": (["data", "synthesize", "d", "--layout", "smiyc", "--train", "3"], "has no train"),

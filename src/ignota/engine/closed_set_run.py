@@ -24,7 +24,14 @@ def build_segmenter(config: SegmenterConfig, num_classes: int, seed: int) -> Smp
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         segmenter = SmpSegmenter(
-            SmpSpec(num_classes, config.architecture, config.encoder, config.output_stride, config.decoder_channels)
+            SmpSpec(
+                num_classes,
+                config.architecture,
+                config.encoder,
+                config.output_stride,
+                config.decoder_channels,
+                config.detail,
+            )
         )
     if config.weights != "none":
         segmenter.load_imagenet(config.weights)

@@ -29,12 +29,16 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    """The closed-set network. weights: "package", "hub", "none" or a file with the encoder's ImageNet weights."""
+    """The closed-set network. weights: "package", "hub", "none" or a file with the encoder's ImageNet weights.
+
+    detail: channels of a second reading at stride 2; 0 for none, as in the paper.
+    """
 
     architecture: Literal["deeplabv3plus", "pspnet"] = "deeplabv3plus"
     encoder: str = "tf_efficientnet_lite0"
     output_stride: int = 16
     decoder_channels: int = 256
+    detail: int = 0
     weights: str = "package"
 
 
@@ -43,6 +47,7 @@ class ClosedSetConfig:
     """Stage 1, Equation 1: SGD with poly decay and separate learning rates.
 
     scale: range of random magnification of the original images. rare: share of crops made to hold a rare class.
+    dice: weight of a Dice loss beside the cross entropy, which keeps thin classes from drowning; 0 in the paper.
     """
 
     steps: int = 1000
@@ -51,6 +56,7 @@ class ClosedSetConfig:
     scale: tuple[float, float] = (0.75, 2.0)
     jitter: float = 0.3
     rare: float = 0.3
+    dice: float = 0.0
     encoder_lr: float = 0.01
     head_lr: float = 0.1
     momentum: float = 0.9
