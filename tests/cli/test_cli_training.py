@@ -64,7 +64,10 @@ SPOILT: dict[str, tuple[Callable[[Path, Path], object], str]] = {
         lambda image, label: Image.fromarray(np.zeros((40, 96), np.uint8)).save(label),
         "does not fit its image",
     ),
-    "missing label": (lambda image, label: label.unlink(), "have no label"),
+    "missing label": (
+        lambda image, label: [path.unlink() for path in label.parent.glob(f"{label.stem.removesuffix('labelIds')}*")],
+        "have no label",
+    ),
 }
 
 
