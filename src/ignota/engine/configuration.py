@@ -68,14 +68,11 @@ class ClosedSetConfig:
 
 @dataclass(frozen=True)
 class MetaChannelConfig:
-    """Stage 2, Equations 6 to 9. channels: the paper's K. fine_tune: the whole network learns, as in the paper."""
+    """Stage 2, Equations 6 to 9. channels: the paper's K. Both presets' losses are trained, a head each."""
 
     channels: int = 4
-    losses: Literal["paper", "released"] = "released"
     steps: int = 600
     batch: int = 8
-    fine_tune: bool = False
-    encoder_lr: float = 0.01
     head_lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -120,7 +117,6 @@ class EmbedderConfig:
     self_paced: bool = True
     classification: float = 1.0
     circle: float = 0.1
-    checkpoint_every: int = 500
 
 
 @dataclass(frozen=True)
