@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ignota.engine.closed_set import ClosedSetStage, segmentation_loss
+from ignota.engine.closed_set import ClosedSetStage, dice_loss, segmentation_loss
 from ignota.engine.configuration import ClosedSetConfig, MetaChannelConfig
 from ignota.engine.meta_channel_run import Grids, GridStream, MetaChannelStage
 from ignota.engine.stream import StepSampler
@@ -36,6 +36,39 @@ def test_cross_entropy_equals_the_loops() -> None:
             row = logits[b, :, y, x].tolist()
             total, count = total + math.log(sum(math.exp(u) for u in row)) - row[c], count + 1
     assert segmentation_loss(logits, labels.byte()).item() == pytest.approx(total / count, rel=1e-6)
+
+
+def test_dice_equals_the_loops() -> None:
+    logits, labels = draw(2, 4, 4, 5), torch.tensor([0, 1, 2, 255]).repeat(10).view(2, 4, 5)
+    both, either = [0.0] * 4, [0.0] * 4
+    for b, y, x in ((b, y, x) for b in range(2) for y in range(4) for x in range(5)):
+        if (c := int(labels[b, y, x])) != 255:
+            row = [math.exp(u) for u in logits[b, :, y, x].tolist()]
+            for k in range(4):
+                share, true = row[k] / sum(row), float(k == c)
+                both[k], either[k] = both[k] + share * true, either[k] + share + true
+    terms = [1 - (both[k] + 1) / (either[k] / 2 + 1) for k in range(3)] + [0.0]  # no pixel bears the last class
+    assert dice_loss(logits, labels.byte()).item() == pytest.approx(sum(terms) / 4, rel=1e-5)
+
+
+def test_dice_without_a_labelled_pixel_is_zero_with_a_graph() -> None:
+    logits = draw(1, 3, 2, 2).requires_grad_()
+    loss = dice_loss(logits, torch.full((1, 2, 2), 255, dtype=torch.uint8))
+    loss.backward()
+    assert loss.item() == 0 and logits.grad is not None and not logits.grad.any()
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_a_step_of_the_closed_set_adds_dice_by_its_weight(weight: float) -> None:
+    torch.manual_seed(0)
+    segmenter = SmpSegmenter(SmpSpec(3, decoder_channels=16)).eval()
+    stage = ClosedSetStage(segmenter, ClosedSetConfig(dice=weight), seed=0)
+    images = torch.randint(0, 256, (2, 32, 48, 3), dtype=torch.uint8)
+    labels = torch.randint(0, 3, (2, 32, 48), dtype=torch.uint8)
+    found = stage.training_step((images, labels), 0)["loss"]
+    normal = normalise_images(images, segmenter.preprocessing.mean, segmenter.preprocessing.std)
+    logits = segmenter(normal).logits
+    torch.testing.assert_close(found, segmentation_loss(logits, labels) + weight * dice_loss(logits, labels))
 
 
 def test_logits_are_resized_to_the_labels() -> None:

@@ -10,11 +10,16 @@ import pytest
 from PIL import Image
 
 from ignota.cli import main
+from ignota.cli.parsing import LABEL_FORMATS
 from ignota.data.datasets import open_dataset
 from ignota.formats.convert import FORMATS
 from ignota.formats.folder_form import read_folder_map
 
 AREAS = [name for name in FORMATS if name != "smiyc"]
+
+
+def test_help_names_every_format() -> None:
+    assert LABEL_FORMATS.split(", ") == list(FORMATS)
 
 
 def masks(root: Path) -> dict[str, np.ndarray]:

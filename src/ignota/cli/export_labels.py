@@ -6,16 +6,14 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from ignota.cli.parsing import Parser
+from ignota.cli.parsing import LABEL_FORMATS, Parser
 
 USAGE = "export-labels FORMAT SOURCE --out DIR [--split S] [--regions]"
 EXAMPLE = "ignota export-labels coco seen --out seen-coco"
 
-_FORMATS = "indexed, cityscapes, coco, labelme, label-studio, cvat, datumaro, fiftyone, smiyc"
-
 
 def arguments(parser: Parser) -> None:
-    parser.add_argument("format", type=str, help=_FORMATS)
+    parser.add_argument("format", type=str, help=LABEL_FORMATS)
     parser.add_argument("source", type=str, help="what `segment` left, or images/ + masks/ + classes.yaml")
     parser.add_argument("--out", type=str, required=True, metavar="DIR", help="the folder to make")
     parser.add_argument("--split", type=str | None, default=None, help="of a data set: val, or else the only one")
@@ -23,16 +21,12 @@ def arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from ignota.cli.terminal import progress, say
+    from ignota.cli.terminal import progress, reach, say
     from ignota.formats.convert import export_labels
 
     out = Path(args.out)
     with progress(0, args.format, "image", args.quiet) as bar:
-
-        def tick(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+        tick = reach(bar)
         number = export_labels(args.format, Path(args.source), out, args.split, args.regions, tick)
     if not args.quiet:
         say(f"labels of {number} {'image' if number == 1 else 'images'} → {out}")

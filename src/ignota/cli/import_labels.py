@@ -6,16 +6,14 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from ignota.cli.parsing import Parser
+from ignota.cli.parsing import LABEL_FORMATS, Parser
 
 USAGE = "import-labels FORMAT SOURCE --out DIR [--images DIR] [--classes FILE] [--rest NAME]"
 EXAMPLE = "ignota import-labels cvat annotations.xml --images photos --out labelled"
 
-_FORMATS = "indexed, cityscapes, coco, labelme, label-studio, cvat, datumaro, fiftyone, smiyc"
-
 
 def arguments(parser: Parser) -> None:
-    parser.add_argument("format", type=str, help=_FORMATS)
+    parser.add_argument("format", type=str, help=LABEL_FORMATS)
     parser.add_argument("source", type=str, help="the file or folder that the other program exported")
     parser.add_argument("--out", type=str, required=True, metavar="DIR", help="the folder to make")
     parser.add_argument("--images", type=str | None, default=None, metavar="DIR", help="where the images lie")
@@ -32,17 +30,13 @@ def arguments(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     import sys
 
-    from ignota.cli.terminal import progress, say
+    from ignota.cli.terminal import progress, reach, say
     from ignota.formats.convert import import_labels
 
     out = Path(args.out)
     images, classes = (None if text is None else Path(text) for text in (args.images, args.classes))
     with progress(0, args.format, "image", args.quiet) as bar:
-
-        def tick(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+        tick = reach(bar)
         number, left_out = import_labels(args.format, Path(args.source), out, images, classes, args.rest, tick)
     if left_out:
         sys.stderr.write(f"ignota: left out: {', '.join(f'{count} {kind}' for kind, count in left_out.items())}\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -55,6 +55,16 @@ def skip(bar: tqdm) -> None:
     """Counts one unit that was finished before: done, but no part of the units a second."""
     bar.initial = getattr(bar, "initial", 0) + 1  # a bar that is not shown has none
     bar.update()
+
+
+def reach(bar: tqdm) -> Callable[[int, int], None]:
+    """Sets the bar to (done, total), for work that knows its total only when it has begun."""
+
+    def tick(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return tick
 
 
 def percent(fraction: float | None) -> str:

@@ -28,9 +28,10 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """1 - Dice of the softmax with the labels, each class over the whole batch, averaged over the classes present.
+    """1 - Dice: 1/C Σ_c [1 - (Σ p_c t_c + 1) / (½ Σ p_c + ½ Σ t_c + 1)], p the softmax, Σ over all labelled pixels.
 
-    As in Milletari et al. 2016; a pole counts as much as the road. logits "B C h w" are resized to labels "B H W".
+    After Milletari et al. 2016, so a pole counts as much as the road; a class without a labelled pixel counts 0.
+    logits "B C h w" are resized to labels "B H W".
     """
     logits = resize_logits(logits.float(), (labels.shape[-2], labels.shape[-1]))
     loss: Tensor = _DICE(logits, labels.long())
@@ -48,9 +49,10 @@ class ClosedSetStage(Stage):
         images, labels = batch
         preprocessing = self.segmenter.preprocessing
         output = self.segmenter(normalise_images(images, preprocessing.mean, preprocessing.std))
-        loss = segmentation_loss(output.logits, labels)
+        logits = resize_logits(output.logits.float(), (labels.shape[-2], labels.shape[-1]))  # once for both losses
+        loss = segmentation_loss(logits, labels)
         if self.config.dice:
-            loss = loss + self.config.dice * dice_loss(output.logits, labels)
+            loss = loss + self.config.dice * dice_loss(logits, labels)
         return {"loss": loss}
 
     def parameter_groups(self) -> list[dict[str, Any]]:

@@ -17,9 +17,8 @@ def fill_outlined(size: tuple[int, int], points: Points, outline: bool = True) -
     """A polygon as Pillow fills it, the rule of LabelMe (with its outline) and of Cityscapes (without)."""
     picture = Image.new("1", (size[1], size[0]))
     if len(points) >= _FEWEST_CORNERS:
-        reach = 4 * max(size)  # Pillow's time grows with coordinates far outside
-        corners = [(float(np.clip(x, -reach, reach)), float(np.clip(y, -reach, reach))) for x, y in points]
-        ImageDraw.Draw(picture).polygon(corners, fill=1, outline=1 if outline else None)
+        corners = np.clip(np.asarray(points, np.float64), -_far(size), _far(size))
+        ImageDraw.Draw(picture).polygon([(x, y) for x, y in corners.tolist()], fill=1, outline=1 if outline else None)
     return np.array(picture)
 
 
@@ -39,19 +38,28 @@ def fill_crossings(size: tuple[int, int], points: Points) -> Bool[np.ndarray, "H
     height, width = size
     if len(points) < _FEWEST_CORNERS:
         return np.zeros(size, bool)
-    reach = 4 * max(size)  # what lies outside crosses no column, or above all of its pixels
-    corners = np.clip(np.asarray(points, np.float64), -reach, reach)
+    corners = np.clip(np.asarray(points, np.float64), -_far(size), _far(size))
     fine = np.trunc(_SCALE * corners + 0.5).astype(np.int64)
-    walked = [_walk(start, end) for start, end in zip(fine, np.roll(fine, -1, axis=0), strict=True)]
-    u, v = np.concatenate(walked).T
+    walks = [_walk(start, end) for start, end in zip(fine, np.roll(fine, -1, axis=0), strict=True)]
+    crossings = np.concatenate([_crossings(walk[:, 0], walk[:, 1], size) for walk in walks])
+    odd = np.bincount(crossings, minlength=height * width + 1)[: height * width].cumsum() % 2 == 1
+    return odd.reshape(size, order="F")
+
+
+def _far(size: tuple[int, int]) -> int:
+    """Coordinates beyond are drawn in to it: a walk there takes time and changes next to nothing inside."""
+    return 4 * max(size) + 10_000
+
+
+def _crossings(u: np.ndarray, v: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Places, counted down the columns, from which on a walk has crossed them."""
+    height, width = size
     passes = u[1:] != u[:-1]
     u0, u1, v0, v1 = u[:-1][passes], u[1:][passes], v[:-1][passes], v[1:][passes]
     x = (np.where(u1 < u0, u1, u1 - 1) + 0.5) / _SCALE - 0.5
     y = np.ceil(np.clip((np.minimum(v1, v0) + 0.5) / _SCALE - 0.5, 0, height))
     kept = (np.floor(x) == x) & (x >= 0) & (x <= width - 1)
-    crossings = x[kept].astype(np.int64) * height + y[kept].astype(np.int64)
-    odd = np.bincount(crossings, minlength=height * width + 1)[: height * width].cumsum() % 2 == 1
-    return odd.reshape(size, order="F")
+    return x[kept].astype(np.int64) * height + y[kept].astype(np.int64)
 
 
 def _walk(start: np.ndarray, end: np.ndarray) -> np.ndarray:

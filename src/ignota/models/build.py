@@ -205,7 +205,9 @@ def _open_state_dict(path: Path, spec: SmpSpec | None) -> ClosedSetSegmenter:
     head = weights.get("classifier.weight")
     if head is None or head.ndim != 4:
         raise InputError(f"{path} has no classifier.weight or segmentation_head.0.weight: it is of another network")
-    spec = dataclasses.replace(spec, num_classes=head.shape[0], decoder_channels=head.shape[1])
+    fine = weights.get("detail.classifier.weight")
+    detail = fine.shape[1] if fine is not None and fine.ndim == 4 else 0
+    spec = dataclasses.replace(spec, num_classes=head.shape[0], decoder_channels=head.shape[1], detail=detail)
     segmenter = SmpSegmenter(spec)
     load_strictly(segmenter, weights, str(path))
     return segmenter.eval()

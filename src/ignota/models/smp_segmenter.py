@@ -111,6 +111,7 @@ class SmpSegmenter(ClosedSetSegmenter):
         self.multiple = spec.output_stride
         strides = [min(2**level, spec.output_stride) for level in range(len(self.encoder.out_channels))]
         decoder_stride = 4 if spec.architecture == "deeplabv3plus" else spec.output_stride
+        self.logits_stride = decoder_stride if self.detail is None else 2
         self.taps = {"decoder": Tap(spec.decoder_channels, decoder_stride)} | {
             f"stage{level}": Tap(self.encoder.out_channels[level], strides[level]) for level in range(2, len(strides))
         }
@@ -120,10 +121,10 @@ class SmpSegmenter(ClosedSetSegmenter):
         stages = self.encoder(pad_to_multiple(images, self.multiple))
         decoded = self.decoder(stages)
         grids = {"decoder": decoded} | {name: stages[int(name[5:])] for name in self.taps if name != "decoder"}
-        logits, stride = self.classifier(decoded), self.taps["decoder"].stride
+        logits = self.classifier(decoded)
         if self.detail is not None:
-            logits, stride = self.detail(decoded, stages[1], logits), 2
-        logits = crop_to_image(logits, height, width, stride)
+            logits = self.detail(decoded, stages[1], logits)
+        logits = crop_to_image(logits, height, width, self.logits_stride)
         features = {name: crop_to_image(grid, height, width, self.taps[name].stride) for name, grid in grids.items()}
         return SegmenterOutput(logits, features)
 
