@@ -70,8 +70,7 @@ def test_the_order_of_training_images_is_irrelevant(name: str) -> None:
     there, back = SCORES[name].state(seen), SCORES[name].state(seen[::-1])
     assert there.keys() == back.keys()
     a, b = (SCORES[name].score(random_encoding(9), state) for state in (there, back))
-    # the coreset holds other rows in another order: 1 in 2 of the vectors seen, so neighbours are not the same ones
-    torch.testing.assert_close(a, b, atol=0.2 if name == "knn" else 1e-5, rtol=0)
+    torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", SCORES)

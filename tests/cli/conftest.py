@@ -1,4 +1,4 @@
-"""A tiny world, trained once, and pictures to show it."""
+"""A copy of the tiny world, pictures to show it, and calls that must fail."""
 
 from __future__ import annotations
 
@@ -10,45 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from ignota.cli import main
-from ignota.engine.configuration import (
-    ClosedSetConfig,
-    DataConfig,
-    EmbedderConfig,
-    ExperimentConfig,
-    FitConfig,
-    MetaChannelConfig,
-    SegmenterConfig,
-)
-
-TINY = ExperimentConfig(
-    name="tiny",
-    size=48,
-    data=DataConfig("synthetic", "cityscapes:16+3", train_length=8, evaluate_length=2, height=48, width=96),
-    segmenter=SegmenterConfig(weights="none", decoder_channels=32),
-    closed_set=ClosedSetConfig(steps=4, batch=2, crop=(48, 64), warmup=1, checkpoint_every=4),
-    meta_channels=MetaChannelConfig(steps=2, batch=2, checkpoint_every=2),
-    embedder=EmbedderConfig(steps=2, batch=16, hidden=16, embedding=8, checkpoint_every=2),
-    fit=FitConfig(coreset=50, reference=50, images=6, held_out=0.34),
-)
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of a world that hardly learnt anything; never changed by a test."""
-    from ignota.data.synthetic.streets import SyntheticStreets
-    from ignota.engine.stages import Stages
-    from ignota.world import bundle
-
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("tiny")
-    data = TINY.data
-    samples = SyntheticStreets("train", data.train_length, (data.height, data.width), 0)
-    bundle.save(Stages(TINY, samples, folder, torch.device("cpu"), quiet=True).world(), folder / "world")
-    return folder / "world"
 
 
 @pytest.fixture
@@ -119,18 +83,3 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         monkeypatch.setattr(os, "fsync", sync)
 
     return fill
-
-
-@pytest.fixture(scope="session")
-def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Synthetic Cityscapes in the size of the tiny world; never changed by a test."""
-    root = tmp_path_factory.mktemp("streets") / "cityscapes"
-    call = ["data", "synthesize", str(root), "--layout", "cityscapes", "--size", "48x96", "--quiet"]
-    assert main([*call, "--train", "8", "--val", "2"]) == 0
-    return root
-
-
-@pytest.fixture(scope="session")
-def tiny() -> ExperimentConfig:
-    """The configuration of the tiny world."""
-    return TINY

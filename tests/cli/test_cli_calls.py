@@ -37,6 +37,8 @@ CONTRACT = {
         "evaluate incremental DATASET --data ROOT [--split S] [--world WORLD] [--methods raml,npm,…] [--shots N]"
         " [--support ROOT] --json FILE"
     ),
+    "export-labels": "export-labels FORMAT SOURCE --out DIR",
+    "import-labels": "import-labels FORMAT SOURCE --out DIR",
     "data check": "data check",
     "data synthesize": "data synthesize",
 }
@@ -92,6 +94,13 @@ def test_groups_list_their_commands(name: str, capsys: pytest.CaptureFixture[str
     assert all((f"  {command}  " in shown) == command.startswith(name) for command in COMMANDS)
 
 
+def test_the_help_lists_every_data_set() -> None:
+    from ignota.cli.data_check import NAMES
+    from ignota.data.datasets import DATASETS
+
+    assert set(NAMES.split(", ")) == set(DATASETS)
+
+
 WRONG_CALLS = {
     "unknown command": (["segmnt"], "did you mean 'segment'"),
     "unknown option before a command": (["--quite"], "no command '--quite'"),
@@ -129,6 +138,9 @@ WRONG_CALLS = {
     ),
     "list of a key": (["run", "camvid-11", "--out", "d", "--closed_set.crop", "[1]"], "a list [a whole number"),
     "split of a preset": (["run", "camvid-11", "--out", "d", "--data.split", "camvid:8+4"], "did you mean '8+3'"),
+    "label format": (["import-labels", "cocoa", ".", "--out", "d"], "did you mean 'coco'"),
+    "nothing to export": (["export-labels", "coco", ".", "--out", "d"], "neither classes.yaml nor *_labels.png"),
+    "nothing to import": (["import-labels", "coco", "nowhere", "--out", "d"], "nothing is there"),
     "layout": (["data", "synthesize", "d", "--layout", "camvit"], "did you mean 'camvid'"),
     "size of scenes": (["data", "synthesize", "d", "--layout", "camvid", "--size", "axb"], "256x512"),
     "no such split of a layout": (["data", "synthesize", "d", "--layout", "smiyc", "--train", "3"], "has no train"),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from ignota.cli import main
 from ignota.cli.settings import configuration, leaves, presets, read_preset
@@ -48,6 +51,60 @@ def test_run_writes_everything_and_goes_on(
         key: value for key, value in first.items() if key != "seconds"
     }
     assert main(["classes", "--world", str(out / "world")]) == 0
+
+
+SPOILT: dict[str, tuple[Callable[[Path, Path], object], str]] = {
+    "cut image": (lambda image, label: image.write_bytes(image.read_bytes()[:300]), "is damaged or cut short"),
+    "no image": (lambda image, label: image.write_text("hello"), "is no picture"),
+    "unknown label id": (
+        lambda image, label: Image.fromarray(np.full((48, 96), 77, np.uint8)).save(label),
+        "label value 77",
+    ),
+    "label of another size": (
+        lambda image, label: Image.fromarray(np.zeros((40, 96), np.uint8)).save(label),
+        "does not fit its image",
+    ),
+    "missing label": (
+        lambda image, label: [path.unlink() for path in label.parent.glob(f"{label.stem.removesuffix('labelIds')}*")],
+        "have no label",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_training_on_a_spoilt_data_set_is_one_line(
+    case: str, tiny_file: Path, streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, (spoil, words) = Path(shutil.copytree(streets, tmp_path / "streets")), SPOILT[case]
+    for image in root.glob("leftImg8bit/train/*/*.png"):
+        label = str(image).replace("leftImg8bit/", "gtFine/").replace("_leftImg8bit", "_gtFine_labelIds")
+        spoil(image, Path(label))
+    data = ["--data", str(root), "--data.dataset", "cityscapes", "--quiet"]
+    assert main(["run", str(tiny_file), "--out", str(tmp_path / "out"), *data]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.startswith("ignota: ") and words in error
+    assert "Traceback" not in error and "worker" not in error
+    assert not (tmp_path / "out" / "world").exists()
+
+
+def test_another_configuration_leaves_a_finished_run_as_it_is(
+    trained: Path, tiny: ExperimentConfig, tiny_file: Path, tmp_path: Path, wrong: Callable[..., str]
+) -> None:
+    shutil.copytree(trained, tmp_path / "out" / "world")
+    (tmp_path / "out" / "config.yaml").write_text("of the first run")
+    call = ("run", tiny_file, "--out", tmp_path / "out", "--quiet")
+    assert "was trained with another configuration" in wrong(*call, "--embedder.steps", 3)
+
+
+def test_a_full_disk_ends_a_run_in_one_line(
+    tiny_file: Path, tmp_path: Path, full_disk: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    full_disk(1)  # the configuration is written, the first checkpoint is not
+    assert main(["run", str(tiny_file), "--out", str(tmp_path / "out"), "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "no space left" in error
+    written = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert written == {"config.yaml", "hash"}
 
 
 def test_adapt(streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: Callable[..., str]) -> None:

@@ -45,7 +45,7 @@ def test_init_learn_forget_restores_every_bit(
             assert run("forget", "crate", "--world", mine) == 0
     assert contents(tmp_path / "before") == contents(tmp_path / "after")
     assert set(contents(tmp_path / "before")) == {
-        "photo.json", "photo_anomaly.png", "photo_labels.png", "photo_overlay.jpg"
+        "photo.json", "photo_anomaly.png", "photo_labels.png", "photo_overlay.jpg", "regions.parquet"
     }  # fmt: skip
     between = json.loads((tmp_path / "between" / "photo.json").read_text())
     assert between["classes"][-1]["name"] == "crate"
@@ -110,7 +110,7 @@ def test_patterns_and_repetition(trained: Path, photo: Path, tmp_path: Path, mon
         "photo",
         "other",
     }
-    assert len(contents(tmp_path / "second")) == 4
+    assert len(contents(tmp_path / "second")) == 5
 
 
 def test_segmenting_a_folder_into_itself_takes_no_results_for_images(
@@ -121,7 +121,7 @@ def test_segmenting_a_folder_into_itself_takes_no_results_for_images(
     shutil.copy(photo, folder)
     for _ in range(2):
         assert run("segment", folder, "--world", trained, "--out", folder, "--quiet") == 0
-    assert len(contents(folder)) == 5
+    assert len(contents(folder)) == 6
 
 
 def test_one_bad_image_does_not_stop_the_others(
@@ -136,7 +136,7 @@ def test_one_bad_image_does_not_stop_the_others(
     assert told.err.count("\n") == 1
     assert "bad.png is damaged or cut short" in told.err
     assert "2 images" in told.out
-    assert len(contents(tmp_path / "out")) == 8
+    assert len(contents(tmp_path / "out")) == 9
 
 
 BAD_PICTURES = {

@@ -106,6 +106,36 @@ def test_intensity_equals_the_loops(sign, outside):
         assert out[y, x].item() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("sign", ["printed", "safe"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_intensity_in_every_precision(sign, dtype):
+    logit = torch.randn(2, 3, generator=torch.Generator().manual_seed(1)).to(dtype)
+    similarity = torch.tensor([0.75, -0.25], dtype=dtype)
+    out = uncertainty_intensity(logit, similarity, REGIONS, sign=sign)
+    assert out.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    exact = uncertainty_intensity(logit.double(), similarity.double(), REGIONS, sign=sign)
+    torch.testing.assert_close(out.double(), exact, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("sign", ["printed", "safe"])
+def test_intensity_is_differentiable(sign):
+    logit = torch.randn(2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    similarity = torch.tensor([0.75, -0.25], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda u, p: uncertainty_intensity(u, p, REGIONS, 0.5, sign), (logit, similarity))
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_logit_scores_are_differentiable(name):
+    logits = torch.randn(
+        1, 4, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2), requires_grad=True
+    )
+    mean, std = torch.tensor(MEAN, dtype=torch.float64), torch.tensor(STD, dtype=torch.float64)
+    score = getattr(scores, name)
+    assert torch.autograd.gradcheck(
+        (lambda u: score(u, mean, std)) if name == "standardized_max_logits" else score, logits
+    )
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.floats(-20, 20), st.floats(0.01, 5), st.floats(-0.99, 0.9), st.floats(0.01, 0.09))
 def test_safe_intensity_falls_with_logit_and_similarity(logit, more_logit, similar, more_similar):

@@ -143,6 +143,8 @@ def make(saved: Callable[[str], Path], programs: tuple[Path, Path, nn.Module]) -
         torch.manual_seed(3)
         if kind == "deeplabv3plus":
             return SmpSegmenter(SmpSpec(CLASSES, decoder_channels=16))
+        if kind == "deeplabv3plus_detail":
+            return SmpSegmenter(SmpSpec(CLASSES, decoder_channels=16, detail=6))
         if kind == "pspnet":
             return SmpSegmenter(SmpSpec(CLASSES, "pspnet", "resnet18", output_stride=8, decoder_channels=16))
         if kind.startswith("exported"):

@@ -215,6 +215,12 @@ def test_a_state_dict_with_a_spec(make: Make, tmp_path: Path, prefix: str) -> No
     one_line(lambda: open_segmenter(str(path), spec=SPEC), "another network")
 
 
+def test_a_state_dict_tells_of_its_detail(make: Make, tmp_path: Path) -> None:
+    first = make("deeplabv3plus_detail")
+    torch.save(first.state_dict(), tmp_path / "net.pth")
+    same(first, open_segmenter(str(tmp_path / "net.pth"), spec=SmpSpec(99)))
+
+
 def test_sources_of_every_kind(saved: Callable[[str], Path], programs: tuple[Path, Path, nn.Module]) -> None:
     assert isinstance(open_segmenter(str(saved("segformer"))), TransformersSegmenter)
     assert open_segmenter(str(programs[0])).num_classes == 5

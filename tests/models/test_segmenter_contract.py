@@ -12,6 +12,7 @@ from ignota.models.segmenter import ClosedSetSegmenter, crop_to_image, pad_to_mu
 
 KINDS = (
     "deeplabv3plus",
+    "deeplabv3plus_detail",
     "pspnet",
     "segformer",
     "upernet",

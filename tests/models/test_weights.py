@@ -153,4 +153,4 @@ def test_no_hub_names_the_two_other_ways(monkeypatch: pytest.MonkeyPatch, error:
 
     monkeypatch.setattr(timm, "create_model", refuse)
     text = one_line(lambda: imagenet_weights("resnet50", "hub"))
-    assert "--weights FILE" in text and "--weights package" in text and LITE0 in text
+    assert "--segmenter.weights FILE" in text and "--segmenter.weights package" in text and LITE0 in text

@@ -9,9 +9,15 @@ from ignota.cli.parsing import Parser
 USAGE = "data check NAME ROOT [--split S]"
 EXAMPLE = "ignota data check camvid data/camvid --split train"
 
+# written out, so that the help loads no torch
+NAMES = (
+    "camvid, cityscapes, bdd100k, lost_and_found, road_anomaly, fishyscapes_lost_and_found, fishyscapes_static, "
+    "road_anomaly_21, road_obstacle_21, streethazards, folder"
+)
+
 
 def arguments(parser: Parser) -> None:
-    parser.add_argument("name", type=str, help="name of a data set: camvid, cityscapes, bdd100k, …, folder")
+    parser.add_argument("name", type=str, help=f"one of {NAMES}")
     parser.add_argument("root", type=str, help="where it lies")
     parser.add_argument("--split", type=str | None, default=None, help="val, or else the only one present")
 

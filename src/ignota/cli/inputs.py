@@ -1,20 +1,44 @@
-"""Which image files a command line means, and what their results are called."""
+"""Which images and videos a command line means, and what their results are called."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from ignota.data.files import one_line
+import numpy as np
+from jaxtyping import UInt8
+
+from ignota.data.files import natural_key, one_line
+from ignota.data.images import read_image
 from ignota.data.listing import pictures
+from ignota.data.video import frame_count, is_video, read_frames
 from ignota.structures import InputError
 
 PARTS = ("_labels.png", "_anomaly.png", "_overlay.jpg", ".json")
 """The endings of what `segment` writes for each image."""
 
+_FRAME_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image to be segmented, or a frame of a video.
+
+    name: what its results are called. frame: its number in the video, None for an image file. image: None where it was
+    not wanted or could not be read; fault: why not.
+    """
+
+    name: str
+    path: Path
+    frame: int | None
+    image: UInt8[np.ndarray, "H W 3"] | None = None
+    fault: InputError | None = None
+
 
 def image_files(words: Sequence[str], out: Path) -> list[Path]:
-    """Files as named, the pictures in folders, what patterns match; each once. Raises InputError for empty ones."""
+    """Files as named, pictures and videos in folders, what patterns match; each once. Raises InputError for none."""
     found: dict[Path, None] = {}
     for word in words:
         found |= dict.fromkeys(_files(word, out))
@@ -22,15 +46,16 @@ def image_files(words: Sequence[str], out: Path) -> list[Path]:
 
 
 def targets(files: Iterable[Path], out: Path) -> dict[str, Path]:
-    """NAME -> image; raises InputError where two results would take one name, or one would overwrite an image."""
+    """NAME -> file; raises InputError where two results would take one name, or one would overwrite an image."""
     named: dict[str, Path] = {}
     for path in files:
         if path.stem in named:
-            first, second = one_line(named[path.stem]), one_line(path)
-            raise InputError(
-                f"{first} and {second} would both be written as {path.stem}: rename one, or run them apart"
-            )
+            raise _one_name(named[path.stem], path, path.stem)
         named[path.stem] = path
+    for name, path in named.items():
+        base = re.sub(rf"_\d{{{_FRAME_DIGITS},}}$", "", name)
+        if base != name and base in named and is_video(named[base]):
+            raise _one_name(named[base], path, name)
     if out.exists() and not out.is_dir():
         raise InputError(f"{one_line(out)} is no folder: name another --out")
     results = {(out / f"{name}{part}").absolute() for name in named for part in PARTS}
@@ -40,19 +65,67 @@ def targets(files: Iterable[Path], out: Path) -> dict[str, Path]:
     return named
 
 
+def picture_count(files: Iterable[Path], every: int) -> int:
+    """How many pictures `read_pictures` will give, roughly where there are videos."""
+    return sum(_frames(path, every) if is_video(path) else 1 for path in files)
+
+
+def read_pictures(
+    named: Mapping[str, Path], every: int, wanted: Callable[[str, Path, int | None], bool]
+) -> Iterator[Picture]:
+    """Images and every `every`-th frame of videos in their order, one in memory at a time.
+
+    wanted: called with name, file and frame before anything is decoded. What cannot be read comes with its fault.
+    """
+    for name, path in named.items():
+        try:
+            if is_video(path):
+                for frame in read_frames(path, every, lambda i: wanted(_frame_name(name, i), path, i)):  # noqa: B023
+                    yield Picture(_frame_name(name, frame.index), path, frame.index, frame.image)
+            elif wanted(name, path, None):
+                yield Picture(name, path, None, read_image(path))
+            else:
+                yield Picture(name, path, None)
+        except InputError as error:
+            yield Picture(name, path, None, fault=error)
+
+
+def _frame_name(name: str, index: int) -> str:
+    return f"{name}_{index:0{_FRAME_DIGITS}d}"
+
+
+def _frames(path: Path, every: int) -> int:
+    try:
+        return frame_count(path, every)
+    except InputError:
+        return 1  # its fault is told when its turn comes
+
+
+def _one_name(first: Path, second: Path, name: str) -> InputError:
+    both = f"{one_line(first)} and {one_line(second)}"
+    return InputError(f"{both} would both be written as {name}: rename one, or run them apart")
+
+
 def _files(word: str, out: Path) -> list[Path]:
     path = Path(word)
     if path.is_dir():
-        inside = pictures(path)
+        inside = _in_folder(path)
         if path.absolute() == out.absolute():
             inside = [file for file in inside if not file.name.endswith(PARTS)]  # what an earlier run wrote
         if not inside:
-            raise InputError(f"no image in the folder {one_line(word)}: name one that holds PNG, JPEG or WebP files")
+            raise InputError(
+                f"no image in the folder {one_line(word)}: name one that holds PNG, JPEG or WebP files, or videos"
+            )
         return inside
     if not path.exists() and any(letter in word for letter in "*?["):
         base = Path(path.anchor)  # a pattern may start at the root, which Path.glob wants apart
-        matched = sorted(base.glob(str(path.relative_to(base))))
+        matched = sorted(base.glob(str(path.relative_to(base))), key=lambda file: natural_key(str(file)))
         if not matched:
             raise InputError(f"no file matches {one_line(word)}: check the pattern")
         return [file for file in matched if file.is_file()]
     return [path]
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    videos = [path for path in folder.iterdir() if is_video(path) and path.is_file() and path.name[0] != "."]
+    return sorted([*pictures(folder), *videos], key=lambda path: natural_key(path.name))

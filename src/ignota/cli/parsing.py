@@ -13,6 +13,7 @@ from ignota.cli.commands import hint
 from ignota.cli.outcome import UsageError, one_line
 
 DEFAULT_WORLD = "camvid-11"
+LABEL_FORMATS = "indexed, cityscapes, coco, labelme, label-studio, cvat, datumaro, fiftyone, smiyc"
 SMALLEST, LARGEST = 32, 8192
 Device = Literal["auto", "cpu", "cuda"]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -10,37 +12,64 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from ignota.cli.inputs import PARTS
+from ignota.cli.inputs import PARTS, Picture
+from ignota.cli.regions import region_rows
+from ignota.cli.resuming import image_fingerprint
 from ignota.data.files import write_atomically
 from ignota.data.images import write_indexed_png, write_jpeg, write_png16
 from ignota.reports.pictures import label_tags, overlay
 from ignota.taxonomy import IGNORE_INDEX, UNKNOWN_INDEX
+from ignota.world.model import OpenWorldModel
 from ignota.world.scene import Scene
 
 _WORTH_A_TAG = 0.01
 _MOST_TAGS = 12
+_END = "\n}"
 
 
-def write_scene(out: Path, name: str, path: Path, image: UInt8[np.ndarray, "H W 3"], scene: Scene) -> None:
-    """Writes the four results of one image into `out`; where one cannot be written, none is left behind."""
+def write_scene(out: Path, picture: Picture, world: OpenWorldModel, state: str) -> None:
+    """Segments one image and writes its four results into `out`; where one cannot be written, none is left behind.
+
+    state: the fingerprint of the world. NAME.json comes last: where it stands, the others do.
+    """
+    assert picture.image is not None
     made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    labels_path, anomaly_path, overlay_path, json_path = (out / f"{name}{part}" for part in PARTS)
+    paths = labels_path, anomaly_path, overlay_path, json_path = [out / f"{picture.name}{part}" for part in PARTS]
+    _drop_remnants(out, paths)
+    scene = world.segment(picture.image)
     labels = scene.labels_with_unknown()
+    made_by = {"world": state, "image": image_fingerprint(picture.path)}
     whole = False
     try:
+        json_path.unlink(missing_ok=True)
         write_indexed_png(labels_path, labels, scene.taxonomy.palette())
         write_png16(anomaly_path, scene.anomaly)
-        write_jpeg(overlay_path, tagged_overlay(image, labels, scene))
-        text = json.dumps(describe_scene(path, labels, scene), indent=2, ensure_ascii=False)
-        write_atomically(json_path, (text + "\n").encode())
+        write_jpeg(overlay_path, tagged_overlay(picture.image, labels, scene))
+        document = describe_scene(picture.path, labels, scene, region_rows(world, scene))
+        write_atomically(json_path, as_text(document | {"frame": picture.frame, "made_by": made_by}).encode())
         whole = True
     finally:
         if not whole:
-            for written in (labels_path, anomaly_path, overlay_path, json_path):
+            for written in paths:
                 written.unlink(missing_ok=True)
             if made and not any(out.iterdir()):
                 out.rmdir()
+
+
+def as_text(document: dict[str, Any]) -> str:
+    """A NAME.json for people and programs: one line for each unknown region, as embeddings are long."""
+    rest = json.dumps({key: value for key, value in document.items() if key != "regions"}, indent=2, ensure_ascii=False)
+    rows = ",".join(f"\n    {json.dumps(row, ensure_ascii=False)}" for row in document["regions"])
+    end = "\n  ]" if rows else "]"
+    return f'{rest.removesuffix(_END)},\n  "regions": [{rows}{end}{_END}\n'
+
+
+def _drop_remnants(out: Path, paths: Iterable[Path]) -> None:
+    """What a run that was killed in the middle of a file left of these results."""
+    for path in paths:
+        for remnant in out.glob(f".{escape(path.name)}.????????.part"):
+            remnant.unlink(missing_ok=True)
 
 
 def tagged_overlay(
@@ -65,8 +94,10 @@ def tagged_overlay(
     return label_tags(picture, pieces, names)
 
 
-def describe_scene(path: Path, labels: UInt8[np.ndarray, "H W"], scene: Scene) -> dict[str, Any]:
-    """The content of NAME.json: shares and scores in 0..1, boxes as left, top, right, bottom in pixels."""
+def describe_scene(
+    path: Path, labels: UInt8[np.ndarray, "H W"], scene: Scene, regions: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The content of NAME.json: shares and scores in 0..1; regions as `region_rows` gives them."""
     height, width = labels.shape
     share = np.bincount(labels.ravel(), minlength=256) / labels.size
     return {
@@ -80,8 +111,5 @@ def describe_scene(path: Path, labels: UInt8[np.ndarray, "H W"], scene: Scene) -
         "labels": {"unknown": UNKNOWN_INDEX, "void": IGNORE_INDEX},
         "threshold": 0.5,
         "unknown_share": float(share[UNKNOWN_INDEX]),
-        "regions": [
-            {"box": list(region.box), "area": region.area, "score": region.score, "nearest": region.nearest}
-            for region in scene.unknown
-        ],
+        "regions": regions,
     }

@@ -1,4 +1,5 @@
-"""Labels, anomaly and unknown regions of images: NAME_labels.png, NAME_anomaly.png, NAME_overlay.jpg, NAME.json."""
+"""Labels, anomaly and unknown regions of images and videos: NAME_labels.png, NAME_anomaly.png, NAME_overlay.jpg,
+NAME.json, and a table of all unknown regions, regions.parquet. A call that was stopped goes on where it was."""
 
 from __future__ import annotations
 
@@ -7,41 +8,67 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
+from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_world
 
-USAGE = "segment IMAGE… [--world WORLD] --out DIR"
-EXAMPLE = "ignota segment photos/ 'more/*.jpg' --out seen"
+USAGE = "segment IMAGE… [--world WORLD] --out DIR [--every N] [--again]"
+EXAMPLE = "ignota segment photos/ 'more/*.jpg' drive.mp4 --every 10 --out seen"
 
 
 def arguments(parser: Parser) -> None:
-    parser.add_argument("images", nargs="+", type=str, help="image files, folders of them, or patterns such as '*.jpg'")
+    parser.add_argument(
+        "images", nargs="+", type=str, help="images and videos, folders of them, or patterns such as '*.jpg'"
+    )
     add_world(parser)
     parser.add_argument("--out", type=str, required=True, metavar="DIR", help="where the results go")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="of videos, take each N-th frame alone")
+    parser.add_argument("--again", action="store_true", help="do what is finished once more")
 
 
 def run(args: Namespace) -> None:
-    from ignota.cli.inputs import image_files, targets
+    if args.every < 1:
+        raise UsageError(f"--every is 1 or more, not {args.every}")
+
+    from ignota.cli.inputs import image_files, picture_count, read_pictures, targets
     from ignota.cli.opening import opened_world
     from ignota.cli.pictures import write_scene
-    from ignota.cli.terminal import progress, say
-    from ignota.data.images import read_image
+    from ignota.cli.resuming import image_fingerprint, is_finished, world_fingerprint
+    from ignota.cli.table import can_write_tables, write_table
+    from ignota.cli.terminal import progress, say, skip
     from ignota.structures import InputError
 
     out = Path(args.out)
     named = targets(image_files(args.images, out), out)
+    total = picture_count(named.values(), args.every)
     faults: list[InputError] = []
-    with opened_world(args) as world, progress(len(named), "segment", "image", args.quiet) as bar:
-        for name, path in named.items():
-            try:
-                image = read_image(path)
-            except InputError as error:
-                faults.append(error)
-            else:
-                write_scene(out, name, path, image, world.segment(image))
+    names: list[str] = []
+    done = 0
+    with opened_world(args) as world, progress(total, "segment", "image", args.quiet) as bar:
+        state = world_fingerprint(world)
+
+        def wanted(name: str, path: Path, frame: int | None) -> bool:
+            return args.again or not is_finished(out, name, state, image_fingerprint(path))
+
+        for picture in read_pictures(named, args.every, wanted):
+            if picture.fault is not None:
+                faults.append(picture.fault)
+                bar.update()
+                continue
+            names.append(picture.name)
+            if picture.image is None:
+                skip(bar)
+                continue
+            write_scene(out, picture, world, state)
+            done += 1
             bar.update()
-    done = len(named) - len(faults)
-    if done and not args.quiet:
-        say(f"{done} {'image' if done == 1 else 'images'} → {out}")
+    if names and can_write_tables():
+        write_table(out, names)
+    if names and not args.quiet:
+        before = len(names) - done
+        images = f"{len(names)} {'image' if len(names) == 1 else 'images'}"
+        say(f"{images}{f', {before} of them finished before' if before else ''} → {out}")
+        if not can_write_tables():
+            say("without regions.parquet: `pip install 'ignota[parquet]'` brings what it takes")
     for fault in faults[:-1]:
         sys.stderr.write(f"ignota: {fault}\n")
     if faults:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -46,8 +46,25 @@ def swatch(colour: tuple[int, int, int]) -> Text:
 
 
 def progress(total: int, title: str, unit: str, quiet: bool) -> tqdm:
-    """A bar with the time left, on terminals alone."""
-    return tqdm(total=total, desc=title, unit=unit, disable=True if quiet else None, mininterval=0.5)
+    """A bar with the time left and the units a second, means over the whole run, on terminals alone."""
+    off = True if quiet else None
+    return tqdm(total=total, desc=title, unit=f" {unit}", disable=off, mininterval=0.5, smoothing=0)
+
+
+def skip(bar: tqdm) -> None:
+    """Counts one unit that was finished before: done, but no part of the units a second."""
+    bar.initial = getattr(bar, "initial", 0) + 1  # a bar that is not shown has none
+    bar.update()
+
+
+def reach(bar: tqdm) -> Callable[[int, int], None]:
+    """Sets the bar to (done, total), for work that knows its total only when it has begun."""
+
+    def tick(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return tick
 
 
 def percent(fraction: float | None) -> str:

@@ -6,12 +6,15 @@ import errno
 import os
 import re
 import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ignota.structures import InputError
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Writes `data` beside `path`, syncs, then renames: a reader sees the old file or the new one, never half of one.
 
     Raises InputError where the folder cannot be written to or the disk is full; nothing is left behind.
@@ -35,6 +38,25 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         _remove(temporary)
         raise
+
+
+@contextmanager
+def new_folder(root: Path) -> Iterator[Path]:
+    """A folder to fill, beside `root`, which takes its place at the end: `root` is there whole or not at all.
+
+    Raises InputError where `root` is there already and not empty.
+    """
+    root = root.resolve()
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise InputError(f"{one_line(root)} is not empty; name a new folder, or empty this one first")
+    root.parent.mkdir(parents=True, exist_ok=True)
+    draft = root.parent / f".{root.name}-{secrets.token_hex(4)}"
+    try:
+        draft.mkdir()
+        yield draft
+        draft.replace(root)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:

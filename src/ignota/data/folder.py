@@ -92,14 +92,15 @@ def _class(path: Path, index: int, entry: Any) -> ClassLabel:
         raise _wrong(path, f"class {index} is {one_line(repr(entry))[:60]}", mend)
     colour = entry.get("colour") if isinstance(entry, dict) else None
     if colour is None:
-        return ClassLabel(index, name.strip(), _colour(index))
+        return ClassLabel(index, name.strip(), made_up_colour(index))
     if not isinstance(colour, list) or len(colour) != 3:
         raise _wrong(path, f"the colour of {name!r} is {one_line(repr(colour))[:60]}", "write [r, g, b] in 0..255")
     red, green, blue = _values(path, f"colour of {name}", colour)
     return ClassLabel(index, name.strip(), (red, green, blue))
 
 
-def _colour(index: int) -> tuple[int, int, int]:
+def made_up_colour(index: int) -> tuple[int, int, int]:
+    """A colour for the class at this place where nobody chose one; neighbours differ."""
     red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN % 1.0, 0.65, 0.55 + 0.4 * (index % 2))
     return round(red * 255), round(green * 255), round(blue * 255)
 

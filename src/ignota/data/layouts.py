@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
+from ignota.data.files import new_folder
 from ignota.data.label_ids import cityscapes_train_id_lut
 from ignota.data.synthetic.polygons import cityscapes_polygons
 from ignota.data.synthetic.scene import SyntheticScene, draw_scene
@@ -195,18 +194,9 @@ def write_layout(
     for split in lengths:
         if split not in writer.splits:
             raise InputError(f"layout {layout} has no split {split!r}; it has: {', '.join(writer.splits)}")
-    root = root.resolve()
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise InputError(f"{root} is not empty; name a new folder, or empty this one first")
-    root.parent.mkdir(parents=True, exist_ok=True)
-    draft = root.parent / f".{root.name}-{uuid.uuid4().hex[:8]}"
-    try:
-        draft.mkdir()
+    with new_folder(root) as draft:
         _write(draft, writer, lengths, size, seed, on_step)
-        draft.replace(root)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return root
+    return root.resolve()
 
 
 def _write(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import segmentation_models_pytorch as smp
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -12,6 +13,8 @@ from ignota.engine.stream import STAGES
 from ignota.engine.training import Stage, normalise_images
 from ignota.models.segmenter import ClosedSetSegmenter, resize_logits
 from ignota.taxonomy import IGNORE_INDEX
+
+_DICE = smp.losses.DiceLoss("multiclass", ignore_index=IGNORE_INDEX, smooth=1.0)
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -22,6 +25,17 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
     logits = resize_logits(logits.float(), (labels.shape[-2], labels.shape[-1]))
     total = F.cross_entropy(logits, labels.long(), ignore_index=IGNORE_INDEX, reduction="sum")
     return total / (labels != IGNORE_INDEX).sum().clamp(min=1)
+
+
+def dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """1 - Dice: 1/C Σ_c [1 - (Σ p_c t_c + 1) / (½ Σ p_c + ½ Σ t_c + 1)], p the softmax, Σ over all labelled pixels.
+
+    After Milletari et al. 2016, so a pole counts as much as the road; a class without a labelled pixel counts 0.
+    logits "B C h w" are resized to labels "B H W".
+    """
+    logits = resize_logits(logits.float(), (labels.shape[-2], labels.shape[-1]))
+    loss: Tensor = _DICE(logits, labels.long())
+    return loss
 
 
 class ClosedSetStage(Stage):
@@ -35,7 +49,11 @@ class ClosedSetStage(Stage):
         images, labels = batch
         preprocessing = self.segmenter.preprocessing
         output = self.segmenter(normalise_images(images, preprocessing.mean, preprocessing.std))
-        return {"loss": segmentation_loss(output.logits, labels)}
+        logits = resize_logits(output.logits.float(), (labels.shape[-2], labels.shape[-1]))  # once for both losses
+        loss = segmentation_loss(logits, labels)
+        if self.config.dice:
+            loss = loss + self.config.dice * dice_loss(logits, labels)
+        return {"loss": loss}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         shared = {"momentum": self.config.momentum, "weight_decay": self.config.weight_decay}

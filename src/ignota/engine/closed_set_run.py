@@ -15,6 +15,7 @@ from ignota.engine.records import StageFolder
 from ignota.engine.stream import AugmentedStream, Samples, stream_loader
 from ignota.engine.training import run_stage, save_module
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
+from ignota.models.weights import imagenet_preprocessing
 from ignota.taxonomy import ClassSplit
 
 
@@ -24,7 +25,15 @@ def build_segmenter(config: SegmenterConfig, num_classes: int, seed: int) -> Smp
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         segmenter = SmpSegmenter(
-            SmpSpec(num_classes, config.architecture, config.encoder, config.output_stride, config.decoder_channels)
+            SmpSpec(
+                num_classes,
+                config.architecture,
+                config.encoder,
+                config.output_stride,
+                config.decoder_channels,
+                config.detail,
+                preprocessing=imagenet_preprocessing(config.encoder.removeprefix("tu-")),
+            )
         )
     if config.weights != "none":
         segmenter.load_imagenet(config.weights)

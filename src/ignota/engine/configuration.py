@@ -29,12 +29,16 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    """The closed-set network. weights: "package", "hub", "none" or a file with the encoder's ImageNet weights."""
+    """The closed-set network. weights: "package", "hub", "none" or a file with the encoder's ImageNet weights.
+
+    detail: channels of a second reading at stride 2; 0 for none, as in the paper.
+    """
 
     architecture: Literal["deeplabv3plus", "pspnet"] = "deeplabv3plus"
     encoder: str = "tf_efficientnet_lite0"
     output_stride: int = 16
     decoder_channels: int = 256
+    detail: int = 0
     weights: str = "package"
 
 
@@ -43,6 +47,7 @@ class ClosedSetConfig:
     """Stage 1, Equation 1: SGD with poly decay and separate learning rates.
 
     scale: range of random magnification of the original images. rare: share of crops made to hold a rare class.
+    dice: weight of a Dice loss beside the cross entropy, which keeps thin classes from drowning; 0 in the paper.
     """
 
     steps: int = 1000
@@ -51,6 +56,7 @@ class ClosedSetConfig:
     scale: tuple[float, float] = (0.75, 2.0)
     jitter: float = 0.3
     rare: float = 0.3
+    dice: float = 0.0
     encoder_lr: float = 0.01
     head_lr: float = 0.1
     momentum: float = 0.9
@@ -62,14 +68,11 @@ class ClosedSetConfig:
 
 @dataclass(frozen=True)
 class MetaChannelConfig:
-    """Stage 2, Equations 6 to 9. channels: the paper's K. fine_tune: the whole network learns, as in the paper."""
+    """Stage 2, Equations 6 to 9. channels: the paper's K. Both presets' losses are trained, a head each."""
 
     channels: int = 4
-    losses: Literal["paper", "released"] = "released"
     steps: int = 600
     batch: int = 8
-    fine_tune: bool = False
-    encoder_lr: float = 0.01
     head_lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 1e-4
@@ -114,7 +117,6 @@ class EmbedderConfig:
     self_paced: bool = True
     classification: float = 1.0
     circle: float = 0.1
-    checkpoint_every: int = 500
 
 
 @dataclass(frozen=True)

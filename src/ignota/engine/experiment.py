@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.drawn import DrawnImages
+from ignota.data.files import write_atomically
 from ignota.engine import exhibition
 from ignota.engine.configuration import DataConfig, ExperimentConfig
 from ignota.engine.evaluation import evaluate_anomaly, evaluate_closed_set, evaluate_incremental
@@ -52,8 +53,9 @@ def run_experiment(
     started = time.monotonic()
     train = open_split(config.data, data_root, "train", config.seed)
     evaluate = open_split(config.data, data_root, "evaluate", config.seed)
+    refuse_another(config, out / WORLD)
     out.mkdir(parents=True, exist_ok=True)
-    (out / CONFIG).write_text(yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False), encoding="utf-8")
+    write_atomically(out / CONFIG, yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False).encode())
     world = trained_world(config, train, out, device, quiet)
     results, sections = measure(config, world, train, evaluate, quiet)
     results = {"name": config.name, "seconds": _seconds(out, started), **results}
@@ -69,15 +71,18 @@ def trained_world(
     config: ExperimentConfig, train: LabelledImages, out: Path, device: torch.device, quiet: bool
 ) -> OpenWorldModel:
     """The bundle in `out`, trained if need be and read back from disk: what is measured is what is used."""
-    path, wanted = out / WORLD, fingerprint(config)
-    if path.exists():
-        document = bundle.read_document(path)
-        if document["provenance"].get("configuration_hash") == wanted:
-            return bundle.load(path, device)
-        raise InputError(f"{path} was trained with another configuration: choose another --out or remove it")
-    stages = Stages(config, train, out, device, quiet)
-    bundle.save(stages.world(), path)
+    path = out / WORLD
+    if not path.exists():
+        bundle.save(Stages(config, train, out, device, quiet).world(), path)
     return bundle.load(path, device)
+
+
+def refuse_another(config: ExperimentConfig, world: Path) -> None:
+    """Raises InputError, before anything is written, where `world` was trained with another configuration."""
+    if not world.exists():
+        return
+    if bundle.read_document(world)["provenance"].get("configuration_hash") != fingerprint(config):
+        raise InputError(f"{world} was trained with another configuration: choose another --out or remove it")
 
 
 def measure(

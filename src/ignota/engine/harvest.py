@@ -21,6 +21,8 @@ from ignota.world.networks import Networks
 from ignota.world.spaces import Pooled, pool_taps
 
 SOURCES = ("labels", "urs", "meta_channels")
+_HALF_MAX = torch.finfo(torch.half).max
+"""Logits beyond it, as of a network that has hardly learnt, would become infinite."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def collect_grids(
         sample = samples[i]
         encoding = networks.encode(sample.image)
         grid = (encoding.logits.shape[1], encoding.logits.shape[2])
-        logits.append(encoding.logits.half().cpu())
+        logits.append(encoding.logits.clamp(-_HALF_MAX, _HALF_MAX).half().cpu())
         labels.append(torch.from_numpy(training_label(sample, lut, grid)))
         pictures.append(torch.from_numpy(resize_image(encoding.image, grid)))
         tick()

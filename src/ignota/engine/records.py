@@ -12,6 +12,8 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from ignota.data.files import write_atomically
+
 RECORD, TENSORS = "stage.json", "weights.safetensors"
 
 
@@ -22,11 +24,9 @@ def fingerprint(*parts: Any) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes beside `path`, then renames: a reader never sees half a file."""
+    """The whole file or none, see `write_atomically`; makes the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,15 @@ class StageFolder:
                 if old.is_file():
                     old.unlink()
             mark.write_text(self.hash)
+        for part in self.path.glob(".*.part"):  # of a write that was killed
+            part.unlink()
 
     def tensors(self) -> dict[str, Tensor]:
         return safetensors.torch.load_file(self.path / TENSORS)
 
     def finish(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
         """Writes tensors first and the record last: the record's presence means that all is there."""
-        partial = self.path / (TENSORS + ".partial")
-        safetensors.torch.save_file(tensors, partial)
-        partial.replace(self.path / TENSORS)
+        write_atomically(self.path / TENSORS, safetensors.torch.save(tensors))
         write_json(self.path / RECORD, {"hash": self.hash, **record})
         for checkpoint in self.path.glob("*.ckpt"):
             checkpoint.unlink()

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ignota.data.transforms import Augmentation, augment, sample_generator
-from ignota.structures import Sample
+from ignota.structures import InputError, Sample
 
 STAGES = {"closed_set": 1, "meta_channels": 2, "embedder": 3, "fit": 4}
 
@@ -34,7 +34,7 @@ class AugmentedStream(Dataset[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
         self, samples: Samples, lut: NDArray[np.uint8], augmentation: Augmentation, seed: int, stage: str
     ) -> None:
         if len(samples) == 0:
-            raise ValueError("no training images")
+            raise InputError("there is no training image: name a split that has some")
         self.samples, self.lut, self.augmentation = samples, lut, augmentation
         self.seed, self.stage = seed, STAGES[stage]
 
@@ -43,7 +43,7 @@ class AugmentedStream(Dataset[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
         order = np.random.default_rng([self.seed, self.stage, epoch]).permutation(len(self.samples))
         sample = self.samples[int(order[position])]
         if sample.label is None:
-            raise ValueError(f"training image {sample.key} has no label")
+            raise InputError(f"training image {sample.key} has no label: `ignota data check` lists all that lack one")
         rng = sample_generator(self.seed, self.stage, epoch, position)
         return augment(sample.image, self.lut[sample.label], self.augmentation, rng)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,13 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
+
+from ignota.data.files import write_atomically
+from ignota.engine.stream import StepSampler
+from ignota.structures import InputError
 
 CHECKPOINT = "last.ckpt"
 
@@ -58,6 +64,19 @@ def precision_of(device: torch.device) -> str:
     return "bf16-mixed" if has_bf16 and "AVX512" in capabilities else "32-true"
 
 
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, syncs, then renames: a kill at any moment leaves the last whole one.
+
+    Lightning's own way goes through the system's folder for temporary files, which may be another disk: then the file
+    is copied to its place, and a kill leaves half of it.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        stream = io.BytesIO()
+        torch.save(checkpoint, stream)
+        write_atomically(Path(path), stream.getbuffer())
+
+
 def run_stage(
     module: Stage,
     loader: Any,
@@ -68,11 +87,14 @@ def run_stage(
 ) -> None:
     """Trains `module` for `epochs` epochs, goes on from the checkpoint in `folder` where there is one.
 
-    A checkpoint is written after every epoch, beside its place and then renamed, so that a kill at any moment leaves
-    the last whole one.
+    A checkpoint is written after every epoch, see `WholeCheckpoints`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT
+    if checkpoint.exists() and isinstance(loader.sampler, StepSampler):
+        # Lightning draws the first samples before it tells the sampler which epoch it resumes
+        done = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"]
+        loader.sampler.set_epoch(done // loader.sampler.steps)
     saver = ModelCheckpoint(
         folder, filename="last", save_top_k=1, monitor=None, every_n_epochs=1, enable_version_counter=False
     )
@@ -90,8 +112,14 @@ def run_stage(
             enable_progress_bar=False,
             num_sanity_val_steps=0,
             callbacks=[saver, *callbacks],
+            plugins=[WholeCheckpoints()],
         )
-        trainer.fit(module, loader, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+        try:
+            trainer.fit(module, loader, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+        except InputError as error:  # a loader's process puts its traceback before the line that people need
+            raise InputError(str(error).rpartition("InputError: ")[2].strip()) from None
+        except SystemExit:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from None
 
 
 def normalise_images(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

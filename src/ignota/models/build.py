@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import segmentation_models_pytorch as smp
-import timm
 from torch import Tensor, nn
 
 from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
@@ -24,7 +23,7 @@ from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
 from ignota.models.tapped import TappedModule, from_factory
 from ignota.models.transformers_segmenter import TransformersSegmenter, read_json
-from ignota.models.weights import read_state_dict
+from ignota.models.weights import imagenet_preprocessing, read_state_dict
 from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import nearest
 
@@ -181,11 +180,7 @@ def _smp_network(config: Mapping[str, Any]) -> nn.Module:
 
 def _smp_preprocessing(encoder: str) -> Preprocessing:
     """The normalisation that the encoder was pretrained with: timm's own record, or ImageNet's mean and std."""
-    found = (
-        timm.get_pretrained_cfg(encoder.removeprefix("tu-"), allow_unregistered=True) if encoder[:3] == "tu-" else None
-    )
-    mean, std = (found.mean, found.std) if found is not None else (IMAGENET_MEAN, IMAGENET_STD)
-    return Preprocessing((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+    return imagenet_preprocessing(encoder[3:]) if encoder[:3] == "tu-" else Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _open_folder(folder: Path) -> ClosedSetSegmenter:
@@ -210,7 +205,9 @@ def _open_state_dict(path: Path, spec: SmpSpec | None) -> ClosedSetSegmenter:
     head = weights.get("classifier.weight")
     if head is None or head.ndim != 4:
         raise InputError(f"{path} has no classifier.weight or segmentation_head.0.weight: it is of another network")
-    spec = dataclasses.replace(spec, num_classes=head.shape[0], decoder_channels=head.shape[1])
+    fine = weights.get("detail.classifier.weight")
+    detail = fine.shape[1] if fine is not None and fine.ndim == 4 else 0
+    spec = dataclasses.replace(spec, num_classes=head.shape[0], decoder_channels=head.shape[1], detail=detail)
     segmenter = SmpSegmenter(spec)
     load_strictly(segmenter, weights, str(path))
     return segmenter.eval()

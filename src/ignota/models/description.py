@@ -92,6 +92,10 @@ def _count(value: Any) -> int:
     return value
 
 
+def _count_or_none(value: Any) -> int:
+    return 0 if value == 0 and not isinstance(value, bool) else _count(value)
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise InputError(f"expected text, not {value!r}")
@@ -127,7 +131,7 @@ def _preprocessing(value: Any) -> Preprocessing:
 def _smp_spec(value: Any) -> SmpSpec:
     fields = _object(value)
     checks = {"num_classes": _count, "architecture": _text, "encoder": _text, "output_stride": _count,
-              "decoder_channels": _count, "preprocessing": _preprocessing}  # fmt: skip
+              "decoder_channels": _count, "detail": _count_or_none, "preprocessing": _preprocessing}  # fmt: skip
     unknown = [name for name in fields if name not in checks]
     if unknown:
         raise InputError(f"unknown field {unknown[0]!r}{nearest(str(unknown[0]), list(checks))}")

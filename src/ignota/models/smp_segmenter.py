@@ -7,6 +7,7 @@ from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -21,13 +22,17 @@ ARCHITECTURES = ("deeplabv3plus", "pspnet")
 
 @dataclass(frozen=True)
 class SmpSpec:
-    """What it takes to build the network again: kept in world.json beside its weights."""
+    """What it takes to build the network again: kept in world.json beside its weights.
+
+    detail: channels of a second reading at stride 2, added to the logits; 0 for none, as in the paper.
+    """
 
     num_classes: int
     architecture: str = "deeplabv3plus"
     encoder: str = "tf_efficientnet_lite0"
     output_stride: int = 16
     decoder_channels: int = 256
+    detail: int = 0
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
 
@@ -54,8 +59,36 @@ def _build(spec: SmpSpec) -> nn.Module:
         ) from None
 
 
+class DetailHead(nn.Module):
+    """Adds to the logits what the encoder still sees at stride 2: poles and signs are thinner than a cell of stride 4.
+
+    decoded "B F h w", early "B E 2h 2w", logits "B C h w" -> logits "B C 2h 2w".
+    """
+
+    def __init__(self, decoder_channels: int, early_channels: int, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.reduce = _convolution(decoder_channels, channels, 1)
+        self.skip = _convolution(early_channels, early_channels, 1)
+        self.fuse = _convolution(channels + early_channels, channels, 3)
+        self.classifier = nn.Conv2d(channels, num_classes, 1)
+
+    def forward(
+        self, decoded: Float[Tensor, "B F h w"], early: Float[Tensor, "B E H W"], logits: Float[Tensor, "B C h w"]
+    ) -> Float[Tensor, "B C H W"]:
+        size = early.shape[-2:]
+        context = F.interpolate(self.reduce(decoded), size=size, mode="bilinear")
+        fine = self.classifier(self.fuse(torch.cat([context, self.skip(early)], dim=1)))
+        return F.interpolate(logits, size=size, mode="bilinear") + fine
+
+
+def _convolution(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+    )
+
+
 class SmpSegmenter(ClosedSetSegmenter):
-    """DeepLabV3+ (Chen et al. 2018) or PSPNet (Zhao et al. 2017).
+    """DeepLabV3+ (Chen et al. 2018) or PSPNet (Zhao et al. 2017), on request with a DetailHead.
 
     Taps: `decoder`, the input of the last 1×1 convolution (stride 4, or the output stride for PSPNet), and `stageN`,
     the encoder's feature maps from stride 4 on.
@@ -72,10 +105,13 @@ class SmpSegmenter(ClosedSetSegmenter):
         self.encoder: Any = network.encoder
         self.decoder: Any = network.decoder
         self.classifier: Any = network.segmentation_head[0]  # the paper's G without its upsampling
+        early = self.encoder.out_channels[1]
+        self.detail = DetailHead(spec.decoder_channels, early, spec.detail, spec.num_classes) if spec.detail else None
         use_fast_depthwise(self)
         self.multiple = spec.output_stride
         strides = [min(2**level, spec.output_stride) for level in range(len(self.encoder.out_channels))]
         decoder_stride = 4 if spec.architecture == "deeplabv3plus" else spec.output_stride
+        self.logits_stride = decoder_stride if self.detail is None else 2
         self.taps = {"decoder": Tap(spec.decoder_channels, decoder_stride)} | {
             f"stage{level}": Tap(self.encoder.out_channels[level], strides[level]) for level in range(2, len(strides))
         }
@@ -85,7 +121,10 @@ class SmpSegmenter(ClosedSetSegmenter):
         stages = self.encoder(pad_to_multiple(images, self.multiple))
         decoded = self.decoder(stages)
         grids = {"decoder": decoded} | {name: stages[int(name[5:])] for name in self.taps if name != "decoder"}
-        logits = crop_to_image(self.classifier(decoded), height, width, self.taps["decoder"].stride)
+        logits = self.classifier(decoded)
+        if self.detail is not None:
+            logits = self.detail(decoded, stages[1], logits)
+        logits = crop_to_image(logits, height, width, self.logits_stride)
         features = {name: crop_to_image(grid, height, width, self.taps[name].stride) for name, grid in grids.items()}
         return SegmenterOutput(logits, features)
 

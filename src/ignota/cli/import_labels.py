@@ -1,0 +1,44 @@
+"""Labels of another program as a data set (images/ + masks/ + classes.yaml) that `evaluate`, `run` and `learn` read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from ignota.cli.parsing import LABEL_FORMATS, Parser
+
+USAGE = "import-labels FORMAT SOURCE --out DIR [--images DIR] [--classes FILE] [--rest NAME]"
+EXAMPLE = "ignota import-labels cvat annotations.xml --images photos --out labelled"
+
+
+def arguments(parser: Parser) -> None:
+    parser.add_argument("format", type=str, help=LABEL_FORMATS)
+    parser.add_argument("source", type=str, help="the file or folder that the other program exported")
+    parser.add_argument("--out", type=str, required=True, metavar="DIR", help="the folder to make")
+    parser.add_argument("--images", type=str | None, default=None, metavar="DIR", help="where the images lie")
+    parser.add_argument(
+        "--classes",
+        type=str | None,
+        default=None,
+        metavar="FILE",
+        help="names and values: a classes.yaml or label_map.json",
+    )
+    parser.add_argument("--rest", type=str | None, default=None, metavar="NAME", help="class of what no shape covers")
+
+
+def run(args: Namespace) -> None:
+    import sys
+
+    from ignota.cli.terminal import progress, reach, say
+    from ignota.formats.convert import import_labels
+
+    out = Path(args.out)
+    images, classes = (None if text is None else Path(text) for text in (args.images, args.classes))
+    with progress(0, args.format, "image", args.quiet) as bar:
+        tick = reach(bar)
+        number, left_out = import_labels(args.format, Path(args.source), out, images, classes, args.rest, tick)
+    if left_out:
+        sys.stderr.write(f"ignota: left out: {', '.join(f'{count} {kind}' for kind, count in left_out.items())}\n")
+    if not args.quiet:
+        say(f"labels of {number} {'image' if number == 1 else 'images'} → {out}")

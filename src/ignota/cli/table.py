@@ -1,0 +1,97 @@
+"""regions.parquet: the unknown regions of all results in a folder, one row each, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ignota.cli.resuming import read_result
+from ignota.data.files import natural_key
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TABLE = "regions.parquet"
+_ROWS_AT_ONCE = 512
+
+
+def can_write_tables() -> bool:
+    """Whether pyarrow, the extra `parquet`, is installed."""
+    return find_spec("pyarrow") is not None
+
+
+def write_table(out: Path, names: Sequence[str]) -> int:
+    """Writes the table of all results in `out` and returns its number of rows.
+
+    names: those that come first, in this order; others follow by name. The results are read one by one, so the table
+    may be larger than memory; it is written beside its place, synced, then renamed.
+    """
+    import pyarrow.parquet as pq
+
+    temporary = out / f".{TABLE}.{secrets.token_hex(4)}.part"
+    count = 0
+    try:
+        with pq.ParquetWriter(temporary, _schema(), compression="zstd") as writer:
+            for rows in _batches(_rows(out, names)):
+                writer.write_batch(_record_batch(rows))
+                count += len(rows)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(out / TABLE)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def _rows(out: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    first = dict.fromkeys(names)
+    others = sorted((path.stem for path in out.glob("*.json") if path.stem not in first), key=natural_key)
+    for name in (*first, *others):
+        result = read_result(out / f"{name}.json")
+        if result is None:
+            continue
+        of_image = {key: result.get(key) for key in ("image", "frame", "width", "height")}
+        for region in result.get("regions", ()):
+            yield {"name": name, **of_image, **region, "world": result["made_by"].get("world")}
+
+
+def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    held: list[dict[str, Any]] = []
+    for row in rows:
+        held.append(row)
+        if len(held) == _ROWS_AT_ONCE:
+            yield held
+            held = []
+    if held:
+        yield held
+
+
+def _record_batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    return pa.RecordBatch.from_pylist(rows, schema=_schema())
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        {
+            "name": pa.string(),
+            "image": pa.string(),
+            "frame": pa.int64(),
+            "width": pa.int32(),
+            "height": pa.int32(),
+            "box": pa.list_(pa.int32(), 4),
+            "rle": pa.struct({"size": pa.list_(pa.int32(), 2), "counts": pa.string()}),
+            "area": pa.int64(),
+            "score": pa.float64(),
+            "nearest": pa.string(),
+            "embedding": pa.list_(pa.float32()),
+            "world": pa.string(),
+        }
+    )

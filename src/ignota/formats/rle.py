@@ -1,0 +1,83 @@
+"""COCO's run-length encoding: runs down the columns, zeros first, packed six bits to a character.
+
+Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014. A count is stored as its difference to the count two
+places before (from the fourth on), in groups of five bits, the lowest first; bit 6 says that more follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool
+from numpy.typing import NDArray
+
+_GROUPS = 7  # of five bits: enough for differences of any two counts of a picture
+_FIRST = 48  # the character "0"
+
+
+def mask_counts(mask: Bool[np.ndarray, "H W"]) -> NDArray[np.int64]:
+    """Lengths of the runs of zeros and ones by turns, down the columns, the first of zeros (perhaps none)."""
+    flat = np.asarray(mask, bool).ravel(order="F")
+    ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    bounds = np.concatenate([[0], ends, [flat.size]])
+    counts = np.diff(bounds)
+    return np.concatenate([[0], counts]) if flat.size and flat[0] else counts
+
+
+def counts_mask(counts: Sequence[int] | NDArray[np.int64], size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
+    """The mask of uncompressed counts; raises ValueError unless they fill a picture of `size` (H, W) exactly."""
+    lengths = np.asarray(counts)
+    if lengths.ndim != 1 or (lengths.size and lengths.dtype.kind not in "iu") or (lengths < 0).any():
+        raise ValueError("its counts are no list of whole numbers of 0 or more")
+    lengths = lengths.astype(np.int64)
+    if lengths.size > size[0] * size[1] + 2 or (lengths > size[0] * size[1]).any():
+        raise ValueError(f"its runs do not fit {size[1]}×{size[0]} pixels")
+    if int(lengths.sum()) != size[0] * size[1]:
+        raise ValueError(f"its runs cover {int(lengths.sum())} pixels, not {size[1]}×{size[0]}")
+    values = np.arange(lengths.size) % 2 == 1
+    return np.repeat(values, lengths).reshape(size, order="F")
+
+
+def encode_mask(mask: Bool[np.ndarray, "H W"]) -> str:
+    """The compressed counts of a mask, byte for byte as pycocotools writes them."""
+    counts = mask_counts(mask)
+    delta = counts.copy()
+    delta[3:] -= counts[1:-2]
+    groups = np.empty((len(delta), _GROUPS), np.uint8)
+    more = np.empty((len(delta), _GROUPS), bool)
+    rest = delta
+    for i in range(_GROUPS):
+        groups[:, i] = rest & 0x1F
+        rest = rest >> 5
+        more[:, i] = np.where(groups[:, i] & 0x10, rest != -1, rest != 0)
+    kept = np.ones_like(more)
+    kept[:, 1:] = np.logical_and.accumulate(more, axis=1)[:, :-1]
+    letters = groups + np.where(more, 0x20, 0).astype(np.uint8) + _FIRST
+    return letters[kept].tobytes().decode("ascii")
+
+
+def decode_mask(text: str, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
+    """The mask of compressed counts; raises ValueError for letters, lengths and sums that cannot be."""
+    return counts_mask(_unpack(text), size)
+
+
+def _unpack(text: str) -> NDArray[np.int64]:
+    try:
+        values = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - _FIRST
+    except UnicodeEncodeError:
+        raise ValueError("its counts hold letters that COCO does not use") from None
+    if values.size == 0 or values.min() < 0 or values.max() > 63 or values[-1] & 0x20:
+        raise ValueError("its counts are cut short or hold letters that COCO does not use")
+    last = (values & 0x20) == 0
+    starts = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
+    place = np.arange(values.size) - np.repeat(starts, np.diff(np.append(starts, values.size)))
+    if place.max() >= _GROUPS:
+        raise ValueError("its counts hold a number that is too large")
+    delta = np.add.reduceat((values & 0x1F) << (5 * place), starts)
+    negative = (values[last] & 0x10) != 0
+    delta -= np.where(negative, np.int64(1) << (5 * (place[last] + 1)), 0)
+    counts = delta.copy()
+    counts[1::2] = np.cumsum(delta[1::2])
+    counts[2::2] = np.cumsum(delta[2::2])
+    return counts

@@ -1,0 +1,149 @@
+"""The four stages in order: what is taken up, what is trained anew, and what the numbers of `fit` mean."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ignota.data.drawn import DrawnImages
+from ignota.engine import closed_set_run, embedder_run, meta_channel_run
+from ignota.engine.configuration import EmbedderConfig, ExperimentConfig
+from ignota.engine.fitting import class_means, split_images
+from ignota.engine.harvest import RegionRows, chosen_images, joined_rows
+from ignota.engine.stages import Stages, embedder_variants, finished_stages
+from ignota.taxonomy import IGNORE_INDEX
+from ignota.world.reading import own_score
+
+CPU = torch.device("cpu")
+ALL = ["closed_set", "embedder_ignota", "embedder_paper", "embedder_released", "meta_channels_paper",
+       "meta_channels_released"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def drawn(tiny: ExperimentConfig) -> DrawnImages:
+    data = tiny.data
+    return DrawnImages("train", data.train_length, (data.height, data.width), 0)
+
+
+@pytest.fixture(scope="module")
+def folder(tiny: ExperimentConfig, drawn: DrawnImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All stages of the tiny experiment, trained once."""
+    path = tmp_path_factory.mktemp("stages")
+    assert Stages(tiny, drawn, path, CPU, quiet=True).world().classes.names[0] == "road"
+    return path
+
+
+@pytest.fixture
+def trained_stages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Titles of the stages that train from now on."""
+    seen: list[str] = []
+
+    def watched(run: Callable[..., None]) -> Callable[..., None]:
+        def stage(module: object, loader: object, path: Path, *rest: object) -> None:
+            seen.append(path.name)
+            run(module, loader, path, *rest)
+
+        return stage
+
+    for room in (closed_set_run, meta_channel_run, embedder_run):
+        monkeypatch.setattr(room, "run_stage", watched(room.run_stage))
+    return seen
+
+
+def test_a_second_run_trains_nothing_and_makes_the_same_world(
+    tiny: ExperimentConfig, drawn: DrawnImages, folder: Path, trained_stages: list[str]
+) -> None:
+    assert finished_stages(folder) == ALL
+    one, two = (Stages(tiny, drawn, folder, CPU, quiet=True).world() for _ in range(2))
+    assert trained_stages == []
+    assert one.known.recipe == two.known.recipe
+    for (name, a), (_, b) in zip(one.known.tensors(), two.known.tensors(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_another_embedder_leaves_the_closed_set_alone(
+    tiny: ExperimentConfig, drawn: DrawnImages, folder: Path, trained_stages: list[str]
+) -> None:
+    closed = (folder / "stages" / "closed_set" / "weights.safetensors").read_bytes()
+    changed = dataclasses.replace(tiny, embedder=dataclasses.replace(tiny.embedder, steps=3))
+    assert len(Stages(changed, drawn, folder, CPU, quiet=True).spaces) == 3
+    assert {name.partition("_")[0] for name in trained_stages} == {"embedder"}
+    assert (folder / "stages" / "closed_set" / "weights.safetensors").read_bytes() == closed
+
+
+def test_the_threshold_is_exceeded_by_the_target_share_of_held_out_pixels(
+    tiny: ExperimentConfig, drawn: DrawnImages, folder: Path
+) -> None:
+    stages = Stages(tiny, drawn, folder, CPU, quiet=True)
+    world = stages.world()
+    _, held_out = split_images(stages.images, tiny.fit.held_out)
+    above = []
+    for i in held_out:
+        encoding = world.encode(drawn[i].image)
+        regions = world.known.recipe.whole(encoding.image, encoding.logits)
+        label = stages.split.training_lut()[drawn[i].label]
+        assert label.shape == encoding.image.shape[:2]
+        score = own_score(encoding, world.known, regions).numpy()
+        above.append(score[label != IGNORE_INDEX] > world.known.recipe.threshold)
+    # a sample of the pixels of each image set the threshold
+    assert float(np.concatenate(above).mean()) == pytest.approx(tiny.fit.target_fpr, abs=0.02)
+
+
+def test_three_embedders_as_the_preset_as_printed_and_as_released() -> None:
+    own = EmbedderConfig(hidden=17)
+    found = embedder_variants(own)
+    assert found["ignota"] == own
+    paper, released = found["paper"], found["released"]
+    assert (paper.taps, paper.self_paced, paper.classification, paper.circle) == (("decoder",), False, 0.0, 1.0)
+    assert (released.taps, released.self_paced, released.circle) == (("decoder",), True, 0.1)
+    assert paper.hidden == released.hidden == 17
+
+
+@pytest.mark.parametrize(("count", "most"), [(10, 4), (4, 10), (1, 1), (100, 100)])
+def test_chosen_images_are_evenly_spread(count: int, most: int) -> None:
+    class Many:
+        def __len__(self) -> int:
+            return count
+
+    chosen = chosen_images(Many(), most)  # type: ignore[arg-type]
+    assert len(chosen) == len(set(chosen)) == min(count, most)
+    assert chosen == sorted(chosen)
+    assert (chosen[0], chosen[-1]) == (0, count - 1)
+    gaps = np.diff(chosen)
+    assert not len(gaps) or gaps.max() - gaps.min() <= 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 40])
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+def test_the_last_images_are_held_out(count: int, share: float) -> None:
+    kept, held_out = split_images(range(count), share)
+    assert kept and held_out
+    if count > 1:
+        assert kept + held_out == list(range(count))
+
+
+def rows() -> RegionRows:
+    """Five regions of three images; the third image is held out."""
+    pooled = torch.arange(10.0).view(5, 2)
+    image, source = torch.tensor([0, 0, 1, 2, 1]), torch.tensor([0, 0, 0, 0, 1])
+    area = torch.tensor([0.1, 0.3, 0.2, 0.9, 0.9])
+    return RegionRows({"decoder": pooled}, torch.tensor([0, 1, 0, 0, 1]), torch.ones(5), area, image, source)
+
+
+def test_class_means_weigh_label_regions_by_their_area() -> None:
+    found = class_means(rows(), {2}, 3)
+    first = (0.1 * torch.tensor([0.0, 1.0]) + 0.2 * torch.tensor([4.0, 5.0])) / 0.3
+    torch.testing.assert_close(found, torch.stack([first, torch.tensor([2.0, 3.0]), torch.zeros(2)]))
+
+
+def test_rows_are_joined_and_picked_alike() -> None:
+    double = joined_rows([rows(), rows()])
+    assert len(double) == 10
+    picked = double.where(double.image == 1)
+    assert picked.label.tolist() == [0, 1, 0, 1]
+    assert picked.pooled["decoder"].tolist() == [[4, 5], [8, 9], [4, 5], [8, 9]]

@@ -1,0 +1,92 @@
+"""What the documents say is there: links, files, functions, commands and options."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from ignota.cli import main
+from ignota.cli.commands import find_command
+from ignota.cli.settings import presets
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+def script(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def anchors(document: Path) -> set[str]:
+    """Headings as the places that links name."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        name, _, place = target.partition("#")
+        path = (document.parent / name) if name else document
+        assert path.exists(), f"{document.name} links to {target}"
+        assert not place or place in anchors(path), f"{document.name} links to {target}"
+
+
+def calls(document: Path) -> list[str]:
+    """The `ignota …` lines of shell blocks, continued lines joined, and those in the comments of presets."""
+    text = document.read_text(encoding="utf-8")
+    if document.suffix == ".yaml":
+        return re.findall(r"^# (ignota .+)$", text, re.MULTILINE)
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.startswith("ignota ")]
+
+
+CALLS = [(path.name, line) for path in [*DOCUMENTS, *presets().values()] for line in calls(path)]
+
+
+@pytest.mark.parametrize(("document", "call"), CALLS, ids=lambda text: text[:60])
+def test_commands_and_their_options_exist(document: str, call: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name, words = find_command(shlex.split(call, comments=True)[1:])
+    assert main([*name.split(), "--help"]) == 0
+    help_text = capsys.readouterr().out
+    for word in words:
+        if word.startswith("--"):
+            assert f"{word.partition('=')[0]} " in help_text, f"{document}: {call}"
+    if name == "run" and not words[0].endswith((".yaml", ".yml")):
+        assert words[0] in presets(), f"{document}: {call}"
+
+
+def test_there_are_commands_to_look_at() -> None:
+    assert {"README.md", "presets.md", "camvid-11.yaml"} <= {name for name, _ in CALLS}
+
+
+def test_the_architecture_page_lists_every_file_with_its_docstring() -> None:
+    tables = script("docs/make_tables.py")
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert tables.missing(page) == []
+    assert tables.written(page) == page, "run `python docs/make_tables.py`"
+
+
+def test_every_equation_has_a_function_and_a_test() -> None:
+    page = (ROOT / "docs" / "equations.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+)[^|]*\|[^|]*\|([^|]*)\|([^|]*)\|$", page.partition("## Decisions")[0], re.MULTILINE)
+    assert {int(number) for number, _, _ in rows} == set(range(1, 17))
+    for _, functions, tests in rows:
+        for file, names in re.findall(r"`([\w/]+)\.py`: ((?:`\w+`(?:, )?)+)", functions):
+            module = importlib.import_module("ignota." + file.replace("/", "."))
+            for name in re.findall(r"\w+", names):
+                assert hasattr(module, name), f"{file}: {name}"
+        for test in re.findall(r"`([\w/]+\.py)`", tests):
+            assert (ROOT / "tests" / test).is_file(), test

@@ -1,0 +1,144 @@
+"""Anomaly maps and label maps of a world, against Equations 5 and 10 to 15 pixel by pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from ignota.functional import scores
+from ignota.functional.meta_channels import aggregate
+from ignota.functional.regions import region_pool
+from ignota.structures import InputError
+from ignota.world.labelling import METHODS, label_maps
+from ignota.world.model import OpenWorldModel, closed_labels
+from ignota.world.novel import novel_evidence
+from ignota.world.reading import anomaly_maps, score_names
+
+Photos = list[NDArray[np.uint8]]
+
+
+def box(left: int, right: int) -> NDArray[np.bool_]:
+    mask = np.zeros((60, 120), bool)
+    mask[20:50, left:right] = True
+    return mask
+
+
+def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float(a @ b / (a.norm() * b.norm()))
+
+
+def test_every_score_is_a_finite_map_of_the_working_image(world: OpenWorldModel, photos: Photos) -> None:
+    encoding = world.encode(photos[0])
+    names = score_names(world.known)
+    assert {"raml", "raml_paper", "raml_released", "msp", "max_logit", "entropy", "energy", "sml", "knn"} <= set(names)
+    for name, value in anomaly_maps(encoding, world.known, names).items():
+        assert value.shape == encoding.image.shape[:2], name
+        assert value.isfinite().all(), name
+        assert value.std() > 0, name
+
+
+def test_an_unknown_score_is_named(world: OpenWorldModel, photos: Photos) -> None:
+    with pytest.raises(InputError, match="did you mean 'max_logit'"):
+        anomaly_maps(world.encode(photos[0]), world.known, ["max_logits"])
+
+
+def test_logit_scores_are_the_functions_on_the_image_s_grid(world: OpenWorldModel, photos: Photos) -> None:
+    encoding = world.encode(photos[0])
+    for name in ("msp", "max_logit", "entropy", "energy"):
+        raw = getattr(scores, name)(encoding.logits[None])
+        expected = F.interpolate(raw[None], size=encoding.image.shape[:2], mode="bilinear")[0, 0]
+        torch.testing.assert_close(anomaly_maps(encoding, world.known, [name])[name], expected)
+
+
+@pytest.mark.parametrize("name", ["paper", "released"])
+def test_the_printed_score_is_equation_5_pixel_by_pixel(world: OpenWorldModel, photos: Photos, name: str) -> None:
+    encoding, known = world.encode(photos[0]), world.known
+    regions, space = known.recipe.urs(encoding.image, encoding.logits), known.spaces[name]
+    similar = {}
+    for r in range(1, regions.count + 1):
+        one = region_pool(encoding.features["decoder"], regions)[r - 1]
+        f = space.embedder(one[None])[0]
+        similar[r] = max(cosine(f, prototype) for prototype in space.prototypes)
+    areas = {r: int((regions.ids == r).sum()) for r in similar}
+    outside = sum(similar[r] * areas[r] for r in similar) / sum(areas.values()) if similar else 1.0
+    best = F.interpolate(encoding.logits.amax(0)[None, None], size=encoding.image.shape[:2], mode="bilinear")[0, 0]
+    found = anomaly_maps(encoding, known, [f"raml_{name}"])[f"raml_{name}"]
+    for y, x in np.ndindex(*regions.ids.shape):
+        p, u = similar.get(int(regions.ids[y, x]), outside), best[y, x].item()
+        expected = -u * p if name == "paper" else -float(np.logaddexp(0, u)) * (1 + p) / 2
+        assert found[y, x].item() == pytest.approx(expected, abs=1e-4, rel=1e-4)
+
+
+def test_prototypes_are_the_mean_over_shots(world: OpenWorldModel, photos: Photos) -> None:
+    world.learn("crate", [(photos[0], box(20, 60)), (photos[1], box(50, 90))])
+    world.learn("boat", [(photos[2], box(10, 40))])
+    rows = world.store.exemplars()
+    for name, space in world.known.spaces.items():
+        shots = [
+            space.embedder(torch.cat([row.whole[tap] for tap in space.taps], 1))[0]
+            for row in rows
+            if row.name == "crate"
+        ]
+        torch.testing.assert_close(world.novel.spaces[name].prototypes[0], sum(shots) / 2)
+
+
+def test_meta_channels_are_selected_by_equations_13_and_14(world: OpenWorldModel, photos: Photos) -> None:
+    masks = [box(20, 60), box(50, 90)]
+    world.learn("crate", list(zip(photos, masks, strict=False)))
+    for preset, kappa in (("paper", 0.1), ("released", 0.15)):
+        expected = set()
+        for photo, mask in zip(photos, masks, strict=False):
+            encoding = world.encode(photo)
+            active = world.networks.channels(encoding, preset) >= 0.5
+            height, width = active.shape[1:]
+            grid = F.interpolate(
+                torch.from_numpy(mask)[None, None].float(), size=encoding.image.shape[:2], mode="area"
+            )[0, 0]
+            grid = F.interpolate((grid >= 0.5)[None, None].float(), size=(height, width), mode="area")[0, 0] >= 0.5
+            for m in range(len(active)):
+                inside = active[m] & grid if preset == "released" else active[m]
+                if inside.sum() / grid.sum() > kappa:
+                    expected.add(m)
+        assert set(world.novel.selected[preset].nonzero()[:, 0].tolist()) == expected
+
+
+def test_evidence_is_a_pure_function_of_the_rows(world: OpenWorldModel, photos: Photos) -> None:
+    world.learn("crate", [(photos[0], box(20, 60)), (photos[1], box(50, 90))])
+    world.learn("boat", [(photos[2], box(10, 40))])
+    rows = world.store.exemplars()
+    one, two = novel_evidence(world.known, rows), novel_evidence(world.known, rows)
+    turned = novel_evidence(world.known, (rows[1], rows[0], rows[2]))
+    alone = novel_evidence(world.known, rows[:2])
+    for name, space in one.spaces.items():
+        assert torch.equal(space.prototypes, two.spaces[name].prototypes)
+        assert torch.equal(space.margin, two.spaces[name].margin)
+        torch.testing.assert_close(space.prototypes, turned.spaces[name].prototypes)
+        torch.testing.assert_close(space.margin, turned.spaces[name].margin)
+        torch.testing.assert_close(space.prototypes[:1], alone.spaces[name].prototypes)
+    assert novel_evidence(world.known, ()).names == ()
+
+
+def test_a_world_that_was_taught_nothing_labels_as_the_closed_set(world: OpenWorldModel, photos: Photos) -> None:
+    encoding = world.encode(photos[0])
+    maps = label_maps(world, encoding, METHODS)
+    assert set(maps) == {"closed", *METHODS}
+    for name, value in maps.items():
+        np.testing.assert_array_equal(value, closed_labels(encoding), err_msg=name)
+
+
+def test_every_method_paints_taught_classes_over_the_closed_set(world: OpenWorldModel, photos: Photos) -> None:
+    world.learn("crate", [(photos[0], box(20, 60))])
+    encoding, known = world.encode(photos[0]), len(world.taxonomy)
+    maps = label_maps(world, encoding, METHODS)
+    for name in METHODS:
+        changed = maps[name] != maps["closed"]
+        assert (maps[name][changed] == known).all(), name
+    for preset in ("paper", "released"):
+        # nothing outside the selected channels' union and its holes may change: without a union, nothing at all
+        union = aggregate(world.networks.channels(encoding, preset), world.novel.selected[preset])
+        assert union.any() or (maps[f"raml_{preset}"] == maps["closed"]).all()
+    with pytest.raises(InputError, match="did you mean 'npm'"):
+        label_maps(world, encoding, ["nmp"])
