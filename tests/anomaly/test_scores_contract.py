@@ -13,6 +13,7 @@ from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.anomaly.nearest import NearestNeighbours, joined
 from ignota.functional.scores import smooth, suppress_boundaries
 from ignota.structures import Encoding
+from ignota.taxonomy import IGNORE_INDEX
 
 SCORES = LOGIT_SCORES | {"knn": NearestNeighbours(("near", "far"), coreset=40, neighbours=3, per_image=20)}
 SIZE = (6, 9)
@@ -21,15 +22,19 @@ SIZE = (6, 9)
 def encoding(logits: torch.Tensor, seed: int = 0) -> Encoding:
     generator = torch.Generator().manual_seed(seed)
     taps = {"near": torch.randn(5, 6, 9, generator=generator), "far": torch.randn(3, 3, 5, generator=generator)}
-    return Encoding(np.zeros((24, 36, 3), np.uint8), (24, 36), logits, taps)
+    return Encoding(np.zeros((48, 72, 3), np.uint8), (48, 72), logits, taps)
 
 
 def random_encoding(seed: int, scale: float = 3.0) -> Encoding:
     return encoding(torch.randn(4, *SIZE, generator=torch.Generator().manual_seed(100 + seed)) * scale, seed)
 
 
+LABEL = np.zeros(SIZE, np.uint8)
+LABEL[4:, :5] = IGNORE_INDEX
+
+
 def observations(name: str, images: list[Encoding]) -> list[dict[str, torch.Tensor]]:
-    return [SCORES[name].observe(image, np.random.default_rng(i)) for i, image in enumerate(images)]
+    return [SCORES[name].observe(image, LABEL, np.random.default_rng(i)) for i, image in enumerate(images)]
 
 
 def fitted(name: str) -> dict[str, torch.Tensor]:
@@ -73,6 +78,19 @@ def test_the_order_of_training_images_is_irrelevant(name: str) -> None:
     torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["sml", "knn"])
+def test_void_pixels_are_not_learnt_from(name: str) -> None:
+    image, other = random_encoding(0), random_encoding(0)
+    void = torch.from_numpy(LABEL == IGNORE_INDEX)
+    other.logits[:, void] = 1e4
+    other.features["near"][:, void] = -1e4
+    other.features["far"][:, 2:, :3] = -1e4  # coarse cells that reach into the void are let be
+    image.features["far"][:, 2:, :3] = -1e4
+    seen, again = observations(name, [image]), observations(name, [other])
+    for key, value in seen[0].items():
+        assert torch.equal(value, again[0][key]), key
+
+
 @pytest.mark.parametrize("name", SCORES)
 def test_deterministic_and_cited(name: str) -> None:
     image, state = random_encoding(3), fitted(name)
@@ -84,7 +102,7 @@ class TestStandardizedMaxLogits:
     def statistics(self, images: list[Encoding]) -> list[tuple[float, float]]:
         values: list[list[float]] = [[] for _ in range(4)]
         for image in images:
-            for y, x in np.ndindex(*SIZE):
+            for y, x in np.argwhere(LABEL != IGNORE_INDEX):
                 column = image.logits[:, y, x].tolist()
                 values[column.index(max(column))].append(max(column))
         found = []
@@ -121,8 +139,10 @@ class TestNearestNeighbours:
     def test_against_a_loop(self) -> None:
         score = NearestNeighbours(("near",), coreset=1000, neighbours=3, per_image=1000)
         images = [random_encoding(i) for i in range(2)]
-        state = score.state([score.observe(image, np.random.default_rng(0)) for image in images])
-        rows = [image.features["near"][:, y, x].double() for image in images for y, x in np.ndindex(*SIZE)]
+        state = score.state([score.observe(image, LABEL, np.random.default_rng(0)) for image in images])
+        rows = [
+            image.features["near"][:, y, x].double() for image in images for y, x in np.argwhere(LABEL != IGNORE_INDEX)
+        ]
         mean = sum(rows) / len(rows)
         std = (sum((row - mean) ** 2 for row in rows) / (len(rows) - 1)).sqrt()
         new = random_encoding(7)
@@ -138,35 +158,39 @@ class TestNearestNeighbours:
     def test_training_images_are_near_and_strange_ones_far(self) -> None:
         score, state = NearestNeighbours(("near",), 1000, 1, 1000), None
         image = random_encoding(0)
-        state = score.state([score.observe(image, np.random.default_rng(0))])
-        assert score.score(image, state).abs().max() < 1e-4
+        state = score.state([score.observe(image, LABEL, np.random.default_rng(0))])
+        labelled = torch.from_numpy(LABEL != IGNORE_INDEX)
+        assert score.score(image, state)[labelled].abs().max() < 1e-4
         assert score.score(random_encoding(1), state).mean() > 0.05
 
     def test_samples_and_coreset_have_their_sizes(self) -> None:
         score = NearestNeighbours(("near", "far"), coreset=7, neighbours=3, per_image=5)
-        seen = [score.observe(random_encoding(i), np.random.default_rng(i)) for i in range(3)]
+        seen = [score.observe(random_encoding(i), LABEL, np.random.default_rng(i)) for i in range(3)]
         assert [len(o["vectors"]) for o in seen] == [5, 5, 5]
         assert score.state(seen)["coreset"].shape == (7, 8)
         assert score.state(seen[:1])["coreset"].shape == (5, 8)
-        again = score.observe(random_encoding(0), np.random.default_rng(0))
+        again = score.observe(random_encoding(0), LABEL, np.random.default_rng(0))
         assert torch.equal(again["vectors"], seen[0]["vectors"])
 
     def test_constant_features_stay_finite(self) -> None:
         score = NearestNeighbours(("flat",), 10, 3)
         flat = Encoding(np.zeros((4, 4, 3), np.uint8), (4, 4), torch.zeros(2, 2, 2), {"flat": torch.ones(3, 2, 2)})
-        state = score.state([score.observe(flat, np.random.default_rng(0))])
+        state = score.state([score.observe(flat, np.zeros((2, 2), np.uint8), np.random.default_rng(0))])
         assert score.score(flat, state).isfinite().all()
 
-    def test_joined_is_on_the_finest_grid(self) -> None:
+    def test_joined_is_on_stride_8(self) -> None:
         image = random_encoding(0)
         grid = joined(image, ("far", "near"))
         assert grid.shape == (8, *SIZE)
         assert torch.equal(grid[3:], image.features["near"])
         assert float(grid[0, 0, 0]) == pytest.approx(float(image.features["far"][0, 0, 0]))
-        assert torch.equal(joined(image, ("far",)), image.features["far"])
+        fine = Encoding(np.zeros((20, 32, 3), np.uint8), (20, 32), torch.zeros(2, 6, 8), {"fine": torch.randn(2, 6, 8)})
+        averaged = joined(fine, ("fine",))
+        assert averaged.shape == (2, 3, 4)
+        torch.testing.assert_close(averaged[:, 1, 2], fine.features["fine"][:, 2:4, 4:6].mean((1, 2)))
 
     def test_a_coarser_tap_is_resized_to_the_logits(self) -> None:
         score = NearestNeighbours(("far",), 10, 3)
         image = random_encoding(0)
-        found = score.score(image, score.state([score.observe(image, np.random.default_rng(0))]))
+        found = score.score(image, score.state([score.observe(image, LABEL, np.random.default_rng(0))]))
         assert found.shape == SIZE

@@ -71,7 +71,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     subprocess.run(call(file, killed), check=True)
 
     stored = sorted(whole.glob("**/*.safetensors"))
-    assert len(stored) == 7  # six trained networks and the world
+    assert len(stored) == 6  # five trained networks and the world
     for tensors in stored:
         assert tensors.read_bytes() == (killed / tensors.relative_to(whole)).read_bytes(), tensors
     assert (killed / "world" / "world.json").read_bytes() == (whole / "world" / "world.json").read_bytes()

@@ -19,7 +19,7 @@ from ignota.world.model import OpenWorldModel
 def teach(world: OpenWorldModel, photo: NDArray[np.uint8]) -> None:
     mask = np.zeros(photo.shape[:2], bool)
     mask[20:50, 30:70] = True
-    world.learn("crate", [(photo, mask)])
+    world.learn("crate", [(photo, mask)], force=True)
 
 
 def same(one: OpenWorldModel, other: OpenWorldModel, photo: NDArray[np.uint8]) -> None:

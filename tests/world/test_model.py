@@ -13,8 +13,7 @@ from PIL import Image
 from ignota.structures import InputError
 from ignota.world import bundle
 from ignota.world.model import OpenWorldModel
-from ignota.world.scene import resize_mask
-from ignota.world.scene import Scene
+from ignota.world.scene import Scene, resize_mask
 
 Photos = list[NDArray[np.uint8]]
 
@@ -33,9 +32,9 @@ def same(a: Scene, b: Scene) -> None:
 
 def test_forgetting_restores_every_bit(world: OpenWorldModel, photos: Photos) -> None:
     before = [world.segment(photo) for photo in photos]
-    world.learn("crate", [(photos[0], box(20, 60)), (photos[1], box(50, 90))])
+    world.learn("crate", [(photos[0], box(20, 60)), (photos[1], box(50, 90))], force=True)
     first = [world.segment(photo) for photo in photos]
-    world.learn("boat", [(photos[2], box(10, 40))])
+    world.learn("boat", [(photos[2], box(10, 40))], force=True)
     world.forget("boat")
     for one, two in zip(first, [world.segment(photo) for photo in photos], strict=True):
         same(one, two)
@@ -47,24 +46,24 @@ def test_forgetting_restores_every_bit(world: OpenWorldModel, photos: Photos) ->
 def test_the_taught_thing_is_found_where_it_was_shown(world: OpenWorldModel, photos: Photos) -> None:
     region = max(world.segment(photos[0]).unknown_at(0.0), key=lambda r: r.area)
     known = len(world.taxonomy)
-    world.learn("all of it", [(photos[0], region)])
+    world.learn("all of it", [(photos[0], region)], force=True)
     scene = world.segment(photos[0])
     assert scene.taxonomy.names[known] == "all of it"
     assert set(np.unique(scene.labels)) <= set(range(known + 1))
-    world.learn("crate", [(photos[0], box(20, 60))])
+    world.learn("crate", [(photos[0], box(20, 60))], force=True)
     assert world.classes.names[known:] == ("all of it", "crate")
 
 
 def test_anomaly_never_rises_by_learning(world: OpenWorldModel, photos: Photos) -> None:
     before = world.segment(photos[0]).anomaly
-    world.learn("crate", [(photos[0], box(20, 60))])
+    world.learn("crate", [(photos[0], box(20, 60))], force=True)
     assert (world.segment(photos[0]).anomaly <= before).all()
 
 
 def test_scores_are_those_of_the_unlearnt_world(world: OpenWorldModel, photos: Photos) -> None:
     encoding = world.encode(photos[0])
     before = world.scores(encoding, ["raml", "raml_paper"])
-    world.learn("crate", [(photos[0], box(20, 60))])
+    world.learn("crate", [(photos[0], box(20, 60))], force=True)
     after = world.scores(encoding, ["raml", "raml_paper"])
     for name in before:
         assert torch.equal(before[name], after[name])
@@ -99,9 +98,9 @@ def test_a_lesson_that_fails_teaches_nothing(world: OpenWorldModel, photos: Phot
         ([(photos[0], box(20, 60)), (photos[1], box(20, 20))], "too few to learn from"),
     ):
         with pytest.raises(InputError, match=words):
-            world.learn("crate", lesson)
+            world.learn("crate", lesson, force=True)
     with pytest.raises(InputError, match="is a known class"):
-        world.learn(" road ", [(photos[0], box(20, 60))])
+        world.learn(" road ", [(photos[0], box(20, 60))], force=True)
     with pytest.raises(InputError, match="'road' is a known class"):
         world.forget("road")
     assert world.store.classes() == ()
@@ -110,7 +109,7 @@ def test_a_lesson_that_fails_teaches_nothing(world: OpenWorldModel, photos: Phot
 
 def test_another_process_is_heard_of_by_refresh(world: OpenWorldModel, photos: Photos) -> None:
     other = bundle.load(world.store.path.parent, writable=True)
-    other.learn("crate", [(photos[0], box(20, 60))])
+    other.learn("crate", [(photos[0], box(20, 60))], force=True)
     assert not world.novel.names
     world.refresh()
     assert world.novel.names == ("crate",)
@@ -120,7 +119,7 @@ def test_another_process_is_heard_of_by_refresh(world: OpenWorldModel, photos: P
 
 def test_taught_classes_have_colours_of_their_own(world: OpenWorldModel, photos: Photos) -> None:
     for i in range(9):
-        world.learn(f"thing {i}", [(photos[0], box(10 + 5 * i, 60 + 5 * i))])
+        world.learn(f"thing {i}", [(photos[0], box(10 + 5 * i, 60 + 5 * i))], force=True)
     colours = [label.colour for label in world.classes.classes]
     assert len(set(colours[len(world.taxonomy) :])) == 9
 

@@ -73,8 +73,8 @@ def test_the_printed_score_is_equation_5_pixel_by_pixel(world: OpenWorldModel, p
 
 
 def test_prototypes_are_the_mean_over_shots(world: OpenWorldModel, photos: Photos) -> None:
-    world.learn("crate", [(photos[0], box(20, 60)), (photos[1], box(50, 90))])
-    world.learn("boat", [(photos[2], box(10, 40))])
+    world.learn("crate", [(photos[0], box(20, 60)), (photos[1], box(50, 90))], force=True)
+    world.learn("boat", [(photos[2], box(10, 40))], force=True)
     rows = world.store.exemplars()
     for name, space in world.known.spaces.items():
         shots = [
@@ -82,12 +82,12 @@ def test_prototypes_are_the_mean_over_shots(world: OpenWorldModel, photos: Photo
             for row in rows
             if row.name == "crate"
         ]
-        torch.testing.assert_close(world.novel.spaces[name].prototypes[0], sum(shots) / 2)
+        torch.testing.assert_close(world.novel.prototypes[name][0], sum(shots) / 2)
 
 
 def test_meta_channels_are_selected_by_equations_13_and_14(world: OpenWorldModel, photos: Photos) -> None:
     masks = [box(20, 60), box(50, 90)]
-    world.learn("crate", list(zip(photos, masks, strict=False)))
+    world.learn("crate", list(zip(photos, masks, strict=False)), force=True)
     for preset, kappa in (("paper", 0.1), ("released", 0.15)):
         expected = set()
         for photo, mask in zip(photos, masks, strict=False):
@@ -106,18 +106,19 @@ def test_meta_channels_are_selected_by_equations_13_and_14(world: OpenWorldModel
 
 
 def test_evidence_is_a_pure_function_of_the_rows(world: OpenWorldModel, photos: Photos) -> None:
-    world.learn("crate", [(photos[0], box(20, 60)), (photos[1], box(50, 90))])
-    world.learn("boat", [(photos[2], box(10, 40))])
+    world.learn("crate", [(photos[0], box(20, 60)), (photos[1], box(50, 90))], force=True)
+    world.learn("boat", [(photos[2], box(10, 40))], force=True)
     rows = world.store.exemplars()
     one, two = novel_evidence(world.known, rows), novel_evidence(world.known, rows)
     turned = novel_evidence(world.known, (rows[1], rows[0], rows[2]))
     alone = novel_evidence(world.known, rows[:2])
-    for name, space in one.spaces.items():
-        assert torch.equal(space.prototypes, two.spaces[name].prototypes)
-        assert torch.equal(space.margin, two.spaces[name].margin)
-        torch.testing.assert_close(space.prototypes, turned.spaces[name].prototypes)
-        torch.testing.assert_close(space.margin, turned.spaces[name].margin)
-        torch.testing.assert_close(space.prototypes[:1], alone.spaces[name].prototypes)
+    for name, prototypes in one.prototypes.items():
+        assert torch.equal(prototypes, two.prototypes[name])
+        torch.testing.assert_close(prototypes, turned.prototypes[name])
+        torch.testing.assert_close(prototypes[:1], alone.prototypes[name])
+    for other in (two, turned):
+        assert one.taught is not None and other.taught is not None
+        torch.testing.assert_close(one.taught.margin, other.taught.margin)
     assert novel_evidence(world.known, ()).names == ()
 
 
@@ -130,7 +131,7 @@ def test_a_world_that_was_taught_nothing_labels_as_the_closed_set(world: OpenWor
 
 
 def test_every_method_paints_taught_classes_over_the_closed_set(world: OpenWorldModel, photos: Photos) -> None:
-    world.learn("crate", [(photos[0], box(20, 60))])
+    world.learn("crate", [(photos[0], box(20, 60))], force=True)
     encoding, known = world.encode(photos[0]), len(world.taxonomy)
     maps = label_maps(world, encoding, METHODS)
     for name in METHODS:

@@ -9,14 +9,17 @@ import pytest
 import torch
 from scipy import ndimage
 
+from ignota.regions.hierarchy import Hierarchy
 from ignota.structures import Encoding, RegionSet
 from ignota.taxonomy import UNKNOWN_INDEX, ClassLabel, Taxonomy
-from ignota.world.scene import Scene
+from ignota.world.features import FeatureSpace
+from ignota.world.reading import RegionReading
+from ignota.world.scene import Scene, Tables, Taught
 
 TAXONOMY = Taxonomy("t", tuple(ClassLabel(i, name, (i, i, i)) for i, name in enumerate(("road", "sky", "crate"))))
 
 
-def scene(size: tuple[int, int] = (6, 8)) -> Scene:
+def scene(size: tuple[int, int] = (6, 8), level: float = 99.0) -> Scene:
     score = torch.tensor(np.random.default_rng(0).normal(size=(6, 8)), dtype=torch.float32)
     score[1:3, 1:4] += 9
     score[4:, 6:] += 9
@@ -26,11 +29,15 @@ def scene(size: tuple[int, int] = (6, 8)) -> Scene:
     closed[:2] = 1
     image = np.zeros((6, 8, 3), np.uint8)
     encoding = Encoding(image, size, torch.zeros(2, 3, 4), {})
-    return Scene(encoding, TAXONOMY, 2, closed, score, RegionSet(ids, 2), torch.tensor([0, -1]), 4.0, 0.5)
+    ids += 1
+    reading = RegionReading(Hierarchy((RegionSet(ids, 3),)), torch.zeros(3, 1), torch.zeros(3))
+    space = FeatureSpace(("decoder",), torch.zeros(1), torch.ones(1), torch.zeros(1, 1), 1)
+    taught = Taught(torch.tensor([-1, 0, -1]), torch.tensor([0.0, level, 0.0]))
+    return Scene(encoding, TAXONOMY, 2, Tables(size, closed, score, reading), taught, 4.0, 0.5, space)
 
 
 def test_labels_are_the_closed_set_s_with_taught_classes_over_them() -> None:
-    expected = scene().closed.copy()
+    expected = scene().tables.closed.copy()
     expected[1:3, 1:4] = 2
     np.testing.assert_array_equal(scene().labels, expected)
 
@@ -40,10 +47,17 @@ def test_anomaly_is_one_half_at_the_threshold() -> None:
     np.testing.assert_array_equal(one.anomaly > 0.5, one.score.numpy() > 4)
     assert one.anomaly.dtype == np.float32
     assert (one.anomaly >= 0).all() and (one.anomaly <= 1).all()
-    at = dataclasses.replace(one, score=torch.full((6, 8), 4.0))
-    assert (at.anomaly == 0.5).all()
-    far = dataclasses.replace(one, score=torch.full((6, 8), -1e9))
-    assert (far.anomaly == 0).all()
+    for value, anomaly in ((4.0, 0.5), (-1e9, 0.0)):
+        tables = dataclasses.replace(one.tables, score=torch.full((6, 8), value))
+        assert (dataclasses.replace(one, tables=tables).anomaly == anomaly).all()
+
+
+def test_a_taught_class_leaves_no_more_anomaly_than_its_level() -> None:
+    raw, found = scene().tables.score, scene(level=-3.0).score
+    taught = torch.from_numpy(scene().regions.ids == 2)
+    assert (found[taught] == -3.0).all()
+    assert torch.equal(found[~taught], raw[~taught])
+    assert torch.equal(scene(level=99.0).score, raw)
 
 
 def test_unknown_regions_equal_the_loops_largest_first() -> None:

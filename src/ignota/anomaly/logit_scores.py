@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ignota.anomaly.score import AnomalyScore, State, stacked
 from ignota.functional import scores
 from ignota.structures import Encoding
+from ignota.taxonomy import IGNORE_INDEX
 
 
 class LogitScore(AnomalyScore):
@@ -25,18 +26,21 @@ class LogitScore(AnomalyScore):
 
 
 class StandardizedMaxLogits(AnomalyScore):
-    """-(max U - μ_ĉ) / σ_ĉ with training statistics of the predicted class ĉ, then boundary suppression and smoothing.
+    """-(max U - μ_ĉ) / σ_ĉ, then boundary suppression and smoothing.
+
+    μ and σ are of the labelled training pixels that are taken for class ĉ.
 
     Jung et al., "Standardized Max Logits", ICCV 2021.
     """
 
     citation = "Jung et al., ICCV 2021"
 
-    def observe(self, encoding: Encoding, rng: np.random.Generator) -> State:
-        best, label = encoding.logits.double().flatten(1).max(0)
+    def observe(self, encoding: Encoding, label: UInt8[np.ndarray, "h w"], rng: np.random.Generator) -> State:
+        labelled = torch.from_numpy(label.ravel() != IGNORE_INDEX).to(encoding.logits.device)
+        best, winner = encoding.logits.double().flatten(1)[:, labelled].max(0)
         classes = len(encoding.logits)
         rows = [torch.ones_like(best), best, best.square()]
-        return {"sums": torch.stack([torch.bincount(label, row, classes) for row in rows])[None]}
+        return {"sums": torch.stack([torch.bincount(winner, row, classes) for row in rows])[None]}
 
     def state(self, observations: Sequence[State]) -> State:
         count, first, second = stacked(observations, "sums").sum(0)

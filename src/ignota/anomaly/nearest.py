@@ -11,26 +11,34 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ignota.anomaly.score import AnomalyScore, State, stacked
+from ignota.data.images import resize_label
 from ignota.functional.scores import knn_dissimilarity
 from ignota.structures import Encoding
+from ignota.taxonomy import IGNORE_INDEX
+
+_STRIDE = 8
 
 
 class NearestNeighbours(AnomalyScore):
-    """1 - mean cosine to the k nearest of a coreset of training features, at the finest of the taps' strides."""
+    """1 - mean cosine to the k nearest of a coreset of labelled training pixels, at stride 8.
+
+    The taps stand one under the other, each component standardised over the training pixels.
+    """
 
     citation = "Galesso et al., ICCVW 2023 (cDNP)"
 
-    def __init__(self, taps: tuple[str, ...], coreset: int, neighbours: int, per_image: int = 64) -> None:
+    def __init__(self, taps: tuple[str, ...], coreset: int, neighbours: int, per_image: int = 120) -> None:
         self.taps, self.coreset, self.neighbours, self.per_image = taps, coreset, neighbours, per_image
 
-    def observe(self, encoding: Encoding, rng: np.random.Generator) -> State:
-        vectors = joined(encoding, self.taps).flatten(1).T
-        chosen = rng.choice(len(vectors), min(self.per_image, len(vectors)), replace=False)
-        return {"vectors": vectors[torch.from_numpy(chosen).to(vectors.device)].cpu()}
+    def observe(self, encoding: Encoding, label: UInt8[np.ndarray, "h w"], rng: np.random.Generator) -> State:
+        grid = joined(encoding, self.taps)
+        labelled = np.flatnonzero(resize_label(label, (grid.shape[1], grid.shape[2])).ravel() != IGNORE_INDEX)
+        chosen = rng.choice(labelled, min(self.per_image, len(labelled)), replace=False)
+        return {"vectors": grid.flatten(1).T[torch.from_numpy(chosen).to(grid.device)].cpu()}
 
     def state(self, observations: Sequence[State]) -> State:
         vectors = stacked(observations, "vectors")
@@ -51,12 +59,13 @@ class NearestNeighbours(AnomalyScore):
 
 
 def joined(encoding: Encoding, taps: tuple[str, ...]) -> Float[Tensor, "F h w"]:
-    """The taps on the finest grid among them, one under the other."""
-    grids = [encoding.features[tap].float() for tap in taps]
-    size = max((tuple(grid.shape[-2:]) for grid in grids), key=lambda shape: shape[0] * shape[1])
-    return torch.cat(
-        [
-            grid if tuple(grid.shape[-2:]) == size else F.interpolate(grid[None], size=size, mode="bilinear")[0]
-            for grid in grids
-        ]
-    )
+    """The taps on one grid of stride 8, one under the other: finer ones averaged, coarser ones interpolated."""
+    size = (-(-encoding.image.shape[0] // _STRIDE), -(-encoding.image.shape[1] // _STRIDE))
+    return torch.cat([_resized(encoding.features[tap].float(), size) for tap in taps])
+
+
+def _resized(grid: Float[Tensor, "F h w"], size: tuple[int, int]) -> Float[Tensor, "F H W"]:
+    if tuple(grid.shape[1:]) == size:
+        return grid
+    mode = "area" if grid.shape[1] >= size[0] and grid.shape[2] >= size[1] else "bilinear"
+    return F.interpolate(grid[None], size=size, mode=mode)[0]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ignota.structures import Encoding
@@ -24,8 +24,12 @@ class AnomalyScore(ABC):
 
     citation: str
 
-    def observe(self, encoding: Encoding, rng: np.random.Generator) -> State:
-        """The contribution of one training image."""
+    def observe(self, encoding: Encoding, label: UInt8[np.ndarray, "h w"], rng: np.random.Generator) -> State:
+        """The contribution of one training image.
+
+        label: training ids on the grid of the logits. Void pixels (255) are not to be learnt from: the classes that a
+        world is to meet as unknown lie among them.
+        """
         return {}
 
     def state(self, observations: Sequence[State]) -> State:

@@ -10,11 +10,8 @@ from jaxtyping import Float
 from ignota.formats.rle import encode_mask
 from ignota.structures import RegionSet
 from ignota.world.model import OpenWorldModel
-from ignota.world.scene import resize_mask
-from ignota.world.scene import Scene
+from ignota.world.scene import Scene, resize_mask
 from ignota.world.spaces import pool_taps
-
-_SPACE = "ignota"
 
 
 def region_rows(world: OpenWorldModel, scene: Scene) -> list[dict[str, Any]]:
@@ -36,7 +33,7 @@ def region_rows(world: OpenWorldModel, scene: Scene) -> list[dict[str, Any]]:
 
 
 def region_embeddings(world: OpenWorldModel, scene: Scene) -> Float[np.ndarray, "R D"]:
-    """Unit embeddings of the unknown regions in the world's own metric space, as `learn` would take them."""
+    """Unit embeddings of the unknown regions in the world's own space, as `learn` would take them."""
     height, width = scene.encoding.image.shape[:2]
     ids = np.zeros((height, width), np.int32)
     for number, region in enumerate(scene.unknown, start=1):
@@ -47,6 +44,6 @@ def region_embeddings(world: OpenWorldModel, scene: Scene) -> Float[np.ndarray, 
             y, x = rows[middle] * height // region.mask.shape[0], columns[middle] * width // region.mask.shape[1]
             mask[y, x] = True
         ids[mask] = number
-    metric = world.known.spaces[_SPACE]
-    pooled = pool_taps(scene.encoding, RegionSet(ids, len(scene.unknown)), metric.taps)
-    return np.asarray(metric.embed(pooled).float().cpu().numpy())
+    space = world.known.space
+    pooled = pool_taps(scene.encoding, RegionSet(ids, len(scene.unknown)), space.taps)
+    return np.asarray(space.embed(pooled).float().cpu().numpy())

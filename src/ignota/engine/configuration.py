@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-Recipe = Literal["ignota", "paper", "released"]
-
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -95,16 +93,17 @@ class RegionConfig:
 
 @dataclass(frozen=True)
 class EmbedderConfig:
-    """Stage 3, Equations 3 and 16. taps: what D sees; the paper's D sees the decoder alone.
+    """Stage 3, Equations 3 and 16: D of the paper's and of the released code's recipe, which differ in their losses.
 
-    regions: where training regions come from. classification: weight of the released code's cross entropy; circle:
-    weight of the circle loss. self_paced: Sun et al. 2020 rather than Equation 16.
+    taps: what D sees; the paper's D sees the decoder alone. regions: where training regions come from.
+    classification: weight of the released code's cross entropy; circle: weight of the circle loss. self_paced: Sun et
+    al. 2020 rather than Equation 16.
     """
 
-    taps: tuple[str, ...] = ("decoder", "stage4", "frozen/16", "frozen/32")
+    taps: tuple[str, ...] = ("decoder",)
     hidden: int = 256
     embedding: int = 128
-    regions: tuple[Literal["labels", "urs", "meta_channels"], ...] = ("labels", "urs", "meta_channels")
+    regions: tuple[Literal["labels", "urs", "meta_channels"], ...] = ("labels",)
     purity: float = 0.7
     steps: int = 1500
     batch: int = 512
@@ -123,19 +122,23 @@ class EmbedderConfig:
 class FitConfig:
     """The gradient-free pass over training images that fills KnownEvidence.
 
-    coreset: how many training vectors nearest neighbours are sought among. reference: how many training regions of D's
-    space are kept, of the training part and of the held-out part each. held_out: share of the training images, the
-    last ones, kept from the coreset to set scales and thresholds. target_fpr: false positive rate of the threshold.
+    taps: by which features the world itself compares regions. coreset: how many training pixels nearest neighbours are
+    sought among. weight: of the neighbours beside the largest logit. reference: how many regions of held-out images are
+    kept to set the margins of taught classes. held_out: share of the training images, the last ones, kept from the
+    coreset to set scales and thresholds. target_fpr: false positive rate of the threshold. steal: share of the known
+    area that a taught class may claim. images: how many training images are read.
     """
 
     frozen_encoder: str = "tf_efficientnet_lite0"
     frozen_weights: str = "package"
-    frozen_taps: tuple[str, ...] = ("frozen/16", "frozen/32")
-    reference: int = 2000
-    coreset: int = 2000
+    taps: tuple[str, ...] = ("decoder", "stage4", "frozen/16", "frozen/32")
+    coreset: int = 1600
     neighbours: int = 3
+    weight: float = 1.0
+    reference: int = 500
     held_out: float = 0.2
     target_fpr: float = 0.05
+    steal: float = 0.01
     images: int = 400
 
 

@@ -18,7 +18,7 @@ from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.drawn import DrawnImages
 from ignota.data.files import write_atomically
 from ignota.engine import exhibition
-from ignota.engine.configuration import DataConfig, ExperimentConfig
+from ignota.engine.configuration import DataConfig, ExperimentConfig, FitConfig
 from ignota.engine.evaluation import evaluate_anomaly, evaluate_closed_set, evaluate_incremental
 from ignota.engine.records import fingerprint, write_json
 from ignota.engine.stages import Stages
@@ -59,7 +59,7 @@ def run_experiment(
     world = trained_world(config, train, out, device, quiet)
     results, sections = measure(config, world, train, evaluate, quiet)
     results = {"name": config.name, "seconds": _seconds(out, started), **results}
-    losses = {name: _record(out, name)["losses"] for name in ("closed_set", "embedder_ignota") if _record(out, name)}
+    losses = {name: _record(out, name)["losses"] for name in ("closed_set", "embedder_paper") if _record(out, name)}
     page = (exhibition.closed_set_section(results, losses), *sections)
     provenance = {"command": f"ignota run {config.name}", "configuration": fingerprint(config), "seed": config.seed}
     write_report(out / REPORT, exhibition.experiment_report(config.name, highlights(results), page, provenance))
@@ -182,9 +182,18 @@ def adapt(
         raise InputError(
             f"the segmenter has {segmenter.num_classes} classes, {config.data.split} {known} known ones: give --split"
         )
+    config = with_taps_of(config, segmenter)
     train = open_split(config.data, data_root, "train", config.seed)
     scratch = out.with_name(f".{out.name}.stages")
     world = Stages(config, train, scratch, device, quiet, segmenter).world()
     bundle.save(world, out)
     shutil.rmtree(scratch)
     return bundle.load(out, device)
+
+
+def with_taps_of(config: ExperimentConfig, segmenter: ClosedSetSegmenter) -> ExperimentConfig:
+    """The default taps without those that the segmenter does not have; taps that somebody chose stay as they are."""
+    if config.fit.taps != FitConfig().taps:
+        return config
+    taps = tuple(tap for tap in config.fit.taps if tap.startswith("frozen/") or tap in segmenter.taps)
+    return dataclasses.replace(config, fit=dataclasses.replace(config.fit, taps=taps))

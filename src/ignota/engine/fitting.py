@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -13,13 +16,15 @@ from ignota.engine.configuration import ExperimentConfig
 from ignota.engine.harvest import RegionRows, training_label
 from ignota.engine.stream import STAGES, Samples
 from ignota.functional.prototypes import class_prototypes
+from ignota.functional.regions import region_areas, region_majority, region_mean
 from ignota.models.embedder import RegionEmbedder
+from ignota.structures import Encoding, InputError
 from ignota.taxonomy import IGNORE_INDEX
+from ignota.world.features import HeldOut
 from ignota.world.known import KnownEvidence, Recipe
-from ignota.world.model import calibrated
 from ignota.world.networks import Networks
-from ignota.world.reading import join_parts, own_parts
-from ignota.world.spaces import MetricSpace
+from ignota.world.reading import own_parts, read_regions
+from ignota.world.spaces import MetricSpace, pool_taps
 
 _PIXELS = 4000
 """How many pixels of each held-out image set scales and thresholds."""
@@ -29,20 +34,13 @@ def image_generator(seed: int, image: int) -> np.random.Generator:
     return np.random.default_rng([seed, STAGES["fit"], image])
 
 
-def starting_recipe(config: ExperimentConfig, alpha: float, beta: float, frozen: bool) -> Recipe:
+def starting_recipe(config: ExperimentConfig, alpha: float, beta: float) -> Recipe:
     """The numbers that configuration alone decides."""
-    fit = config.fit
+    fit, incremental = config.fit, config.incremental
     return Recipe(
-        alpha,
-        beta,
-        config.regions.min_area,
-        fit.frozen_taps if frozen else (),
-        fit.coreset,
-        fit.neighbours,
-        target_fpr=fit.target_fpr,
-        theta=config.incremental.threshold,
-        kappa=config.incremental.kappa,
-    )
+        alpha, beta, config.regions.min_area, fit.taps, fit.coreset, fit.neighbours, fit.weight,
+        target_fpr=fit.target_fpr, theta=incremental.threshold, kappa=incremental.kappa, steal=fit.steal,
+    )  # fmt: skip
 
 
 def split_images(images: Sequence[int], held_out: float) -> tuple[list[int], list[int]]:
@@ -53,26 +51,14 @@ def split_images(images: Sequence[int], held_out: float) -> tuple[list[int], lis
 
 
 def metric_space(
-    taps: tuple[str, ...], embedder: RegionEmbedder, rows: RegionRows, held_out: set[int], size: int, classes: int
+    taps: tuple[str, ...], embedder: RegionEmbedder, rows: RegionRows, held_out: set[int], classes: int
 ) -> MetricSpace:
-    """Prototypes from label regions (Equation 4), references and calibration rows from all kinds of regions."""
+    """D with the prototypes of Equation 4, from the label regions of all images that are not held out."""
     with torch.inference_mode():
         device = embedder.mean.device
         embeddings = embedder(torch.cat([rows.pooled[tap].float() for tap in taps], dim=1).to(device)).cpu()
-    outside = torch.tensor([int(i) in held_out for i in rows.image])
-    labelled = (rows.source == 0) & ~outside
-    # Regions of several classes stay among the references: at test time such regions come up too, and are no novelty.
-    reference = _spread(embeddings[~outside], size)
-    calibration = (outside & (rows.source != 2)).nonzero()[:, 0]
-    calibration = calibration[_even(len(calibration), size)]
-    return MetricSpace(
-        taps,
-        embedder,
-        class_prototypes(embeddings[labelled], rows.label[labelled], classes).to(device),
-        reference.to(device),
-        embeddings[calibration].to(device),
-        rows.area[calibration].float().to(device),
-    )
+    labelled = (rows.source == 0) & torch.tensor([int(i) not in held_out for i in rows.image])
+    return MetricSpace(taps, embedder, class_prototypes(embeddings[labelled], rows.label[labelled], classes).to(device))
 
 
 def class_means(rows: RegionRows, held_out: set[int], classes: int) -> Tensor:
@@ -85,64 +71,90 @@ def class_means(rows: RegionRows, held_out: set[int], classes: int) -> Tensor:
     return means.float()
 
 
-def _even(count: int, most: int) -> Tensor:
-    return torch.linspace(0, max(0, count - 1), min(count, most)).round().long()
-
-
-def _spread(embeddings: Tensor, size: int) -> Tensor:
-    return embeddings[_even(len(embeddings), size)]
-
-
 def fit_states(
-    networks: Networks, samples: Samples, images: Sequence[int], recipe: Recipe, seed: int, tick: Callable[[], object]
+    networks: Networks,
+    samples: Samples,
+    images: Sequence[int],
+    lut: NDArray[np.uint8],
+    recipe: Recipe,
+    seed: int,
+    tick: Callable[[], object],
 ) -> dict[str, dict[str, Tensor]]:
-    """The state of every score from one pass over `images`."""
+    """The state of every score from one pass over `images`; raises InputError where no pixel is labelled."""
     catalogue = recipe.scores()
     observations: dict[str, list[dict[str, Tensor]]] = {name: [] for name in catalogue}
     for i in images:
-        encoding = networks.encode(samples[i].image)
-        for name, score in catalogue.items():
-            observations[name].append(score.observe(encoding, image_generator(seed, i)))
+        sample = samples[i]
+        encoding = networks.encode(sample.image)
+        label = training_label(sample, lut, (encoding.logits.shape[1], encoding.logits.shape[2]))
+        if (label != IGNORE_INDEX).any():
+            for name, score in catalogue.items():
+                observations[name].append(score.observe(encoding, label, image_generator(seed, i)))
         tick()
+    if images and not observations["knn"]:
+        raise InputError("no training image has a labelled pixel of a known class: check --data and the split")
     states = {name: score.state(observations[name]) for name, score in catalogue.items()}
     return {name: {k: v.to(networks.device) for k, v in state.items()} for name, state in states.items()}
 
 
-def calibrate(
-    networks: Networks,
-    known: KnownEvidence,
-    samples: Samples,
-    images: Sequence[int],
-    lut: NDArray[np.uint8],
-    seed: int,
-    tick: Callable[[], object],
-) -> KnownEvidence:
-    """Centres and spreads of the score's parts, then its threshold, on labelled pixels of held-out training images."""
-    parts: list[list[Tensor]] = [[], [], []]
-    kept = []
-    for i in images:
-        sample = samples[i]
-        encoding = networks.encode(sample.image)
-        regions = known.recipe.whole(encoding.image, encoding.logits)
-        pieces = own_parts(encoding, known, regions)
-        label = training_label(sample, lut, (encoding.image.shape[0], encoding.image.shape[1]))
-        rows = np.flatnonzero(label.ravel() != IGNORE_INDEX)
-        if len(rows):
-            picked = torch.from_numpy(image_generator(seed, i).choice(rows, min(_PIXELS, len(rows)), replace=False))
-            region_of = torch.from_numpy(regions.ids.ravel()[picked.numpy()] - 1).long()
-            values = (pieces[0].flatten()[picked], pieces[1].flatten()[picked], pieces[2][region_of])
-            for part, value in zip(parts, values, strict=True):
-                part.append(value.cpu())
-            kept.append((i, picked, pieces, regions))
-        tick()
-    joined = [torch.cat(part) for part in parts]
-    known = calibrated(
-        known,
-        centre=tuple(float(part.mean()) for part in joined),
-        spread=tuple(max(1e-6, float(part.std())) for part in joined),
+@dataclass(frozen=True)
+class HeldOutRows:
+    """What one held-out image shows: raw evidence of some labelled pixels, and its regions.
+
+    raw, smooth: "2 N" both parts of the evidence before and after it is averaged over regions. vectors: "V F" pooled
+    features of regions that are labelled for the most part, with their label "V" and share of the image "V".
+    """
+
+    raw: Float[Tensor, "2 N"]
+    smooth: Float[Tensor, "2 N"]
+    vectors: Float[Tensor, "V F"]
+    label: Int[Tensor, " V"]
+    area: Float[Tensor, " V"]
+
+
+def held_out_rows(
+    encoding: Encoding, known: KnownEvidence, label: NDArray[np.uint8], classes: int, rng: np.random.Generator
+) -> HeldOutRows:
+    """Reads one held-out image as a new one is read. label: "H W" training ids on the working grid."""
+    reading = read_regions(encoding, known)
+    parts = own_parts(encoding, known, reading)
+    labelled = np.flatnonzero(label.ravel() != IGNORE_INDEX)
+    picked = torch.from_numpy(rng.choice(labelled, min(_PIXELS, len(labelled)), replace=False))
+    raw, smooth = (
+        torch.stack([values.flatten()[picked.to(values.device)].cpu() for values in maps])
+        for maps in (parts, [reading.hierarchy.smooth(part) for part in parts])
     )
-    scores = torch.cat(
-        [join_parts(*pieces, regions, known).flatten()[picked].cpu() for _, picked, pieces, regions in kept]
+    regions = reading.hierarchy.finest
+    owner, _ = region_majority(label, regions, classes)
+    kept = region_mean(torch.from_numpy((label != IGNORE_INDEX).astype(np.float32)), regions) > 0.5
+    pooled = pool_taps(encoding, regions, known.space.taps)
+    vectors = torch.cat([pooled[tap].float() for tap in known.space.taps], dim=1).cpu()
+    area = region_areas(regions) / label.size
+    return HeldOutRows(raw, smooth, vectors[kept], owner[kept], area[kept].float())
+
+
+def calibrate(known: KnownEvidence, rows: Sequence[HeldOutRows], reference: int, seed: int) -> KnownEvidence:
+    """Centres and spreads of the evidence, the threshold, and the regions that margins are set on."""
+    raw, smooth = (torch.cat([getattr(row, name) for row in rows], dim=1).double() for name in ("raw", "smooth"))
+    centre, spread = raw.mean(1), raw.std(1).clamp(min=1e-6)
+    pixel, neighbours = (smooth - centre[:, None]) / spread[:, None]
+    scores = (pixel + known.recipe.weight * neighbours).numpy()  # averaging leaves centres and spreads alone
+    recipe = dataclasses.replace(
+        known.recipe,
+        centre=tuple(centre.tolist()),
+        spread=tuple(spread.tolist()),
+        threshold=float(np.quantile(scores, 1 - known.recipe.target_fpr)),
+        scale=max(1e-6, float(scores.std()) / 2),
     )
-    threshold = float(np.quantile(scores.numpy(), 1 - known.recipe.target_fpr))
-    return calibrated(known, threshold=threshold, scale=max(1e-6, float(scores.std()) / 2))
+    vectors, label, area = (torch.cat([getattr(row, name) for row in rows]) for name in ("vectors", "label", "area"))
+    generator = torch.Generator().manual_seed(seed)
+    kept = torch.randperm(len(label), generator=generator)[:reference].sort().values
+    device = known.means.device
+    held_out = HeldOut(vectors[kept].to(device), label[kept].to(device), area[kept].to(device))
+    return dataclasses.replace(known, recipe=recipe, held_out=held_out)
+
+
+def no_regions(width: int, device: torch.device) -> HeldOut:
+    """Before any image was held out."""
+    empty = torch.zeros(0, device=device)
+    return HeldOut(torch.zeros(0, width, device=device), empty.long(), empty)

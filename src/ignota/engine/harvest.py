@@ -79,24 +79,36 @@ def collect_grids(
 
 
 def regions_of(
-    networks: Networks, encoding: Encoding, label: NDArray[np.uint8], urs: UncertaintyRegions, min_area: float
+    networks: Networks,
+    encoding: Encoding,
+    label: NDArray[np.uint8],
+    urs: UncertaintyRegions,
+    sources: Sequence[str],
 ) -> list[tuple[int, RegionSet]]:
-    """Training regions as they will look at test time: from labels, from uncertain edges, from meta channels."""
-    found = [(0, label_regions(label, min_area)), (1, urs(encoding.image, encoding.logits))]
-    if "released" in networks.heads:
+    """Training regions: from labels always; as they will look at test time, by uncertain edges and meta channels."""
+    found = [(0, label_regions(label, urs.min_area))]
+    if "urs" in sources:
+        found.append((1, urs(encoding.image, encoding.logits)))
+    if "meta_channels" in sources and "released" in networks.heads:
         channels = networks.channels(encoding, "released")
         every = torch.ones(len(channels), dtype=torch.bool)
-        proposer = MetaChannelRegions(min_area)
+        proposer = MetaChannelRegions(urs.min_area)
         found.append((2, proposer(channels.cpu(), every, (encoding.image.shape[0], encoding.image.shape[1]))))
     return found
 
 
 def harvest_regions(
-    networks: Networks, encoding: Encoding, label: NDArray[np.uint8], urs: UncertaintyRegions, image: int, classes: int
+    networks: Networks,
+    encoding: Encoding,
+    label: NDArray[np.uint8],
+    urs: UncertaintyRegions,
+    sources: Sequence[str],
+    image: int,
+    classes: int,
 ) -> RegionRows:
     """Rows of one image; regions without a labelled pixel are left out."""
     rows = []
-    for source, regions in regions_of(networks, encoding, label, urs, urs.min_area):
+    for source, regions in regions_of(networks, encoding, label, urs, sources):
         majority, purity = region_majority(label, regions, classes)
         area = region_areas(regions) / label.size
         number = len(majority)

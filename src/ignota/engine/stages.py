@@ -15,7 +15,17 @@ from tqdm import tqdm
 from ignota.engine.closed_set_run import train_closed_set
 from ignota.engine.configuration import EmbedderConfig, ExperimentConfig
 from ignota.engine.embedder_run import train_embedder
-from ignota.engine.fitting import calibrate, class_means, fit_states, metric_space, split_images, starting_recipe
+from ignota.engine.fitting import (
+    calibrate,
+    class_means,
+    fit_states,
+    held_out_rows,
+    image_generator,
+    metric_space,
+    no_regions,
+    split_images,
+    starting_recipe,
+)
 from ignota.engine.harvest import RegionRows, chosen_images, collect_grids, harvest_regions, joined_rows, training_label
 from ignota.engine.meta_channel_run import train_meta_channels
 from ignota.engine.records import StageFolder, fingerprint
@@ -36,12 +46,9 @@ _FOR_EDGES = 40
 
 
 def embedder_variants(config: EmbedderConfig) -> dict[str, EmbedderConfig]:
-    """D as the world's own recipe, as printed and as released: the latter two see the decoder's features alone."""
-    released = dataclasses.replace(
-        config, taps=("decoder",), regions=("labels",), self_paced=True, classification=1.0, circle=0.1
-    )
-    paper = dataclasses.replace(released, self_paced=False, classification=0.0, circle=1.0)
-    return {"ignota": config, "paper": paper, "released": released}
+    """D as printed, by the circle loss alone, and as released, by cross entropy with a little of a self-paced one."""
+    paper = dataclasses.replace(config, self_paced=False, classification=0.0, circle=1.0)
+    return {"paper": paper, "released": config}
 
 
 @dataclass
@@ -70,7 +77,7 @@ class Stages:
 
     @cached_property
     def taps(self) -> tuple[str, ...]:
-        wanted = (*self.config.embedder.taps, *self.config.fit.frozen_taps, "decoder")
+        wanted = (*self.config.fit.taps, *self.config.embedder.taps, "decoder")
         return tuple(dict.fromkeys(wanted))
 
     @cached_property
@@ -124,7 +131,9 @@ class Stages:
     @cached_property
     def rows(self) -> RegionRows:
         """Harvested regions of the training images."""
-        networks, lut = self.networks(self.heads), self.split.training_lut()
+        taps = tuple(dict.fromkeys((*self.config.embedder.taps, "decoder")))
+        networks, lut = dataclasses.replace(self.networks(self.heads), taps=taps), self.split.training_lut()
+        sources = self.config.embedder.regions
         urs = UncertaintyRegions(*self.edges, self.config.regions.min_area, whole=True)
         rows = []
         with self._bar("reading regions", len(self.images)) as bar:
@@ -132,7 +141,7 @@ class Stages:
                 sample = self.samples[i]
                 encoding = networks.encode(sample.image)
                 label = training_label(sample, lut, (encoding.image.shape[0], encoding.image.shape[1]))
-                rows.append(harvest_regions(networks, encoding, label, urs, i, len(self.split.known)))
+                rows.append(harvest_regions(networks, encoding, label, urs, sources, i, len(self.split.known)))
                 bar.update()
         return joined_rows(rows)
 
@@ -147,23 +156,29 @@ class Stages:
             embedder = train_embedder(
                 config, self.rows, classes, folder, self.device, self.config.seed, self.quiet, f"embedder ({name})"
             )
-            reference = self.config.fit.reference if name == "ignota" else 0
-            spaces[name] = metric_space(config.taps, embedder, self.rows, set(held_out), reference, classes)
+            spaces[name] = metric_space(config.taps, embedder, self.rows, set(held_out), classes)
         return spaces
 
     @cached_property
     def known(self) -> KnownEvidence:
         """Stage 4."""
         kept, held_out = split_images(self.images, self.config.fit.held_out)
-        networks, seed = self.networks(self.heads), self.config.seed
-        recipe = starting_recipe(self.config, *self.edges, self.frozen is not None)
-        spaces = self.spaces
+        networks, seed, lut = self.networks(self.heads), self.config.seed, self.split.training_lut()
+        classes, recipe, spaces = len(self.split.known), starting_recipe(self.config, *self.edges), self.spaces
+        means = class_means(self.rows, set(held_out), classes).to(self.device)
         with self._bar("fit", len(kept) + len(held_out)) as bar:
-            states = fit_states(networks, self.samples, kept, recipe, seed, bar.update)
-            means = class_means(self.rows, set(held_out), len(self.split.known)).to(self.device)
-            known = KnownEvidence(spaces, states, recipe, means)
-            lut = self.split.training_lut()
-            return calibrate(networks, known, self.samples, held_out, lut, seed, bar.update)
+            states = fit_states(networks, self.samples, kept, lut, recipe, seed, bar.update)
+            known = KnownEvidence(
+                spaces, states, no_regions(states["knn"]["mean"].shape[0], self.device), recipe, means
+            )
+            rows = []
+            for i in held_out:
+                sample = self.samples[i]
+                encoding = networks.encode(sample.image)
+                label = training_label(sample, lut, (encoding.image.shape[0], encoding.image.shape[1]))
+                rows.append(held_out_rows(encoding, known, label, classes, image_generator(seed, i)))
+                bar.update()
+        return calibrate(known, rows, self.config.fit.reference, seed)
 
     def world(self) -> OpenWorldModel:
         """All stages, joined; in memory, with no class taught."""

@@ -19,17 +19,14 @@ def by_threshold(
     return assign_novel(novel_similarity(embeddings, prototypes), theta, inclusive)
 
 
-def by_margin(
-    novel: Float[Tensor, "R K"], known: Float[Tensor, " R"], margin: Float[Tensor, " K"]
-) -> Int[Tensor, " R"]:
-    """The taught class whose similarity exceeds the known one by its margin and by the most; -1 for none.
+def by_margin(excess: Float[Tensor, "R K"], margin: Float[Tensor, " K"]) -> Int[Tensor, " R"]:
+    """The taught class whose excess of likeness over the known ones passes its margin by the most; -1 for none.
 
-    Keeps old classes: a region that resembles a known training region more than the exemplars is never taken.
+    Keeps old classes: margins are set on regions of known classes, of which no more than a set share may be taken.
     """
-    if novel.shape[1] == 0:
-        return torch.full(novel.shape[:1], -1, device=novel.device)
-    excess = novel - known[:, None] - margin
-    best, winner = excess.max(1)
+    if excess.shape[1] == 0:
+        return torch.full(excess.shape[:1], -1, device=excess.device)
+    best, winner = (excess - margin).max(1)
     return torch.where(best > 0, winner, -1)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -13,64 +14,65 @@ from ignota.anomaly.nearest import NearestNeighbours
 from ignota.anomaly.score import AnomalyScore, State
 from ignota.models.embedder import RegionEmbedder
 from ignota.regions.proposals import UncertaintyRegions
+from ignota.world.features import FeatureSpace, HeldOut
 from ignota.world.spaces import MetricSpace
-
-PARTS = ("pixel", "neighbours", "region")
-"""The three pieces of evidence that the world's own score joins: logits, frozen features, D."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Numbers that shape reading, set by configuration or from training images, never from test data.
 
-    alpha, beta, min_area: Equation 2. centre, spread: of each part on held-out training images. weights: of each part.
-    threshold: of the world's own score, at the target false positive rate; scale: its spread on held-out images.
-    theta: θ_novel of Equation 12. kappa: Equation 13. steal: the share of known regions a new class may claim.
+    alpha, beta, min_area: Equation 2. taps: what regions are compared by. weight: of the neighbours beside the largest
+    logit; centre, spread: of both on held-out training images. threshold: of the world's own score, at the target false
+    positive rate; scale: its spread on held-out images. theta: θ_novel of Equation 12. kappa: Equation 13. steal: the
+    share of known area that a new class may claim.
     """
 
     alpha: float
     beta: float
     min_area: float
-    frozen_taps: tuple[str, ...]
+    taps: tuple[str, ...]
     coreset: int
     neighbours: int
-    weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    spread: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    weight: float = 1.0
+    centre: tuple[float, float] = (0.0, 0.0)
+    spread: tuple[float, float] = (1.0, 1.0)
     threshold: float = 0.0
     scale: float = 1.0
     target_fpr: float = 0.05
     theta: float = 0.8
     kappa: float = 0.1
-    steal: float = 0.005
+    steal: float = 0.01
 
     @property
     def urs(self) -> UncertaintyRegions:
         return UncertaintyRegions(self.alpha, self.beta, self.min_area)
 
-    @property
-    def whole(self) -> UncertaintyRegions:
-        """The same regions with every pixel given to one of them."""
-        return UncertaintyRegions(self.alpha, self.beta, self.min_area, whole=True)
-
     def scores(self) -> dict[str, AnomalyScore]:
         """Every pixel score of this world by name, without its state."""
-        if not self.frozen_taps:
-            return dict(LOGIT_SCORES)
-        return LOGIT_SCORES | {"knn": NearestNeighbours(self.frozen_taps, self.coreset, self.neighbours)}
+        return LOGIT_SCORES | {"knn": NearestNeighbours(self.taps, self.coreset, self.neighbours)}
 
 
 @dataclass(frozen=True)
 class KnownEvidence:
-    """Metric spaces by name ("paper", "released", "ignota"), score states by score, and the recipe.
+    """Metric spaces of D by name ("paper", "released"), score states by score, held-out regions, and the recipe.
 
     means: "C F", the mean decoder feature of each known class, pixel by pixel: the prototypes of NPM.
     """
 
     spaces: dict[str, MetricSpace]
     states: dict[str, State]
+    held_out: HeldOut
     recipe: Recipe
     means: Tensor
+
+    @cached_property
+    def space(self) -> FeatureSpace:
+        """The space of the world's own recipe, on the coreset of its nearest neighbours."""
+        state = self.states["knn"]
+        return FeatureSpace(
+            self.recipe.taps, state["mean"], state["std"], state["coreset"].float(), self.recipe.neighbours
+        )
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Everything to be stored, by a flat name."""
@@ -78,9 +80,10 @@ class KnownEvidence:
         for score, state in self.states.items():
             for name, value in state.items():
                 yield f"score.{score}.{name}", value
+        for field in fields(HeldOut):
+            yield f"held_out.{field.name}", getattr(self.held_out, field.name)
         for name, space in self.spaces.items():
-            for field in ("prototypes", "reference", "calibration", "calibration_area"):
-                yield f"space.{name}.{field}", getattr(space, field)
+            yield f"space.{name}.prototypes", space.prototypes
             for key, value in space.embedder.state_dict().items():
                 yield f"space.{name}.embedder.{key}", value
 
@@ -95,7 +98,8 @@ class KnownEvidence:
                 _, name, rest = key.split(".", 2)
                 states[name][rest] = value
         spaces = {name: _space(tensors, name, names, num_classes) for name, names in taps.items()}
-        return cls(spaces, states, recipe, tensors["means"])
+        held_out = HeldOut(*(tensors[f"held_out.{field.name}"] for field in fields(HeldOut)))
+        return cls(spaces, states, held_out, recipe, tensors["means"])
 
 
 def _space(tensors: dict[str, Tensor], name: str, taps: tuple[str, ...], num_classes: int) -> MetricSpace:
@@ -106,5 +110,4 @@ def _space(tensors: dict[str, Tensor], name: str, taps: tuple[str, ...], num_cla
     with torch.device("meta"):
         embedder = RegionEmbedder(features, num_classes, hidden, weights["second.weight"].shape[0])
     embedder.load_state_dict(weights, assign=True)
-    fields = [own[field] for field in ("prototypes", "reference", "calibration", "calibration_area")]
-    return MetricSpace(taps, embedder.requires_grad_(False).eval(), *fields)
+    return MetricSpace(taps, embedder.requires_grad_(False).eval(), own["prototypes"])

@@ -56,7 +56,7 @@ def _meta_channels(
     space = world.known.spaces[preset]
     embeddings = space.embed(pool_taps(encoding, regions, space.taps))
     theta = world.known.recipe.theta
-    novel = by_threshold(embeddings, world.novel.spaces[preset].prototypes, theta, inclusive=preset == "released")
+    novel = by_threshold(embeddings, world.novel.prototypes[preset], theta, inclusive=preset == "released")
     return _overwrite(closed, paint(novel, regions, -1.0), len(world.taxonomy))
 
 

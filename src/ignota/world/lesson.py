@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from ignota.incremental.methods import by_margin
 from ignota.structures import InputError
-from ignota.world.novel import NEIGHBOURS, NovelSpace
-from ignota.world.spaces import MetricSpace, owner_similarity
+from ignota.world.known import KnownEvidence
+from ignota.world.novel import TaughtRows
 
 STEALS_HERE = 0.2
 """A lesson is refused that takes more than this share of a known class on the images of its examples,"""
@@ -88,27 +87,20 @@ def stolen_here(trials: Sequence[Trial], taught: int, names: Sequence[str]) -> t
     return hit / max(marked, 1), dict(sorted(stolen.items(), key=lambda pair: -pair[1]))
 
 
-def stolen_held(space: MetricSpace, taught: NovelSpace, index: int, names: Sequence[str]) -> dict[str, float]:
-    """What taught class `index` takes of each known class among the held-out training regions, by area.
-
-    A held-out region counts as of the class whose prototype is nearest.
-    """
-    if len(space.calibration) == 0:
+def stolen_held(known: KnownEvidence, taught: TaughtRows, index: int, names: Sequence[str]) -> dict[str, float]:
+    """What taught class `index` takes of each known class among the held-out training regions, by area."""
+    held_out, space = known.held_out, known.space
+    if len(held_out.label) == 0:
         return {}
-    similarity = owner_similarity(space.calibration, taught.parts, taught.owner, len(taught.margin), NEIGHBOURS)
-    known = space.reference_similarity(space.calibration, NEIGHBOURS)
-    taken = by_margin(similarity, known, taught.margin) == index
-    owner = _nearest_class(space)
-    area = space.calibration_area.double()
-    whole = _area_of(owner, area, len(names))
-    lost = _area_of(owner, area * taken, len(names))
+    held = space.unit(held_out.vectors.float())
+    similarity = space.taught_similarity(held, taught.rows, taught.owner, len(taught.margin))
+    taken = by_margin(similarity - space.known_similarity(held)[:, None], taught.margin) == index
+    area = held_out.area.double()
+    whole = _area_of(held_out.label, area, len(names))
+    lost = _area_of(held_out.label, area * taken, len(names))
     shares = {name: float(lost[i] / whole[i]) for i, name in enumerate(names) if lost[i] > 0}
     return dict(sorted(shares.items(), key=lambda pair: -pair[1]))
 
 
-def _nearest_class(space: MetricSpace) -> Int[Tensor, " V"]:
-    return (space.calibration @ torch.nn.functional.normalize(space.prototypes, dim=1).T).argmax(1)
-
-
 def _area_of(owner: Int[Tensor, " V"], area: Float[Tensor, " V"], count: int) -> Float[Tensor, " C"]:
-    return area.new_zeros(count).index_add(0, owner, area)
+    return area.new_zeros(count).index_add(0, owner.long(), area)

@@ -24,10 +24,9 @@ from ignota.world.known import KnownEvidence
 from ignota.world.lesson import Lesson, LessonRefused
 from ignota.world.marks import Mark, mark_mask
 from ignota.world.networks import ImageLike, Networks
-from ignota.world.novel import NEIGHBOURS, NovelEvidence, novel_evidence
-from ignota.world.reading import anomaly_maps, own_score
+from ignota.world.novel import NovelEvidence, novel_evidence
+from ignota.world.reading import anomaly_maps, own_score, read_regions
 from ignota.world.scene import Scene, Tables, Taught, UnknownRegion, no_taught
-from ignota.world.spaces import owner_similarity, pool_taps
 from ignota.world.teaching import Example, Prepared, prepare, preview
 
 _MOST_CHANNELS = 16
@@ -99,27 +98,26 @@ class OpenWorldModel:
 
     def tables(self, encoding: Encoding) -> Tables:
         """What is known of an image before anything is taught: regions, their embeddings, the anomaly score."""
-        metric = self.known.spaces["ignota"]
         with torch.inference_mode():
-            regions = self.known.recipe.whole(encoding.image, encoding.logits)
-            score = own_score(encoding, self.known, regions)
-            embeddings = metric.embed(pool_taps(encoding, regions, metric.taps))
-            known = metric.reference_similarity(embeddings, NEIGHBOURS)
-        return Tables(encoding.size, closed_labels(encoding), score, regions, embeddings, known)
+            reading = read_regions(encoding, self.known)
+            score = own_score(encoding, self.known, reading)
+        return Tables(encoding.size, closed_labels(encoding), score, reading)
 
     def taught(self, tables: Tables, novel: NovelEvidence | None = None) -> Taught:
         """Which regions bear a taught class; novel: other evidence than the world's own.
 
-        In regions of a taught class only what D finds strange about them is left of the anomaly.
+        A region's excess of likeness to each class is averaged over the regions of all scales that it lies in. Where it
+        bears a class, only what is strange about it beside the exemplars is left of the anomaly.
         """
         novel = self.novel if novel is None else novel
-        if not novel.names:
+        if novel.taught is None:
             return no_taught(tables.regions, self.device)
-        space, recipe = novel.spaces["ignota"], self.known.recipe
+        rows, recipe, reading = novel.taught, self.known.recipe, tables.reading
         with torch.inference_mode():
-            similarity = owner_similarity(tables.embeddings, space.parts, space.owner, len(novel.names), NEIGHBOURS)
-            strange = recipe.weights[2] * (1 - similarity.amax(1) - recipe.centre[2]) / recipe.spread[2]
-            return Taught(by_margin(similarity, tables.known, space.margin), strange)
+            similarity = self.known.space.taught_similarity(reading.embeddings, rows.rows, rows.owner, len(novel.names))
+            excess = reading.hierarchy.blend(similarity - reading.known[:, None])
+            strange = recipe.weight * (1 - similarity.amax(1) - recipe.centre[1]) / recipe.spread[1]
+            return Taught(by_margin(excess, rows.margin), strange)
 
     def segment(self, image: ImageLike | Encoding | UnknownRegion) -> Scene:
         """Labels, anomaly and unknown regions of a path, PIL image, array, tensor or encoding."""
@@ -131,7 +129,7 @@ class OpenWorldModel:
         recipe, taught = self.known.recipe, self.taught(tables, novel)
         return Scene(
             encoding, self.classes, len(self.taxonomy), tables, taught, recipe.threshold, recipe.scale,
-            self.known.spaces["ignota"],
+            self.known.space,
         )  # fmt: skip
 
     def scores(self, encoding: Encoding, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:

@@ -11,10 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ignota.functional.prototypes import class_prototypes
-from ignota.world.known import KnownEvidence, Recipe
-from ignota.world.spaces import MetricSpace, Pooled, owner_similarity
-
-NEIGHBOURS = 3
+from ignota.world.known import KnownEvidence
+from ignota.world.spaces import Pooled
 
 
 @dataclass(frozen=True)
@@ -32,15 +30,14 @@ class Exemplar:
 
 
 @dataclass(frozen=True)
-class NovelSpace:
-    """Taught classes in one metric space.
+class TaughtRows:
+    """Taught classes in the world's own space: a coreset of the regions that the exemplars consist of.
 
-    prototypes: "K D", Equation 10. parts: "P D" with their owner "P". margin: "K", by how much a region must be nearer
-    to the class than to any known region.
+    rows: "P F" unit vectors with their owner "P", the index of the class. margin: "K", by how much a region must be
+    nearer to the class than to the known ones.
     """
 
-    prototypes: Float[Tensor, "K D"]
-    parts: Float[Tensor, "P D"]
+    rows: Float[Tensor, "P F"]
     owner: Int[Tensor, " P"]
     margin: Float[Tensor, " K"]
 
@@ -49,11 +46,13 @@ class NovelSpace:
 class NovelEvidence:
     """Taught classes in order of teaching.
 
-    selected: the meta channels they use, by preset (Equation 14). means: "K F" mean decoder features, for NPM.
+    taught: None where there are none. prototypes: "K D" of each space of D, Equation 10. selected: the meta channels
+    that the classes use, by preset (Equation 14). means: "K F" mean decoder features, for NPM.
     """
 
     names: tuple[str, ...]
-    spaces: dict[str, NovelSpace]
+    taught: TaughtRows | None
+    prototypes: dict[str, Float[Tensor, "K D"]]
     selected: dict[str, Bool[Tensor, " M"]]
     means: Float[Tensor, "K F"]
 
@@ -63,32 +62,37 @@ def novel_evidence(known: KnownEvidence, exemplars: Sequence[Exemplar]) -> Novel
     up to rounding."""
     names = tuple(dict.fromkeys(exemplar.name for exemplar in exemplars))
     if not names:
-        return NovelEvidence((), {}, {}, known.means[:0])
+        return NovelEvidence((), None, {}, {}, known.means[:0])
     index = {name: i for i, name in enumerate(names)}
-    spaces = {key: _novel_space(space, exemplars, index, known.recipe) for key, space in known.spaces.items()}
+    device = known.means.device
+    owner = torch.tensor([index[exemplar.name] for exemplar in exemplars], device=device)
+    prototypes = {}
+    for key, space in known.spaces.items():
+        whole = torch.cat([space.embed(_on(exemplar.whole, device)) for exemplar in exemplars])
+        prototypes[key] = class_prototypes(whole, owner, len(names))
     kappa = {"paper": known.recipe.kappa, "released": 0.15}  # Appendix C.2 and the released code
     selected = {
         preset: (torch.stack([exemplar.shares[preset] for exemplar in exemplars]) > kappa[preset]).any(0)
         for preset in exemplars[0].shares
     }
-    decoder = torch.cat([exemplar.whole["decoder"] for exemplar in exemplars])
-    means = class_prototypes(decoder, torch.tensor([index[exemplar.name] for exemplar in exemplars]), len(names))
-    return NovelEvidence(names, spaces, selected, means.to(known.means.device))
+    decoder = torch.cat([exemplar.whole["decoder"] for exemplar in exemplars]).float().to(device)
+    means = class_prototypes(decoder, owner, len(names))
+    return NovelEvidence(names, _taught_rows(known, exemplars, owner, len(names)), prototypes, selected, means)
 
 
-def _novel_space(
-    space: MetricSpace, exemplars: Sequence[Exemplar], index: dict[str, int], recipe: Recipe
-) -> NovelSpace:
-    device = space.prototypes.device
-    whole = torch.cat([space.embed(_on(exemplar.whole, device)) for exemplar in exemplars])
-    owner = torch.tensor([index[exemplar.name] for exemplar in exemplars], device=device)
-    parts = [space.embed(_on(exemplar.parts, device)) for exemplar in exemplars]
-    part_owner = torch.cat([owner, owner.repeat_interleave(torch.tensor([len(p) for p in parts], device=device))])
-    rows = torch.cat([whole, *parts])
-    similarity = owner_similarity(space.calibration, rows, part_owner, len(index), NEIGHBOURS)
-    excess = similarity - space.reference_similarity(space.calibration, NEIGHBOURS)[:, None]
-    margin = torch.stack([_area_quantile(e, space.calibration_area, 1 - recipe.steal) for e in excess.T])
-    return NovelSpace(class_prototypes(whole, owner, len(index)), rows, part_owner, margin.clamp(min=0))
+def _taught_rows(known: KnownEvidence, exemplars: Sequence[Exemplar], owner: Tensor, classes: int) -> TaughtRows:
+    """The regions of each exemplar and itself as a whole, and the margins that held-out regions ask for."""
+    space, held_out = known.space, known.held_out
+    pieces = [
+        torch.cat([space.embed(_on(exemplar.parts, owner.device)), space.embed(_on(exemplar.whole, owner.device))])
+        for exemplar in exemplars
+    ]
+    rows = torch.cat(pieces)
+    row_owner = owner.repeat_interleave(torch.tensor([len(piece) for piece in pieces], device=owner.device))
+    held = space.unit(held_out.vectors.float())
+    excess = space.taught_similarity(held, rows, row_owner, classes) - space.known_similarity(held)[:, None]
+    margin = torch.stack([_area_quantile(column, held_out.area, 1 - known.recipe.steal) for column in excess.T])
+    return TaughtRows(rows, row_owner, margin.clamp(min=0))
 
 
 def _on(pooled: Pooled, device: torch.device) -> Pooled:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ignota.functional import scores
-from ignota.functional.regions import paint, region_mean
-from ignota.structures import Encoding, InputError, RegionSet
+from ignota.functional.regions import paint
+from ignota.regions.hierarchy import Hierarchy, image_hierarchy
+from ignota.structures import Encoding, InputError
 from ignota.taxonomy import nearest
 from ignota.world.known import KnownEvidence
 from ignota.world.spaces import pool_taps
@@ -21,8 +23,7 @@ OWN, PRINTED, RELEASED = "raml", "raml_paper", "raml_released"
 
 def score_names(known: KnownEvidence) -> tuple[str, ...]:
     """Every score that the world can compute, its own recipe first."""
-    own = [OWN] if "ignota" in known.spaces else []
-    return (*own, *(name for name, space in _SPACE_OF.items() if space in known.spaces), *known.recipe.scores())
+    return (OWN, *(name for name, space in _SPACE_OF.items() if space in known.spaces), *known.recipe.scores())
 
 
 _SPACE_OF = {PRINTED: "paper", RELEASED: "released"}
@@ -38,7 +39,7 @@ def anomaly_maps(encoding: Encoding, known: KnownEvidence, names: Sequence[str])
     with torch.inference_mode():
         for name in names:
             if name == OWN:
-                maps[name] = own_score(encoding, known, known.recipe.whole(encoding.image, encoding.logits))
+                maps[name] = own_score(encoding, known, read_regions(encoding, known))
             elif name in _SPACE_OF:
                 maps[name] = uncertainty(encoding, known, _SPACE_OF[name])
             else:
@@ -56,48 +57,45 @@ def uncertainty(encoding: Encoding, known: KnownEvidence, space: str) -> Float[T
     return scores.uncertainty_intensity(best, similarity, regions, sign="printed" if space == "paper" else "safe")
 
 
-def own_parts(
-    encoding: Encoding, known: KnownEvidence, regions: RegionSet
-) -> tuple[Float[Tensor, "H W"], Float[Tensor, "H W"], Float[Tensor, " R"]]:
-    """The pieces of the world's own score, raw: pixel evidence, nearest neighbours, and 1 - similarity of regions."""
-    catalogue, states = known.recipe.scores(), known.states
-    pixel = to_image(catalogue["max_logit"].score(encoding, states["max_logit"]), encoding)
-    if "knn" in catalogue:
-        neighbours = to_image(catalogue["knn"].score(encoding, states["knn"]), encoding)
-    else:
-        neighbours = torch.zeros_like(pixel)
-    metric = known.spaces["ignota"]
-    embeddings = metric.embed(pool_taps(encoding, regions, metric.taps))
-    return pixel, neighbours, 1 - metric.reference_similarity(embeddings)
+@dataclass(frozen=True)
+class RegionReading:
+    """The regions of an image with what the features say of the finest ones.
 
-
-def own_score(encoding: Encoding, known: KnownEvidence, regions: RegionSet) -> Float[Tensor, "H W"]:
-    """The world's own anomaly score: pixel evidence and its mean over each region, plus the region's strangeness to D.
-
-    s = ½ (e + mean_R e) + w₃ z₃ with e = w₁ z₁ + w₂ z₂; z are standardised by held-out training images: the largest
-    logit (1), the distance to training features of the frozen encoder (2), the distance of the region to training
-    regions in D's space (3).
+    embeddings: "R F" in the world's own space. known: "R" their similarity to training pixels of known classes.
     """
-    return join_parts(*own_parts(encoding, known, regions), regions, known)
+
+    hierarchy: Hierarchy
+    embeddings: Float[Tensor, "R F"]
+    known: Float[Tensor, " R"]
 
 
-def join_parts(
-    pixel: Float[Tensor, "H W"],
-    neighbours: Float[Tensor, "H W"],
-    strangeness: Float[Tensor, " R"],
-    regions: RegionSet,
-    known: KnownEvidence,
-) -> Float[Tensor, "H W"]:
-    """The weighted sum of `own_score`."""
+def read_regions(encoding: Encoding, known: KnownEvidence) -> RegionReading:
+    """Finds regions, pools every tap over the finest and looks up their nearest neighbours."""
+    hierarchy, space = image_hierarchy(encoding.image), known.space
+    embeddings = space.embed(pool_taps(encoding, hierarchy.finest, space.taps))
+    return RegionReading(hierarchy, embeddings, space.known_similarity(embeddings))
+
+
+def own_parts(
+    encoding: Encoding, known: KnownEvidence, reading: RegionReading
+) -> tuple[Float[Tensor, "H W"], Float[Tensor, "H W"]]:
+    """The two pieces of evidence, raw, on the image's grid: -max logit, and 1 - similarity of each finest region."""
+    pixel = known.recipe.scores()["max_logit"].score(encoding, known.states["max_logit"])
+    return to_image(pixel, encoding), paint(1 - reading.known, reading.hierarchy.finest, 0.0)
+
+
+def own_score(encoding: Encoding, known: KnownEvidence, reading: RegionReading) -> Float[Tensor, "H W"]:
+    """The world's own anomaly score: what logits and features say of a pixel, averaged over its regions of all scales.
+
+    s = (e + Σ_l mean_l e) / (1 + L) with e = z₁ + w z₂; z are standardised by held-out training images: -max logit (1),
+    and how far the finest region's features are from those of labelled training pixels (2).
+    """
     recipe = known.recipe
-    z = [
-        weight * (part - centre) / spread
-        for part, weight, centre, spread in zip(
-            (pixel, neighbours, strangeness), recipe.weights, recipe.centre, recipe.spread, strict=True
-        )
-    ]
-    evidence = z[0] + z[1]
-    return 0.5 * (evidence + paint(region_mean(evidence, regions), regions, 0.0)) + paint(z[2], regions, 0.0)
+    pixel, neighbours = (
+        (part - centre) / spread
+        for part, centre, spread in zip(own_parts(encoding, known, reading), recipe.centre, recipe.spread, strict=True)
+    )
+    return reading.hierarchy.smooth(pixel + recipe.weight * neighbours)
 
 
 def to_image(grid: Float[Tensor, "h w"], encoding: Encoding) -> Float[Tensor, "H W"]:

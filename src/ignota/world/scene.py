@@ -16,7 +16,9 @@ from ignota.functional.regions import paint
 from ignota.regions.proposals import mask_region
 from ignota.structures import Encoding, RegionSet
 from ignota.taxonomy import UNKNOWN_INDEX, Taxonomy
-from ignota.world.spaces import MetricSpace, pool_taps
+from ignota.world.features import FeatureSpace
+from ignota.world.reading import RegionReading
+from ignota.world.spaces import pool_taps
 
 _SMALLEST = 0.0003
 """Unknown regions below this share of the image are not listed; their pixels stay unknown."""
@@ -27,16 +29,18 @@ class Tables:
     """What stays of an image when its features are dropped: enough to label it again after the world was taught.
 
     size: (H, W) of the original. closed: "H W" the closed set's labels on the working grid. score: "H W" the anomaly
-    score before anything was taught. regions on the same grid, with embeddings "R D" in the world's own space and
-    their similarity "R" to known training regions.
+    score before anything was taught. reading: its regions on the same grid and what their features say.
     """
 
     size: tuple[int, int]
     closed: UInt8[np.ndarray, "H W"]
     score: Float[Tensor, "H W"]
-    regions: RegionSet
-    embeddings: Float[Tensor, "R D"]
-    known: Float[Tensor, " R"]
+    reading: RegionReading
+
+    @property
+    def regions(self) -> RegionSet:
+        """The finest regions."""
+        return self.reading.hierarchy.finest
 
 
 @dataclass(frozen=True)
@@ -64,19 +68,19 @@ class UnknownRegion:
     area: int
     nearest: str
     encoding: Encoding = field(repr=False, compare=False)
-    metric: MetricSpace = field(repr=False, compare=False)
+    space: FeatureSpace = field(repr=False, compare=False)
     given: str = "region"
 
     @cached_property
-    def embedding(self) -> Float[np.ndarray, " D"]:
+    def embedding(self) -> Float[np.ndarray, " F"]:
         """The unit vector of the region in the world's own space, float32."""
         working = resize_mask(self.mask, (self.encoding.image.shape[0], self.encoding.image.shape[1]))
         if not working.any():
             working[tuple(np.argwhere(self.mask).mean(0).astype(int) * working.shape // np.array(self.mask.shape))] = (
                 True
             )
-        pooled = pool_taps(self.encoding, mask_region(working), self.metric.taps)
-        return np.asarray(self.metric.embed(pooled)[0].cpu().numpy(), np.float32)
+        pooled = pool_taps(self.encoding, mask_region(working), self.space.taps)
+        return np.asarray(self.space.embed(pooled)[0].cpu().numpy(), np.float32)
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class Scene:
     taught: Taught
     threshold: float
     scale: float
-    metric: MetricSpace
+    space: FeatureSpace
 
     @property
     def regions(self) -> RegionSet:
@@ -159,7 +163,7 @@ class Scene:
         label = int(np.bincount(self.labels[window][here], minlength=1).argmax())
         score = float(self.anomaly[window][here].mean())
         name = self.taxonomy.classes[label].name
-        return UnknownRegion(mask, box, score, int(here.sum()), name, self.encoding, self.metric, given)
+        return UnknownRegion(mask, box, score, int(here.sum()), name, self.encoding, self.space, given)
 
     @cached_property
     def working_labels(self) -> UInt8[np.ndarray, "H W"]:

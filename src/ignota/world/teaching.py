@@ -77,7 +77,8 @@ def preview(world: OpenWorldModel, name: str, examples: Sequence[Prepared]) -> L
     trials = [_trial(world, group, after) for group in _by_image(examples)]
     listed = [*world.taxonomy.names, *after.names]
     recognised, here = stolen_here(trials, len(world.taxonomy) + index, listed)
-    held = stolen_held(world.known.spaces["ignota"], after.spaces["ignota"], index, world.taxonomy.names)
+    assert after.taught is not None  # there is an example at least
+    held = stolen_held(world.known, after.taught, index, world.taxonomy.names)
     return Lesson(name, len(examples), sum(example.pixels for example in examples), recognised, here, held)
 
 

@@ -1,11 +1,11 @@
-"""Similarities to taught classes, against slow loops."""
+"""Similarities to known and taught classes, against slow loops."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from ignota.world.spaces import nearest_similarity, owner_similarity
+from ignota.world.features import FeatureSpace, nearest_similarity, owner_similarity
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -31,3 +31,22 @@ def test_nearest_similarity() -> None:
         best = sorted((cosine(vectors[r], row) for row in rows), reverse=True)[:2]
         assert value == pytest.approx(sum(best) / 2, abs=1e-5)
     assert nearest_similarity(vectors, rows[:0], 2).tolist() == [-1.0] * 4
+
+
+def test_vectors_are_the_taps_one_under_the_other_standardised_and_of_unit_length() -> None:
+    generator = torch.Generator().manual_seed(2)
+    near, far = torch.randn(4, 2, generator=generator), torch.randn(4, 3, generator=generator)
+    mean, std = torch.randn(5, generator=generator), torch.rand(5, generator=generator) + 0.5
+    known, rows = torch.randn(6, 5, generator=generator), torch.randn(3, 5, generator=generator)
+    space = FeatureSpace(("near", "far"), mean, std, known, 2)
+    found = space.embed({"far": far, "near": near})
+    for r in range(4):
+        raw = [*near[r].tolist(), *far[r].tolist()]
+        moved = [(v - m) / s for v, m, s in zip(raw, mean.tolist(), std.tolist(), strict=True)]
+        length = sum(v * v for v in moved) ** 0.5
+        assert found[r].tolist() == pytest.approx([v / length for v in moved], abs=1e-5)
+    torch.testing.assert_close(space.known_similarity(found), nearest_similarity(found, known, 2))
+    owner = torch.tensor([0, 1, 1])
+    torch.testing.assert_close(
+        space.taught_similarity(found, rows, owner, 2), owner_similarity(found, rows, owner, 2, 2)
+    )

@@ -1,0 +1,82 @@
+"""The space in which a world compares regions by itself: their features as the networks give them, standardised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ignota.functional.prototypes import unit_rows
+from ignota.world.spaces import Pooled
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Regions of training images that were kept from everything else, to set margins on and to tell thefts by.
+
+    vectors: "V F" raw, as pooled. label: "V" training ids. area: "V" shares of the image.
+    """
+
+    vectors: Float[Tensor, "V F"]
+    label: Int[Tensor, " V"]
+    area: Float[Tensor, " V"]
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """Region vectors of the taps one under the other, standardised by training pixels and of unit length.
+
+    mean, std: "F" over labelled training pixels. known: "N F" unit vectors of such pixels. neighbours: k of the
+    nearest ones that count.
+    """
+
+    taps: tuple[str, ...]
+    mean: Float[Tensor, " F"]
+    std: Float[Tensor, " F"]
+    known: Float[Tensor, "N F"]
+    neighbours: int
+
+    def embed(self, pooled: Pooled) -> Float[Tensor, "R F"]:
+        """Unit vectors of regions from their pooled taps."""
+        return self.unit(torch.cat([pooled[tap].float() for tap in self.taps], dim=1))
+
+    def unit(self, vectors: Float[Tensor, "R F"]) -> Float[Tensor, "R F"]:
+        """Standardised and of unit length."""
+        return F.normalize((vectors - self.mean) / self.std, dim=1)
+
+    def known_similarity(self, embeddings: Float[Tensor, "R F"]) -> Float[Tensor, " R"]:
+        """Mean cosine to the k nearest training pixels of known classes."""
+        return nearest_similarity(embeddings, self.known, self.neighbours)
+
+    def taught_similarity(
+        self, embeddings: Float[Tensor, "R F"], rows: Float[Tensor, "P F"], owner: Int[Tensor, " P"], classes: int
+    ) -> Float[Tensor, "R K"]:
+        """The same to the exemplars' regions of each taught class."""
+        return owner_similarity(embeddings, rows, owner, classes, self.neighbours)
+
+
+def nearest_similarity(
+    embeddings: Float[Tensor, "R D"], reference: Float[Tensor, "N D"], k: int
+) -> Float[Tensor, " R"]:
+    """Mean of the k largest cosines to the rows of `reference`; -1 where it has no row."""
+    if len(reference) == 0:
+        return embeddings.new_full((len(embeddings),), -1.0)
+    cosines = unit_rows(embeddings) @ unit_rows(reference).T
+    return cosines.topk(min(k, len(reference)), dim=1).values.mean(1)
+
+
+def owner_similarity(
+    embeddings: Float[Tensor, "R D"], reference: Float[Tensor, "P D"], owner: Int[Tensor, " P"], classes: int, k: int
+) -> Float[Tensor, "R K"]:
+    """Mean of the k largest cosines to the rows that each class owns (as many as it has, if fewer); -1 for none."""
+    cosines = unit_rows(embeddings) @ unit_rows(reference).T
+    belongs = owner[:, None] == torch.arange(classes, device=owner.device)
+    masked = torch.where(belongs.T[None], cosines[:, None], -torch.inf)
+    best = masked.topk(min(k, len(reference)), dim=2).values if len(reference) else masked
+    counted = best.isfinite()
+    total = torch.where(counted, best, 0).sum(2)
+    number = counted.sum(2)
+    return torch.where(number > 0, total / number.clamp(min=1), -1.0)
