@@ -144,7 +144,7 @@ class TestNearestNeighbours:
             image.features["near"][:, y, x].double() for image in images for y, x in np.argwhere(LABEL != IGNORE_INDEX)
         ]
         mean = sum(rows) / len(rows)
-        std = (sum((row - mean) ** 2 for row in rows) / (len(rows) - 1)).sqrt()
+        std = (sum((row - mean) ** 2 for row in rows) / len(rows)).sqrt()
         new = random_encoding(7)
         found = score.score(new, state)
         for y, x in itertools.product(range(0, 6, 2), range(0, 9, 3)):

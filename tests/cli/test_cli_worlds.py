@@ -39,7 +39,7 @@ def test_init_learn_forget_restores_every_bit(
     for out in ("before", "after"):
         assert run("segment", photo, "--world", mine, "--out", tmp_path / out) == 0
         if out == "before":
-            assert run("learn", "crate", "--image", photo, "--mask", mask, "--world", mine) == 0
+            assert run("learn", "crate", "--image", photo, "--mask", mask, "--world", mine, "--force") == 0
             assert "learnt 'crate' from 1 example, 600 pixels, in" in capsys.readouterr().out
             assert run("segment", photo, "--world", mine, "--out", tmp_path / "between", "--quiet") == 0
             assert run("forget", "crate", "--world", mine) == 0
@@ -212,9 +212,9 @@ def test_colour_masks_several_examples_and_the_list(
 ) -> None:
     (tmp_path / "masks").mkdir()
     pairs = ("--image", photo, "--mask", mask, "--image", photo, "--mask", _masks(tmp_path / "masks")["colour"])
-    assert run("learn", "crate", *pairs, "--world", world) == 0
+    assert run("learn", "crate", *pairs, "--world", world, "--force") == 0
     assert "from 2 examples, 1,200 pixels" in capsys.readouterr().out
-    assert run("learn", "crate", "--image", photo, "--mask", mask, "--world", world, "--quiet") == 0
+    assert run("learn", "crate", "--image", photo, "--mask", mask, "--world", world, "--quiet", "--force") == 0
     assert run("classes", "--world", world, "--json") == 0
     rows = json.loads(capsys.readouterr().out)["classes"]
     assert rows[0]["name"] == "road"
@@ -248,7 +248,8 @@ def test_shipped_worlds_are_read_only(
     assert "`ignota init MY-WORLD --from camvid-11`" in wrong("forget", "crate", "--world", shipped)
     assert "did you mean 'camvid-11'" in wrong("classes", "--world", "camvit-11")
     assert run("init", tmp_path / "mine", "--quiet") == 0
-    assert run("learn", "crate", "--image", photo, "--mask", mask, "--world", tmp_path / "mine", "--quiet") == 0
+    words = ("--image", photo, "--mask", mask, "--world", tmp_path / "mine", "--quiet", "--force")
+    assert run("learn", "crate", *words) == 0
     assert run("segment", photo, "--out", tmp_path / "out", "--quiet") == 0
 
 
@@ -287,4 +288,4 @@ def test_a_full_disk_keeps_what_was_taught(
         return connection
 
     monkeypatch.setattr(sqlite3, "connect", cramped)
-    assert "disk is full" in wrong("learn", "crate", "--image", photo, "--mask", mask, "--world", world)
+    assert "disk is full" in wrong("learn", "crate", "--image", photo, "--mask", mask, "--world", world, "--force")

@@ -33,7 +33,7 @@ def test_two_steps(
     document = json.loads((out / "world" / "world.json").read_text())
     network = document["segmenter"]["smp"]
     assert (network["architecture"], network["encoder"], network["num_classes"]) == (architecture, "resnet101", known)
-    for stage in ("closed_set", "meta_channels_paper", "meta_channels_released", "embedder_ignota", "embedder_paper"):
+    for stage in ("closed_set", "meta_channels_paper", "meta_channels_released", "embedder_paper", "embedder_released"):
         record = json.loads((out / "stages" / stage / "stage.json").read_text())
         step, loss = record["losses"][-1]
         assert step == 2 and math.isfinite(loss)

@@ -42,7 +42,7 @@ class NearestNeighbours(AnomalyScore):
 
     def state(self, observations: Sequence[State]) -> State:
         vectors = stacked(observations, "vectors")
-        mean, std = vectors.mean(0), vectors.std(0).clamp(min=1e-6)
+        mean, std = vectors.mean(0), vectors.std(0, correction=0).clamp(min=1e-6)
         # evenly spaced in the order of their bytes, which is as good as random, whatever order the images came in
         raw = np.ascontiguousarray(vectors.numpy())
         order = np.argsort(raw.view(np.dtype((np.void, raw.shape[1] * raw.itemsize)))[:, 0], kind="stable")
