@@ -38,7 +38,8 @@ def test_vectors_are_the_taps_one_under_the_other_standardised_and_of_unit_lengt
     near, far = torch.randn(4, 2, generator=generator), torch.randn(4, 3, generator=generator)
     mean, std = torch.randn(5, generator=generator), torch.rand(5, generator=generator) + 0.5
     known, rows = torch.randn(6, 5, generator=generator), torch.randn(3, 5, generator=generator)
-    space = FeatureSpace(("near", "far"), mean, std, known, 2)
+    of = torch.tensor([0, 1, 0, 2, 1, 0], dtype=torch.uint8)
+    space = FeatureSpace(("near", "far"), mean, std, known, of, 2)
     found = space.embed({"far": far, "near": near})
     for r in range(4):
         raw = [*near[r].tolist(), *far[r].tolist()]

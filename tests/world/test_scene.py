@@ -31,7 +31,9 @@ def scene(size: tuple[int, int] = (6, 8), level: float = 99.0) -> Scene:
     encoding = Encoding(image, size, torch.zeros(2, 3, 4), {})
     ids += 1
     reading = RegionReading(Hierarchy((RegionSet(ids, 3),)), torch.zeros(3, 1), torch.zeros(3))
-    space = FeatureSpace(("decoder",), torch.zeros(1), torch.ones(1), torch.zeros(1, 1), 1)
+    space = FeatureSpace(
+        ("decoder",), torch.zeros(1), torch.ones(1), torch.zeros(1, 1), torch.zeros(1, dtype=torch.uint8), 1
+    )
     taught = Taught(torch.tensor([-1, 0, -1]), torch.tensor([0.0, level, 0.0]))
     return Scene(encoding, TAXONOMY, 2, Tables(size, closed, score, reading), taught, 4.0, 0.5, space)
 

@@ -36,19 +36,22 @@ class NearestNeighbours(AnomalyScore):
 
     def observe(self, encoding: Encoding, label: UInt8[np.ndarray, "h w"], rng: np.random.Generator) -> State:
         grid = joined(encoding, self.taps)
-        labelled = np.flatnonzero(resize_label(label, (grid.shape[1], grid.shape[2])).ravel() != IGNORE_INDEX)
+        coarse = resize_label(label, (grid.shape[1], grid.shape[2])).ravel()
+        labelled = np.flatnonzero(coarse != IGNORE_INDEX)
         chosen = rng.choice(labelled, min(self.per_image, len(labelled)), replace=False)
-        return {"vectors": grid.flatten(1).T[torch.from_numpy(chosen).to(grid.device)].cpu()}
+        vectors = grid.flatten(1).T[torch.from_numpy(chosen).to(grid.device)].cpu()
+        return {"vectors": vectors, "owner": torch.from_numpy(coarse[chosen].astype(np.uint8))}
 
     def state(self, observations: Sequence[State]) -> State:
-        vectors = stacked(observations, "vectors")
+        vectors, owner = stacked(observations, "vectors"), stacked(observations, "owner")
         mean, std = vectors.mean(0), vectors.std(0, correction=0).clamp(min=1e-6)
         # evenly spaced in the order of their bytes, which is as good as random, whatever order the images came in
         raw = np.ascontiguousarray(vectors.numpy())
         order = np.argsort(raw.view(np.dtype((np.void, raw.shape[1] * raw.itemsize)))[:, 0], kind="stable")
         even = np.linspace(0, len(vectors) - 1, min(self.coreset, len(vectors))).round().astype(int)
         rows = torch.from_numpy(order[even])
-        return {"mean": mean, "std": std, "coreset": F.normalize((vectors[rows] - mean) / std, dim=1)}
+        coreset = F.normalize((vectors[rows] - mean) / std, dim=1)
+        return {"mean": mean, "std": std, "coreset": coreset, "owner": owner[rows]}
 
     def score(self, encoding: Encoding, state: State) -> Float[Tensor, "h w"]:
         grid = joined(encoding, self.taps)

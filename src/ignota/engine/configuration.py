@@ -123,10 +123,11 @@ class FitConfig:
     """The gradient-free pass over training images that fills KnownEvidence.
 
     taps: by which features the world itself compares regions. coreset: how many training pixels nearest neighbours are
-    sought among. weight: of the neighbours beside the largest logit. reference: how many regions of held-out images are
-    kept to set the margins of taught classes. held_out: share of the training images, the last ones, kept from the
-    coreset to set scales and thresholds. target_fpr: false positive rate of the threshold. steal: share of the known
-    area that a taught class may claim. images: how many training images are read.
+    sought among. weight: of features beside logits; None chooses it on held-out images. things: how many synthetic
+    scenes the things to paste into these are cut from. reference: how many regions of held-out images are kept to set
+    the margins of taught classes. held_out: share of the training images, the last ones, kept from the coreset to set
+    scales, weight and threshold. target_fpr: false positive rate of the threshold. steal: share of the known area that
+    a taught class may claim. images: how many training images are read.
     """
 
     frozen_encoder: str = "tf_efficientnet_lite0"
@@ -134,7 +135,8 @@ class FitConfig:
     taps: tuple[str, ...] = ("decoder", "stage4", "frozen/16", "frozen/32")
     coreset: int = 1600
     neighbours: int = 3
-    weight: float = 1.0
+    weight: float | None = None
+    things: int = 40
     reference: int = 500
     held_out: float = 0.2
     target_fpr: float = 0.05

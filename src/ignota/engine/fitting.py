@@ -12,9 +12,10 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ignota.engine.configuration import ExperimentConfig
+from ignota.engine.configuration import ExperimentConfig, FitConfig
 from ignota.engine.harvest import RegionRows, training_label
 from ignota.engine.stream import STAGES, Samples
+from ignota.engine.weighing import Trial, left_out_trials, weigh
 from ignota.functional.prototypes import class_prototypes
 from ignota.functional.regions import region_areas, region_majority, region_mean
 from ignota.models.embedder import RegionEmbedder
@@ -22,8 +23,9 @@ from ignota.structures import Encoding, InputError
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.features import HeldOut
 from ignota.world.known import KnownEvidence, Recipe
+from ignota.world.model import calibrated
 from ignota.world.networks import Networks
-from ignota.world.reading import own_parts, read_regions
+from ignota.world.reading import joined_parts, own_parts, read_regions
 from ignota.world.spaces import MetricSpace, pool_taps
 
 _PIXELS = 4000
@@ -38,7 +40,7 @@ def starting_recipe(config: ExperimentConfig, alpha: float, beta: float) -> Reci
     """The numbers that configuration alone decides."""
     fit, incremental = config.fit, config.incremental
     return Recipe(
-        alpha, beta, config.regions.min_area, fit.taps, fit.coreset, fit.neighbours, fit.weight,
+        alpha, beta, config.regions.min_area, fit.taps, fit.coreset, fit.neighbours,
         target_fpr=fit.target_fpr, theta=incremental.threshold, kappa=incremental.kappa, steal=fit.steal,
     )  # fmt: skip
 
@@ -99,59 +101,62 @@ def fit_states(
 
 @dataclass(frozen=True)
 class HeldOutRows:
-    """What one held-out image shows: raw evidence of some labelled pixels, and its regions.
+    """What one held-out image shows.
 
-    raw, smooth: "2 N" both parts of the evidence before and after it is averaged over regions. vectors: "V F" pooled
-    features of regions that are labelled for the most part, with their label "V" and share of the image "V".
+    raw, smooth: "3 N" the evidence of some labelled pixels before and after it is averaged over regions. vectors: "V F"
+    pooled features of regions that are labelled for the most part, with their label "V" and share of the image "V".
+    trials: what it tells of the weights.
     """
 
-    raw: Float[Tensor, "2 N"]
-    smooth: Float[Tensor, "2 N"]
+    raw: Float[Tensor, "3 N"]
+    smooth: Float[Tensor, "3 N"]
     vectors: Float[Tensor, "V F"]
     label: Int[Tensor, " V"]
     area: Float[Tensor, " V"]
+    trials: Sequence[Trial]
 
 
 def held_out_rows(
-    encoding: Encoding, known: KnownEvidence, label: NDArray[np.uint8], classes: int, rng: np.random.Generator
+    encoding: Encoding, known: KnownEvidence, label: NDArray[np.uint8], names: Sequence[str], rng: np.random.Generator
 ) -> HeldOutRows:
     """Reads one held-out image as a new one is read. label: "H W" training ids on the working grid."""
     reading = read_regions(encoding, known)
     parts = own_parts(encoding, known, reading)
     labelled = np.flatnonzero(label.ravel() != IGNORE_INDEX)
-    picked = torch.from_numpy(rng.choice(labelled, min(_PIXELS, len(labelled)), replace=False))
-    raw, smooth = (
-        torch.stack([values.flatten()[picked.to(values.device)].cpu() for values in maps])
-        for maps in (parts, [reading.hierarchy.smooth(part) for part in parts])
-    )
+    picked = torch.from_numpy(rng.choice(labelled, min(_PIXELS, len(labelled)), replace=False)).to(parts.device)
+    smooth = torch.stack([reading.hierarchy.smooth(part).flatten()[picked] for part in parts])
     regions = reading.hierarchy.finest
-    owner, _ = region_majority(label, regions, classes)
+    owner, _ = region_majority(label, regions, len(names))
     kept = region_mean(torch.from_numpy((label != IGNORE_INDEX).astype(np.float32)), regions) > 0.5
     pooled = pool_taps(encoding, regions, known.space.taps)
     vectors = torch.cat([pooled[tap].float() for tap in known.space.taps], dim=1).cpu()
     area = region_areas(regions) / label.size
-    return HeldOutRows(raw, smooth, vectors[kept], owner[kept], area[kept].float())
+    return HeldOutRows(
+        parts.flatten(1)[:, picked].cpu(), smooth.cpu(), vectors[kept], owner[kept], area[kept].float(),
+        left_out_trials(encoding, known, reading, label, names, rng),
+    )  # fmt: skip
 
 
-def calibrate(known: KnownEvidence, rows: Sequence[HeldOutRows], reference: int, seed: int) -> KnownEvidence:
-    """Centres and spreads of the evidence, the threshold, and the regions that margins are set on."""
+def calibrate(
+    known: KnownEvidence, rows: Sequence[HeldOutRows], pasted: Sequence[Trial], config: FitConfig, seed: int
+) -> tuple[KnownEvidence, dict[float, dict[str, float]]]:
+    """Centres, spreads and weight of the evidence, the threshold, and the regions that margins are set on.
+
+    Also returns how every weight did.
+    """
     raw, smooth = (torch.cat([getattr(row, name) for row in rows], dim=1).double() for name in ("raw", "smooth"))
     centre, spread = raw.mean(1), raw.std(1).clamp(min=1e-6)
-    pixel, neighbours = (smooth - centre[:, None]) / spread[:, None]
-    scores = (pixel + known.recipe.weight * neighbours).numpy()  # averaging leaves centres and spreads alone
-    recipe = dataclasses.replace(
-        known.recipe,
-        centre=tuple(centre.tolist()),
-        spread=tuple(spread.tolist()),
-        threshold=float(np.quantile(scores, 1 - known.recipe.target_fpr)),
-        scale=max(1e-6, float(scores.std()) / 2),
-    )
+    known = calibrated(known, centre=tuple(centre.tolist()), spread=tuple(spread.tolist()))
+    weight, table = weigh(known, [*(trial for row in rows for trial in row.trials), *pasted])
+    known = calibrated(known, weight=weight if config.weight is None else config.weight)
+    scores = joined_parts(smooth, known).numpy()  # averaging over regions leaves centres and spreads alone
+    threshold = float(np.quantile(scores, 1 - known.recipe.target_fpr))
+    known = calibrated(known, threshold=threshold, scale=max(1e-6, float(scores.std()) / 2))
     vectors, label, area = (torch.cat([getattr(row, name) for row in rows]) for name in ("vectors", "label", "area"))
-    generator = torch.Generator().manual_seed(seed)
-    kept = torch.randperm(len(label), generator=generator)[:reference].sort().values
+    kept = torch.randperm(len(label), generator=torch.Generator().manual_seed(seed))[: config.reference].sort().values
     device = known.means.device
     held_out = HeldOut(vectors[kept].to(device), label[kept].to(device), area[kept].to(device))
-    return dataclasses.replace(known, recipe=recipe, held_out=held_out)
+    return dataclasses.replace(known, held_out=held_out), table
 
 
 def no_regions(width: int, device: torch.device) -> HeldOut:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
+from ignota.data.images import resize_label
+from ignota.data.pasting import Thing, cut_things, paste
 from ignota.engine.closed_set_run import train_closed_set
 from ignota.engine.configuration import EmbedderConfig, ExperimentConfig
 from ignota.engine.embedder_run import train_embedder
 from ignota.engine.fitting import (
+    HeldOutRows,
     calibrate,
     class_means,
     fit_states,
@@ -30,6 +33,7 @@ from ignota.engine.harvest import RegionRows, chosen_images, collect_grids, harv
 from ignota.engine.meta_channel_run import train_meta_channels
 from ignota.engine.records import StageFolder, fingerprint
 from ignota.engine.stream import Samples
+from ignota.engine.weighing import Trial, pasted_trial
 from ignota.models.frozen_encoder import FrozenEncoder
 from ignota.models.meta_channels import MetaChannelHead
 from ignota.models.segmenter import ClosedSetSegmenter
@@ -41,6 +45,8 @@ from ignota.world.model import OpenWorldModel
 from ignota.world.networks import Networks
 from ignota.world.spaces import MetricSpace
 
+_PASTED = 3
+"""How many strange things are pasted into each held-out image."""
 _FOR_EDGES = 40
 """How many training images set α and β."""
 
@@ -61,6 +67,7 @@ class Stages:
     device: torch.device
     quiet: bool = False
     given: ClosedSetSegmenter | None = None
+    weights: dict[float, dict[str, float]] = field(init=False, default_factory=dict)
 
     @cached_property
     def split(self) -> ClassSplit:
@@ -132,8 +139,9 @@ class Stages:
     def rows(self) -> RegionRows:
         """Harvested regions of the training images."""
         taps = tuple(dict.fromkeys((*self.config.embedder.taps, "decoder")))
-        networks, lut = dataclasses.replace(self.networks(self.heads), taps=taps), self.split.training_lut()
         sources = self.config.embedder.regions
+        heads = self.heads if "meta_channels" in sources else {}
+        networks, lut = dataclasses.replace(self.networks(heads), taps=taps), self.split.training_lut()
         urs = UncertaintyRegions(*self.edges, self.config.regions.min_area, whole=True)
         rows = []
         with self._bar("reading regions", len(self.images)) as bar:
@@ -163,29 +171,54 @@ class Stages:
     def known(self) -> KnownEvidence:
         """Stage 4."""
         kept, held_out = split_images(self.images, self.config.fit.held_out)
-        networks, seed, lut = self.networks(self.heads), self.config.seed, self.split.training_lut()
-        classes, recipe, spaces = len(self.split.known), starting_recipe(self.config, *self.edges), self.spaces
+        networks, seed, lut = self.networks({}), self.config.seed, self.split.training_lut()
+        recipe, spaces, classes = starting_recipe(self.config, *self.edges), self.spaces, len(self.split.known)
         means = class_means(self.rows, set(held_out), classes).to(self.device)
         with self._bar("fit", len(kept) + len(held_out)) as bar:
             states = fit_states(networks, self.samples, kept, lut, recipe, seed, bar.update)
             known = KnownEvidence(
                 spaces, states, no_regions(states["knn"]["mean"].shape[0], self.device), recipe, means
             )
-            rows = []
+            rows, pasted = [], []
             for i in held_out:
-                sample = self.samples[i]
-                encoding = networks.encode(sample.image)
-                label = training_label(sample, lut, (encoding.image.shape[0], encoding.image.shape[1]))
-                rows.append(held_out_rows(encoding, known, label, classes, image_generator(seed, i)))
+                rows.append(self._held_out(networks, known, i))
+                pasted.append(self._pasted(networks, known, i))
                 bar.update()
-        return calibrate(known, rows, self.config.fit.reference, seed)
+        known, self.weights = calibrate(known, rows, pasted, self.config.fit, seed)
+        return known
+
+    def _held_out(self, networks: Networks, known: KnownEvidence, image: int) -> HeldOutRows:
+        sample = self.samples[image]
+        encoding = networks.encode(sample.image)
+        label = training_label(sample, self.split.training_lut(), (encoding.image.shape[0], encoding.image.shape[1]))
+        names = self.split.known_taxonomy.names
+        return held_out_rows(encoding, known, label, names, image_generator(self.config.seed, image))
+
+    def _pasted(self, networks: Networks, known: KnownEvidence, image: int) -> Trial:
+        sample, rng = self.samples[image], image_generator(self.config.seed + 1, image)
+        size = (sample.image.shape[0], sample.image.shape[1])
+        picture, target = paste(
+            sample.image, training_label(sample, self.split.training_lut(), size), self._things, _PASTED, rng
+        )
+        encoding = networks.encode(picture)
+        return pasted_trial(
+            encoding, known, resize_label(target, (encoding.image.shape[0], encoding.image.shape[1])), rng
+        )
+
+    @cached_property
+    def _things(self) -> tuple[Thing, ...]:
+        return cut_things(self.config.fit.things, self.config.seed)
 
     def world(self) -> OpenWorldModel:
         """All stages, joined; in memory, with no class taught."""
-        provenance = {"configuration": dataclasses.asdict(self.config), "configuration_hash": fingerprint(self.config)}
-        return OpenWorldModel(
-            self.split.known_taxonomy, self.networks(self.heads), self.known, ExemplarStore(None), provenance
-        )
+        known = self.known
+        provenance = {
+            "configuration": dataclasses.asdict(self.config),
+            "configuration_hash": fingerprint(self.config),
+            "weights": {str(weight): found for weight, found in self.weights.items()},
+        }
+        networks = self.networks(self.heads)
+        return OpenWorldModel(self.split.known_taxonomy, networks, known, ExemplarStore(None), provenance)
 
     @cached_property
     def _closed_hash(self) -> str:

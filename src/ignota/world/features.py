@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ignota.functional.prototypes import unit_rows
@@ -29,14 +29,15 @@ class HeldOut:
 class FeatureSpace:
     """Region vectors of the taps one under the other, standardised by training pixels and of unit length.
 
-    mean, std: "F" over labelled training pixels. known: "N F" unit vectors of such pixels. neighbours: k of the
-    nearest ones that count.
+    mean, std: "F" over labelled training pixels. known: "N F" unit vectors of such pixels, of class owner "N".
+    neighbours: k of the nearest ones that count.
     """
 
     taps: tuple[str, ...]
     mean: Float[Tensor, " F"]
     std: Float[Tensor, " F"]
     known: Float[Tensor, "N F"]
+    owner: UInt8[Tensor, " N"]
     neighbours: int
 
     def embed(self, pooled: Pooled) -> Float[Tensor, "R F"]:
@@ -47,9 +48,10 @@ class FeatureSpace:
         """Standardised and of unit length."""
         return F.normalize((vectors - self.mean) / self.std, dim=1)
 
-    def known_similarity(self, embeddings: Float[Tensor, "R F"]) -> Float[Tensor, " R"]:
-        """Mean cosine to the k nearest training pixels of known classes."""
-        return nearest_similarity(embeddings, self.known, self.neighbours)
+    def known_similarity(self, embeddings: Float[Tensor, "R F"], without: int | None = None) -> Float[Tensor, " R"]:
+        """Mean cosine to the k nearest training pixels of known classes; without: a class that is left out."""
+        rows = self.known if without is None else self.known[self.owner != without]
+        return nearest_similarity(embeddings, rows, self.neighbours)
 
     def taught_similarity(
         self, embeddings: Float[Tensor, "R F"], rows: Float[Tensor, "P F"], owner: Int[Tensor, " P"], classes: int

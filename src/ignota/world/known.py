@@ -22,10 +22,10 @@ from ignota.world.spaces import MetricSpace
 class Recipe:
     """Numbers that shape reading, set by configuration or from training images, never from test data.
 
-    alpha, beta, min_area: Equation 2. taps: what regions are compared by. weight: of the neighbours beside the largest
-    logit; centre, spread: of both on held-out training images. threshold: of the world's own score, at the target false
-    positive rate; scale: its spread on held-out images. theta: θ_novel of Equation 12. kappa: Equation 13. steal: the
-    share of known area that a new class may claim.
+    alpha, beta, min_area: Equation 2. taps: what regions are compared by. weight: of the features' evidence beside the
+    logits'; centre, spread: of each part of the evidence on held-out training images. threshold: of the world's own
+    score, at the target false positive rate; scale: its spread on held-out images. theta: θ_novel of Equation 12.
+    kappa: Equation 13. steal: the share of known area that a new class may claim.
     """
 
     alpha: float
@@ -35,14 +35,19 @@ class Recipe:
     coreset: int
     neighbours: int
     weight: float = 1.0
-    centre: tuple[float, float] = (0.0, 0.0)
-    spread: tuple[float, float] = (1.0, 1.0)
+    centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    spread: tuple[float, float, float] = (1.0, 1.0, 1.0)
     threshold: float = 0.0
     scale: float = 1.0
     target_fpr: float = 0.05
     theta: float = 0.8
     kappa: float = 0.1
     steal: float = 0.01
+
+    @property
+    def weights(self) -> tuple[float, float, float]:
+        """Of -max logit, of the same in units of its class, and of the neighbours: logits and features balance."""
+        return 0.5, 0.5, self.weight
 
     @property
     def urs(self) -> UncertaintyRegions:
@@ -71,8 +76,9 @@ class KnownEvidence:
         """The space of the world's own recipe, on the coreset of its nearest neighbours."""
         state = self.states["knn"]
         return FeatureSpace(
-            self.recipe.taps, state["mean"], state["std"], state["coreset"].float(), self.recipe.neighbours
-        )
+            self.recipe.taps, state["mean"], state["std"], state["coreset"].float(), state["owner"],
+            self.recipe.neighbours,
+        )  # fmt: skip
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Everything to be stored, by a flat name."""

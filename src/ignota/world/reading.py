@@ -77,25 +77,41 @@ def read_regions(encoding: Encoding, known: KnownEvidence) -> RegionReading:
 
 
 def own_parts(
-    encoding: Encoding, known: KnownEvidence, reading: RegionReading
-) -> tuple[Float[Tensor, "H W"], Float[Tensor, "H W"]]:
-    """The two pieces of evidence, raw, on the image's grid: -max logit, and 1 - similarity of each finest region."""
-    pixel = known.recipe.scores()["max_logit"].score(encoding, known.states["max_logit"])
-    return to_image(pixel, encoding), paint(1 - reading.known, reading.hierarchy.finest, 0.0)
+    encoding: Encoding, known: KnownEvidence, reading: RegionReading, without: int | None = None
+) -> Float[Tensor, "3 H W"]:
+    """The pieces of evidence, raw, on the image's grid: -max logit, the same in units of its class, 1 - similarity.
+
+    without: a known class that is left out of logits and training pixels, as if it had never been known.
+    """
+    logits, sml, likeness = encoding.logits, known.states["sml"], reading.known
+    kept = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
+    if without is not None:
+        kept[without] = False
+        likeness = known.space.known_similarity(reading.embeddings, without)
+    one = logits[None, kept]
+    pixel = (scores.max_logit(one)[0], scores.standardized_max_logits(one, sml["mean"][kept], sml["std"][kept])[0])
+    strange = paint(1 - likeness, reading.hierarchy.finest, 0.0)
+    return torch.stack([*(to_image(part, encoding) for part in pixel), strange])
 
 
 def own_score(encoding: Encoding, known: KnownEvidence, reading: RegionReading) -> Float[Tensor, "H W"]:
     """The world's own anomaly score: what logits and features say of a pixel, averaged over its regions of all scales.
 
-    s = (e + Σ_l mean_l e) / (1 + L) with e = z₁ + w z₂; z are standardised by held-out training images: -max logit (1),
-    and how far the finest region's features are from those of labelled training pixels (2).
+    s = (e + Σ_l mean_l e) / (1 + L) with e = ½ z₁ + ½ z₂ + w z₃; z are standardised by held-out training images: -max
+    logit (1), -max logit in units of its class (2), and how far the finest region's features are from those of labelled
+    training pixels (3).
     """
+    return reading.hierarchy.smooth(joined_parts(own_parts(encoding, known, reading), known))
+
+
+def joined_parts(parts: Float[Tensor, 3 * shape], known: KnownEvidence) -> Float[Tensor, "*shape"]:
+    """e of `own_score` from its raw pieces."""
     recipe = known.recipe
-    pixel, neighbours = (
-        (part - centre) / spread
-        for part, centre, spread in zip(own_parts(encoding, known, reading), recipe.centre, recipe.spread, strict=True)
+    centre, spread, weights = (
+        torch.tensor(v, dtype=parts.dtype, device=parts.device).view(-1, *[1] * (parts.ndim - 1))
+        for v in (recipe.centre, recipe.spread, recipe.weights)
     )
-    return reading.hierarchy.smooth(pixel + recipe.weight * neighbours)
+    return ((parts - centre) / spread * weights).sum(0)
 
 
 def to_image(grid: Float[Tensor, "h w"], encoding: Encoding) -> Float[Tensor, "H W"]:

@@ -1,0 +1,105 @@
+"""How much features weigh beside logits: chosen on held-out training images, where what is unknown is known.
+
+Two kinds of unknowns, as no one kind resembles all that a street may hold: known classes, each left out in turn as if
+it had never been learnt, and things of the synthetic world pasted into the picture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from ignota.functional.curves import binary_curve, curve_metrics
+from ignota.structures import Encoding
+from ignota.taxonomy import IGNORE_INDEX
+from ignota.world.known import KnownEvidence
+from ignota.world.reading import RegionReading, joined_parts, own_parts, read_regions
+
+WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
+PASTED = "pasted"
+_PIXELS = 4000
+"""How many pixels of each image count."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Some pixels of an image in which something counts as unknown.
+
+    kind: the name of the class that is left out, or PASTED. parts: "3 N" the evidence, averaged over regions.
+    """
+
+    kind: str
+    parts: Float[Tensor, "3 N"]
+    unknown: Bool[np.ndarray, " N"]
+
+
+def left_out_trials(
+    encoding: Encoding,
+    known: KnownEvidence,
+    reading: RegionReading,
+    label: UInt8[np.ndarray, "H W"],
+    names: Sequence[str],
+    rng: np.random.Generator,
+) -> list[Trial]:
+    """What each class in the image would look like if it had never been known."""
+    trials = []
+    for c in np.unique(label[label != IGNORE_INDEX]) if len(names) > 1 else ():
+        target = np.where(label == IGNORE_INDEX, IGNORE_INDEX, label == c).astype(np.uint8)
+        parts = own_parts(encoding, known, reading, int(c))
+        trials.append(_trial(names[c], parts, reading, target, rng))
+    return trials
+
+
+def pasted_trial(
+    encoding: Encoding, known: KnownEvidence, target: UInt8[np.ndarray, "H W"], rng: np.random.Generator
+) -> Trial:
+    """What pasted things look like. target: 0 known, 1 pasted, 255 void, on the working grid."""
+    reading = read_regions(encoding, known)
+    return _trial(PASTED, own_parts(encoding, known, reading), reading, target, rng)
+
+
+def _trial(
+    kind: str,
+    parts: Float[Tensor, "3 H W"],
+    reading: RegionReading,
+    target: UInt8[np.ndarray, "H W"],
+    rng: np.random.Generator,
+) -> Trial:
+    counted = np.flatnonzero(target.ravel() != IGNORE_INDEX)
+    picked = rng.choice(counted, min(_PIXELS, len(counted)), replace=False)
+    places = torch.from_numpy(picked).to(parts.device)
+    smooth = torch.stack([reading.hierarchy.smooth(part).flatten()[places] for part in parts])
+    return Trial(kind, smooth.cpu(), target.ravel()[picked] == 1)
+
+
+def weigh(known: KnownEvidence, trials: Sequence[Trial]) -> tuple[float, dict[float, dict[str, float]]]:
+    """The weight of WEIGHTS with the best mean AUPR, and the AUPR of each kind of trial under each weight.
+
+    Left-out classes, averaged, count as much as pasted things. Without any trial the weight is 1.
+    """
+    kinds = {trial.kind: [t for t in trials if t.kind == trial.kind] for trial in trials}
+    kinds = {kind: found for kind, found in kinds.items() if any(t.unknown.any() for t in found)}
+    table = {}
+    for weight in WEIGHTS:
+        weighed = dataclasses.replace(known, recipe=dataclasses.replace(known.recipe, weight=weight))
+        table[weight] = {kind: _aupr(weighed, found) for kind, found in kinds.items()}
+    if not kinds:
+        return 1.0, table
+    return max(table, key=lambda weight: _merit(table[weight])), table
+
+
+def _merit(found: Mapping[str, float]) -> float:
+    left_out = [value for kind, value in found.items() if kind != PASTED]
+    halves = [float(np.mean(left_out))] if left_out else []
+    return float(np.mean(halves + ([found[PASTED]] if PASTED in found else [])))
+
+
+def _aupr(known: KnownEvidence, trials: Sequence[Trial]) -> float:
+    scores = np.concatenate([joined_parts(trial.parts, known).numpy() for trial in trials])
+    return float(curve_metrics(binary_curve(scores, np.concatenate([trial.unknown for trial in trials])))["aupr"])
