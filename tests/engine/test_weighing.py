@@ -44,6 +44,9 @@ def test_the_better_witness_is_believed(opened: OpenWorldModel) -> None:
         assert set(found) == {"road", "sky", PASTED}
     halves = {w: (found["road"] + found["sky"]) / 4 + found[PASTED] / 2 for w, found in table.items()}
     assert halves[both] == max(halves.values())
+    apart = [trial for trial in trials(0, 3.0, 0.0) if trial.kind != PASTED]
+    apart += [trial for trial in trials(0, 0.0, 1.0) if trial.kind == PASTED]
+    assert weigh(plain, apart)[0] < WEIGHTS[-1] == weigh(plain, apart[2:])[0]  # pasted things alone would say so
 
 
 def test_without_trials_both_weigh_alike(opened: OpenWorldModel) -> None:
@@ -56,15 +59,18 @@ def test_a_left_out_class_is_gone_from_logits_and_neighbours(opened: OpenWorldMo
     sample = SyntheticStreets("train", 1, (48, 96), 0)[0]
     encoding, known = opened.encode(sample.image), opened.known
     reading = read_regions(encoding, known)
-    full, without = own_parts(encoding, known, reading), own_parts(encoding, known, reading, 0)
-    assert full.shape == without.shape == (3, *encoding.image.shape[:2])
     winner = encoding.logits.argmax(0)
-    rest = encoding.logits[1:].amax(0)
-    expected = torch.where(winner == 0, -rest, -encoding.logits.amax(0))
+    c = int(winner.flatten().mode().values)  # one that wins somewhere
+    full, without = own_parts(encoding, known, reading), own_parts(encoding, known, reading, c)
+    assert full.shape == without.shape == (3, *encoding.image.shape[:2])
+    rest = encoding.logits[torch.arange(len(encoding.logits)) != c].amax(0)
+    expected = torch.where(winner == c, -rest, -encoding.logits.amax(0))
+    assert not torch.equal(expected, -encoding.logits.amax(0))
     resized = torch.nn.functional.interpolate(expected[None, None], size=encoding.image.shape[:2], mode="bilinear")
     torch.testing.assert_close(without[0], resized[0, 0])
     assert (without[2] >= full[2] - 1e-5).all()  # fewer neighbours are never nearer
-    assert (without[2] > full[2] + 1e-5).any()
+    owner = int(known.space.owner.mode().values)
+    assert (own_parts(encoding, known, reading, owner)[2] > full[2] + 1e-5).any()
 
 
 def test_trials_of_an_image(opened: OpenWorldModel) -> None:
