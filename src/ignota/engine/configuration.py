@@ -122,16 +122,18 @@ class EmbedderConfig:
 class FitConfig:
     """The gradient-free pass over training images that fills KnownEvidence.
 
-    taps: by which features the world itself compares regions. coreset: how many training pixels nearest neighbours are
-    sought among. weight: of features beside logits; None chooses it on held-out images. things: how many synthetic
-    scenes the things to paste into these are cut from. reference: how many regions of held-out images are kept to set
-    the margins of taught classes. held_out: share of the training images, the last ones, kept from the coreset to set
-    scales, weight and threshold. target_fpr: false positive rate of the threshold. steal: share of the known area that
-    a taught class may claim. images: how many training images are read.
+    magnify: of the working image before the frozen encoder. taps: by which features the world itself compares regions.
+    coreset: how many training pixels nearest neighbours are sought among. weight: of features beside logits; None
+    chooses it on held-out images. things: how many synthetic scenes the things to paste into these are cut from.
+    reference: how many regions of held-out images are kept to set the margins of taught classes. held_out: share of the
+    training images, the last ones, kept from the coreset to set scales, weight and threshold. target_fpr: false
+    positive rate of the threshold. steal: share of the known area that a taught class may claim. images: how many
+    training images are read.
     """
 
     frozen_encoder: str = "tf_efficientnet_lite0"
     frozen_weights: str = "package"
+    magnify: float = 1.0
     taps: tuple[str, ...] = ("decoder", "stage4", "frozen/16", "frozen/32")
     coreset: int = 1600
     neighbours: int = 3

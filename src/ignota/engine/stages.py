@@ -92,7 +92,8 @@ class Stages:
         strides = [int(tap.split("/")[1]) for tap in self.taps if tap.startswith("frozen/")]
         if not strides:
             return None
-        network = FrozenEncoder(self.config.fit.frozen_encoder, sorted(strides), self.config.fit.frozen_weights)
+        fit = self.config.fit
+        network = FrozenEncoder(fit.frozen_encoder, sorted(strides), fit.frozen_weights, fit.magnify)
         return network.to(self.device)
 
     @cached_property

@@ -8,6 +8,7 @@ from typing import Any
 
 import timm
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -19,15 +20,20 @@ from ignota.structures import InputError, Preprocessing
 class FrozenEncoder(nn.Module):
     """A timm encoder with ImageNet weights that never learns, read at some of its strides.
 
-    forward: images "B 3 H W" float, normalised by `preprocessing` -> {"frozen/S": "B F h w"} for each stride S.
+    forward: images "B 3 H W" float, normalised by `preprocessing` -> {"frozen/S": "B F h w"} for each stride S of what
+    the encoder sees: the image magnified by `magnify`, as small things fill few cells of so coarse a grid.
     It is in evaluation mode for ever: `train()` leaves it alone.
     """
 
     def __init__(
-        self, encoder: str = "tf_efficientnet_lite0", strides: Sequence[int] = (8, 16, 32), source: str = "package"
+        self,
+        encoder: str = "tf_efficientnet_lite0",
+        strides: Sequence[int] = (8, 16, 32),
+        source: str = "package",
+        magnify: float = 1.0,
     ) -> None:
         super().__init__()
-        self.encoder_name, self.source = encoder, source
+        self.encoder_name, self.source, self.magnify = encoder, source, magnify
         self.preprocessing = Preprocessing()  # EfficientNet-Lite was trained with mean = std = 0.5
         self.network: Any = timm.create_model(encoder, features_only=True)
         info: Any = self.network.feature_info
@@ -50,6 +56,8 @@ class FrozenEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B F h w"]]:
+        if self.magnify != 1:
+            images = F.interpolate(images, scale_factor=self.magnify, mode="bilinear", antialias=self.magnify < 1)
         height, width = images.shape[-2:]
         stages = self.network(pad_to_multiple(images, 32))
         return {
@@ -57,11 +65,12 @@ class FrozenEncoder(nn.Module):
             for (name, tap), level in zip(self.taps.items(), self._levels, strict=True)
         }
 
-    def identity(self) -> dict[str, str]:
-        """Encoder, source and SHA-256 (with the package): what world.json keeps in place of the weights."""
+    def identity(self) -> dict[str, Any]:
+        """Encoder, source, SHA-256 (with the package) and magnification: what world.json keeps instead of weights."""
+        shared = {"encoder": self.encoder_name, "magnify": self.magnify}
         if self.source == "package":
-            return {"encoder": self.encoder_name, "source": "package", **package_identity(self.encoder_name)}
+            return shared | {"source": "package", **package_identity(self.encoder_name)}
         digest = hashlib.sha256()
         for value in self.network.state_dict().values():
             digest.update(value.cpu().numpy().tobytes())
-        return {"encoder": self.encoder_name, "source": self.source, "sha256": digest.hexdigest()}
+        return shared | {"source": self.source, "sha256": digest.hexdigest()}

@@ -264,7 +264,7 @@ def _frozen(document: dict[str, Any]) -> FrozenEncoder | None:
     if identity is None:
         return None
     strides = sorted(int(tap.split("/")[1]) for tap in document["taps"] if tap.startswith("frozen/"))
-    network = FrozenEncoder(identity["encoder"], strides, identity["source"])
+    network = FrozenEncoder(identity["encoder"], strides, identity["source"], identity["magnify"])
     if network.identity()["sha256"] != identity["sha256"]:
         raise InputError(
             f"the weights of {identity['encoder']} differ from those this world was fitted with: {identity['source']}"
