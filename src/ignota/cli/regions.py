@@ -10,8 +10,7 @@ from jaxtyping import Float
 from ignota.formats.rle import encode_mask
 from ignota.structures import RegionSet
 from ignota.world.model import OpenWorldModel
-from ignota.world.scene import resize_mask
-from ignota.world.scene import Scene
+from ignota.world.scene import Scene, resize_mask
 from ignota.world.spaces import pool_taps
 
 _SPACE = "ignota"

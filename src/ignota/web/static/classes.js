@@ -8,7 +8,7 @@ import { pick, pointAt } from "./stage.js";
 import { toast } from "./toasts.js";
 
 const element = (id) => document.getElementById(id);
-const MOST = 12;
+const MOST = 7;
 let edited = null;
 
 export function startClasses() {
@@ -86,16 +86,18 @@ function showUnknown() {
   const item = session.current;
   const kept = item ? partsOf(item).kept : [];
   element("unknown-count").textContent = item ? kept.length : "";
-  element("unknown-note").hidden = kept.length > 0;
-  element("unknown-note").textContent = item
-    ? "Nothing lies above the threshold: lower it, or click anything."
-    : "Open an image to see what is unknown in it.";
+  element("unknown-note").hidden = kept.length > 0 && kept.length <= MOST;
+  element("unknown-note").textContent = !item
+    ? "Open an image to see what is unknown in it."
+    : kept.length
+      ? `and ${kept.length - MOST} smaller ones`
+      : "Nothing lies above the threshold: lower it, or click anything.";
   element("unknowns").replaceChildren(...kept.slice(0, MOST).map((part, i) => unknownRow(item, part, i)));
   showShares();
 }
 
 function unknownRow(item, part, i) {
-  const share = ((100 * part.area) / item.planes.labels.length).toFixed(1);
+  const share = Math.max(0.1, (100 * part.area) / item.planes.labels.length).toFixed(1);
   const meter = make("span", { className: "meter" });
   meter.style.setProperty("--value", part.score);
   const row = make(

@@ -63,7 +63,7 @@ export async function bring(item) {
     receive(item, await buffer(`api/images/${seen.image}/layers`), seen);
     item.status = "open";
     if (!session.current) select(item);
-    if (seen.state !== session.state) await catchUp();
+    if (seen.state !== session.state) await catchUp(true);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     Object.assign(item, { status: "failed", problem: error.message });

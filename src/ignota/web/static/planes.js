@@ -74,7 +74,9 @@ export function shrunk({ width, height, effective, labels }, wide) {
 
 // From nothing to white over violet, red and yellow; what is ordinary stays clear.
 export function heatPalette() {
-  const stops = [[0, 20, 12, 60, 0.25], [0.3, 92, 22, 110, 0.45], [0.5, 190, 55, 84, 0.6], [0.75, 249, 142, 9, 0.75], [1, 252, 255, 164, 0.85]];
+  const stops = [
+    [0, 20, 12, 60, 0], [0.3, 92, 22, 110, 0.3], [0.5, 190, 55, 84, 0.55], [0.75, 249, 142, 9, 0.66], [1, 252, 255, 164, 0.74],
+  ];
   return Uint32Array.from({ length: 256 }, (_, i) => {
     const value = i / 255;
     const next = Math.max(1, stops.findIndex((stop) => stop[0] >= value));

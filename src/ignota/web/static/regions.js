@@ -85,7 +85,7 @@ export function extentsAt(planes, at, threshold, parts) {
   if (parts.ids[at]) {
     const mask = new Uint8Array(size);
     for (let i = 0; i < size; i++) mask[i] = parts.ids[i] === parts.ids[at] ? 1 : 0;
-    found.push({ name: "unknown", text: "all connected unknown", mask });
+    found.push({ name: "unknown", text: "connected unknown", mask });
   }
   const bits = channels[at];
   if (bits) {

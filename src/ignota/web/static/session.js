@@ -31,9 +31,9 @@ export function adopt({ state, classes, patches = {} }) {
   session.palette.fill(0);
   for (const { id, colour, taught } of classes) {
     const [red, green, blue] = [1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16));
-    session.palette[id] = word(red, green, blue, taught ? 175 : 105);
+    session.palette[id] = word(red, green, blue, taught ? 140 : 84);
   }
-  session.palette[UNKNOWN] = word(255, 64, 160, 165);
+  session.palette[UNKNOWN] = word(255, 64, 160, 118);
   for (const [key, patch] of Object.entries(patches)) {
     const item = itemOf(key);
     if (item?.planes) show(item, patch);
@@ -52,11 +52,11 @@ export async function change(path, body) {
   return told;
 }
 
-// What another program did to the world meanwhile.
-export async function catchUp() {
+// What another program did to the world meanwhile; always: labels every image anew whether or not the world changed.
+export async function catchUp(always = false) {
   const keys = opened().map((item) => item.key);
   const told = await post("api/relabel", { images: keys });
-  if (told.state !== session.state) adopt(told);
+  if (always || told.state !== session.state) adopt(told);
 }
 
 // Planes from the server, with what taught classes make of them.

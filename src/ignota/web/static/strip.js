@@ -73,7 +73,7 @@ function caption(item) {
 function mark() {
   for (const [item, row] of frames) {
     const here = item === session.current;
-    row.firstChild.toggleAttribute("aria-current", here);
+    row.firstChild.setAttribute("aria-current", here);
     if (here) row.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 }
