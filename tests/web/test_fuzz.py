@@ -25,7 +25,8 @@ from ignota.world.model import OpenWorldModel
 NUMBER = 5200
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 STRANGE: tuple[Any, ...] = (
-    None, True, -1, 0, 1e308, 10**40, 2**63, 0.1, "", " ", "a", "ü" * 70, "\x00", "../../etc/passwd", "/etc/passwd", "\ud800",
+    None, True, -1, 0, 1e308, 10**40, 2**63, 0.1, "", " ", "a", "ü" * 70, "\x00", "../../etc/passwd", "/etc/passwd",
+    "\ud800",
     "a\nb", "x" * 5000, "'; DROP TABLE class; --", "<script>", [], [[]], {}, {"a": 1}, [None] * 30, float("nan"),
     float("-inf"), [1e9, 2, 3], "NaN", "moose", "road", "#12345g", "0" * 24, "1e5",
 )  # fmt: skip
@@ -52,7 +53,9 @@ def bomb(width: int, height: int) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(9999))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(9999))) + chunk(b"IEND", b"")
+    )
 
 
 def bad_image(rng: np.random.Generator, seeds: list[bytes]) -> bytes:
@@ -121,7 +124,14 @@ def spoilt(rng: np.random.Generator, form: dict[str, Any]) -> Any:
 def calls(rng: np.random.Generator, seeds: list[bytes], key: str) -> Iterator[Call]:
     sound, plain = forms(key), {"content-type": "application/json"}
     names = list(sound)
-    ways = ("/api/images/../../x/layers", "/api/images/%2e%2e%2fx/layers", "/../world/world.json", "/%00", "//", "/static/x")
+    ways = (
+        "/api/images/../../x/layers",
+        "/api/images/%2e%2e%2fx/layers",
+        "/../world/world.json",
+        "/%00",
+        "//",
+        "/static/x",
+    )
     for n in range(NUMBER):
         match n % 10:
             case 0 | 1 | 2:
@@ -132,12 +142,23 @@ def calls(rng: np.random.Generator, seeds: list[bytes], key: str) -> Iterator[Ca
                 yield "POST", path, json.dumps(spoilt(rng, sound[path])).encode("utf-8", "surrogatepass"), plain
             case 8:
                 body = json.dumps(sound[names[rng.integers(len(names))]]).encode()
-                broken = [body[: rng.integers(len(body))], rng.bytes(50), b"[" * 5000, b'{"a":' * 3000, b"\xff\xfe" + body]
+                broken = [
+                    body[: rng.integers(len(body))],
+                    rng.bytes(50),
+                    b"[" * 5000,
+                    b'{"a":' * 3000,
+                    b"\xff\xfe" + body,
+                ]
                 yield "POST", names[rng.integers(len(names))], broken[rng.integers(5)], plain
             case _:
                 method = ("GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD")[rng.integers(6)]
                 path = (*names, *ways)[rng.integers(len(names) + len(ways))]
-                odd = ({"content-length": "9" * 30}, {"content-type": b"\xff;;="}, {"origin": "http://[::"}, {"host": "evil"})
+                odd = (
+                    {"content-length": "9" * 30},
+                    {"content-type": b"\xff;;="},
+                    {"origin": "http://[::"},
+                    {"host": "evil"},
+                )
                 yield method, path, b"", odd[rng.integers(4)] if rng.random() < 0.5 else {}
 
 

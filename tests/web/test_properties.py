@@ -25,7 +25,9 @@ def test_answers_are_as_described(world: OpenWorldModel, mode: GenerationMode) -
             continue  # it takes nothing that could be wrong
 
         @given(case=operation.as_strategy(generation_mode=mode))
-        @settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+        @settings(
+            max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        )
         def holds(case: schemathesis.Case) -> None:
             nonlocal tried
             tried += 1
