@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from importlib import resources
 from typing import Annotated, Any
 
 import cv2
 import numpy as np
 from anyio import to_thread
 from fastapi import FastAPI, Path, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
 
 from ignota import __version__
 from ignota.data.rle import decode_rle
@@ -21,20 +18,15 @@ from ignota.structures import InputError
 from ignota.web import forms, views
 from ignota.web.desk import KEY, Desk, OpenImage
 from ignota.web.gate import Gate
-from ignota.web.limits import Busy, Limits, Missing
+from ignota.web.limits import Limits
 from ignota.web.metrics import Metrics
-from ignota.world.lesson import LessonRefused
+from ignota.web.page import add_page
+from ignota.web.refusals import handle_errors
 from ignota.world.marks import Box, Click, Mark, Polygon
 from ignota.world.model import OpenWorldModel
 from ignota.world.scene import Scene, UnknownRegion
 from ignota.world.teaching import prepare
 
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": forms.Problem, "description": text}
     for status, text in {
@@ -72,11 +64,11 @@ def create_app(world: OpenWorldModel, name: str, limits: Limits | None = None, t
         description="See the unknown in images, name it, and see it known. Images are sent as they are and named by "
         "their digest; nothing of a request ever names a file.",
     )  # fmt: skip
-    _handle_errors(app)
+    handle_errors(app)
     _add_reading(app, desk, name, metrics)
     _add_images(app, desk)
     _add_teaching(app, desk)
-    _add_page(app)
+    add_page(app)
     app.add_middleware(Gate, limits=limits, token=token, watch=metrics.watch)
     return app
 
@@ -154,9 +146,9 @@ def _add_images(app: FastAPI, desk: Desk) -> None:
 
         return _json(await desk.run(job))
 
-    @app.post("/api/taught", tags=["images"], response_model=forms.Changed)
-    async def taught(form: forms.TaughtForm) -> Response:
-        """The regions of open images that bear a taught class, after whatever changed the world."""
+    @app.post("/api/relabel", tags=["images"], response_model=forms.Changed)
+    async def relabel(form: forms.RelabelForm) -> Response:
+        """Classes, and open images labelled anew, after whatever changed the world."""
         return _json(await desk.run(lambda: _changed(desk, form.images)))
 
     @app.post(
@@ -240,24 +232,6 @@ def _add_teaching(app: FastAPI, desk: Desk) -> None:
     change("undo", forms.UndoForm, undo)
 
 
-def _add_page(app: FastAPI) -> None:
-    """The page's files, read once: no path of a request ever reaches the file system."""
-    folder = resources.files("ignota.web") / "static"
-    files = {entry.name: entry.read_bytes() for entry in folder.iterdir() if entry.is_file()}
-    for name, body in files.items():
-        kind = _TYPES.get(f".{name.rpartition('.')[2]}")
-        if kind is not None:
-            path = "/" if name == "index.html" else f"/{name}"
-            app.add_api_route(path, _static(body, kind), methods=["GET"], include_in_schema=False)
-
-
-def _static(body: bytes, kind: str) -> Callable[[], Any]:
-    async def answer() -> Response:
-        return Response(body, media_type=kind)
-
-    return answer
-
-
 def _picked(desk: Desk, image: OpenImage, scene: Scene, form: forms.MarkForm) -> UnknownRegion:
     """The region that a form shows."""
     if form.rle is not None:
@@ -285,7 +259,7 @@ def _changed(desk: Desk, keys: Sequence[str], lesson: dict[str, Any] | None = No
     told = {
         "state": desk.world.store.state(),
         "classes": views.classes(desk.world),
-        "taught": desk.taught(keys),
+        "patches": desk.patches(keys),
         "lesson": lesson,
         "done": done,
     }
@@ -294,38 +268,3 @@ def _changed(desk: Desk, keys: Sequence[str], lesson: dict[str, Any] | None = No
 
 def _json(body: bytes) -> Response:
     return Response(body, media_type="application/json")
-
-
-def _problem(status: int, text: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
-    body = json.dumps({"error": " ".join(text.split())[:500], **more}).encode()
-    return Response(body, status, headers, "application/json")
-
-
-def _handle_errors(app: FastAPI) -> None:
-    @app.exception_handler(InputError)
-    async def wrong(_: Request, error: InputError) -> Response:
-        if isinstance(error, LessonRefused):
-            return _problem(409, str(error), lesson=views.lesson(error.lesson))
-        return _problem(400, str(error))
-
-    @app.exception_handler(Missing)
-    async def missing(_: Request, error: Missing) -> Response:
-        return _problem(404, f"no open image {error}: send it to /api/segment again")
-
-    @app.exception_handler(Busy)
-    async def busy(_: Request, error: Busy) -> Response:
-        return _problem(503, str(error), {"retry-after": "1"})
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][:8])
-        return _problem(422, f"{where}: {first['msg']}")
-
-    @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> Response:
-        return _problem(error.status_code, str(error.detail), dict(error.headers or {}))
-
-    @app.exception_handler(Exception)
-    async def unforeseen(_: Request, __: Exception) -> Response:
-        return _problem(500, "the server failed; its log tells where")

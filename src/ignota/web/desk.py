@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -25,19 +26,28 @@ KEY = r"^[0-9a-f]{24}$"
 
 @dataclass(frozen=True)
 class OpenImage:
-    """An image as it was sent, what the world knows of it, and its features while there is room for them."""
+    """An image as it was sent, what the world knows of it, and its features while there is room for them.
+
+    bare: the encoding without its features, which is enough to label the image anew.
+    """
 
     key: str
     name: str
     data: bytes
     tables: Tables
     bits: UInt16[np.ndarray, "h w"]
+    bare: Encoding
     encoding: Encoding | None
 
     @property
+    def lasting(self) -> int:
+        """Bytes that stay when the features are dropped."""
+        return len(self.data) + _weight(self.bare)
+
+    @property
     def weight(self) -> int:
-        """Bytes of file and features."""
-        return len(self.data) + (0 if self.encoding is None else _weight(self.encoding))
+        """Bytes of file, working image and features."""
+        return self.lasting + (0 if self.encoding is None else _weight(self.encoding) - self.bare.image.nbytes)
 
 
 class Desk:
@@ -73,7 +83,8 @@ class Desk:
             return self._keep(replace(self.images[key], name=name or self.images[key].name))
         encoding = self._encode(data, name)
         tables, bits = self.world.tables(encoding), self.world.channel_bits(encoding)
-        return self._keep(OpenImage(key, name, data, tables, bits, encoding))
+        bare = replace(encoding, logits=encoding.logits[:, :0], features={})
+        return self._keep(OpenImage(key, name, data, tables, bits, bare, encoding))
 
     def image(self, key: str) -> OpenImage:
         """An open image; raises Missing."""
@@ -90,17 +101,25 @@ class Desk:
             image = self._keep(replace(image, encoding=encoding))
         return image, self.world.scene(encoding, image.tables)
 
-    def taught(self, keys: Iterable[str]) -> dict[str, list[tuple[int, int, float]]]:
-        """Of each open image the regions that bear a taught class: (region, class id, anomaly that is left)."""
-        return {key: self.taught_rows(self.images[key].tables) for key in keys if key in self.images}
+    def patches(self, keys: Iterable[str]) -> dict[str, str]:
+        """Of each open image what taught classes have changed in it, as `patch`."""
+        return {key: self.patch(self.images[key]) for key in keys if key in self.images}
 
-    def taught_rows(self, tables: Tables) -> list[tuple[int, int, float]]:
-        """(region, class id, anomaly in 0..1 that is left) of each region that bears a taught class."""
-        taught, recipe = self.world.taught(tables), self.world.known.recipe
-        novel = taught.novel.cpu().numpy()
-        level = squash(taught.level.cpu().numpy(), recipe.threshold, recipe.scale)
-        first = len(self.world.taxonomy)
-        return [(int(r) + 1, int(novel[r]) + first, round(float(level[r]), 5)) for r in np.flatnonzero(novel >= 0)]
+    def patch(self, image: OpenImage) -> str:
+        """Where an image is labelled or scored otherwise than before anything was taught, in base64, little-endian.
+
+        uint32 number of runs along the rows of the working grid, uint32 first pixel of each, uint32 length of each;
+        then for each pixel of the runs uint16 anomaly × 65535 that is left, and for each uint8 class id.
+        """
+        scene = self.world.scene(image.bare, image.tables)
+        labels, score = scene.working_labels, scene.score.cpu().numpy()
+        changed = ((labels != image.tables.closed) | (score != image.tables.score.cpu().numpy())).ravel()
+        edges = np.flatnonzero(np.diff(changed, prepend=False, append=False))
+        first, last = edges[::2], edges[1::2]
+        left = np.rint(squash(score.ravel()[changed], scene.threshold, scene.scale) * 65535)
+        head = np.concatenate([[len(first)], first, last - first]).astype("<u4").tobytes()
+        body = left.astype("<u2").tobytes() + labels.ravel()[changed].astype(np.uint8).tobytes()
+        return base64.b64encode(head + body).decode()
 
     def layers(self, image: OpenImage) -> bytes:
         """What a page needs to draw the image at any threshold, on the working grid, little-endian, row by row.
@@ -131,7 +150,7 @@ class Desk:
             if weight <= self.limits.memory:
                 break
             kept = self.images[key]
-            weight -= kept.weight - len(kept.data)
+            weight -= kept.weight - kept.lasting
             self.images[key] = replace(kept, encoding=None)
         while weight > self.limits.memory and len(self.images) > 1:
             weight -= self.images.popitem(last=False)[1].weight

@@ -57,7 +57,7 @@ class MarkForm(Form):
 
 
 class ByForm(Form):
-    """author: who does it, for the history. relabel: open images whose regions are to be told anew."""
+    """author: who does it, for the history. relabel: open images that are to be labelled anew."""
 
     author: Author = ""
     relabel: Annotated[list[ImageKey], Field(max_length=1000)] = []
@@ -102,7 +102,7 @@ class UndoForm(ByForm):
     event: Annotated[int, Field(ge=1, le=2**62)] | None = None
 
 
-class TaughtForm(Form):
+class RelabelForm(Form):
     images: Annotated[list[ImageKey], Field(max_length=1000)]
 
 
@@ -156,13 +156,11 @@ class ClassView(BaseModel):
     thumbnail: str | None
 
 
-TaughtRow = tuple[int, int, float]
-
-
 class Seen(BaseModel):
-    """An image as the world sees it. taught: regions that bear a taught class, as [region, class id, anomaly left].
+    """An image as the world sees it. regions: unknown ones at the world's own threshold.
 
-    grid: height and width of the working grid, on which regions are numbered. maps: PNG in base64.
+    grid: height and width of the working grid. patch: what taught classes changed in `layers`, see there. maps: PNG in
+    base64.
     """
 
     model_config = ConfigDict(
@@ -177,7 +175,7 @@ class Seen(BaseModel):
                     "state": 3,
                     "unknown_share": 0.021,
                     "shares": {"road": 0.4, "sky": 0.2},
-                    "taught": [[17, 11, 0.08]],
+                    "patch": "AAAAAA==",
                     "regions": [
                         {
                             "box": [700, 250, 930, 470],
@@ -201,17 +199,17 @@ class Seen(BaseModel):
     state: int
     unknown_share: float
     shares: dict[str, float]
-    taught: list[TaughtRow]
+    patch: str
     regions: list[RegionView]
     maps: dict[str, str] | None = None
 
 
 class Changed(BaseModel):
-    """The world after a change, and the regions of the images that were to be told anew."""
+    """The world after a change, and the patches of the images that were to be labelled anew."""
 
     state: int
     classes: list[ClassView]
-    taught: dict[str, list[TaughtRow]]
+    patches: dict[str, str]
     lesson: LessonView | None = None
     done: str = ""
 

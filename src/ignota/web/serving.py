@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import secrets
+import signal
 import socket
 import webbrowser
 from collections.abc import Callable
@@ -62,11 +63,13 @@ def serve(
         if browse:
             webbrowser.open(link)
 
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         asyncio.run(_announced(server, listener, announce))
     except KeyboardInterrupt:
-        pass  # uvicorn raises it again once all is finished
+        pass  # uvicorn raises signals again once all is finished
     finally:
+        signal.signal(signal.SIGTERM, before)
         listener.close()
 
 

@@ -37,7 +37,7 @@ def seen(desk: Desk, image: OpenImage, scene: Scene, maps: bool, embeddings: boo
         "state": desk.world.store.state(),
         "unknown_share": float(share[UNKNOWN_INDEX]),
         "shares": {c.name: float(share[c.id]) for c in scene.taxonomy.classes if share[c.id]},
-        "taught": desk.taught_rows(image.tables),
+        "patch": desk.patch(image),
         "regions": [region(found, embeddings) for found in scene.unknown],
         "maps": _maps(scene, labels) if maps else None,
     }

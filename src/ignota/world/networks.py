@@ -74,14 +74,14 @@ def as_pixels(image: ImageLike) -> UInt8[np.ndarray, "H W 3"]:
     if isinstance(image, str | Path):
         return read_image(Path(image))
     if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
+        return np.array(image.convert("RGB"))
     if isinstance(image, Tensor):
         values = image.detach().cpu()
         values = (values * 255).round() if values.is_floating_point() else values
         image = values.clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy() if values.ndim == 3 else values.numpy()
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise InputError(f"an image is 'H W 3' uint8 (or a '3 H W' tensor), not {image.shape} {image.dtype}")
-    return np.ascontiguousarray(image)
+    return np.require(image, None, ("C", "W"))  # torch warns of what cannot be written to, as PIL gives it
 
 
 def describe_taps(networks: Networks) -> dict[str, Any]:

@@ -1,0 +1,135 @@
+// The card beside a pick: how far it reaches, its name, and what speaks against learning it.
+
+import { Refused } from "./api.js";
+import { bring } from "./opening.js";
+import { setPick, widen } from "./picking.js";
+import { change, on, session, tell } from "./session.js";
+import { toast } from "./toasts.js";
+
+const element = (id) => document.getElementById(id);
+const card = element("naming");
+const MARGIN = 14;
+
+export function startNaming() {
+  on("pick", ({ fresh }) => showCard(fresh));
+  on("classes", listNames);
+  element("smaller").addEventListener("click", () => widen(-1));
+  element("larger").addEventListener("click", () => widen(1));
+  element("cancel").addEventListener("click", leave);
+  element("force").addEventListener("click", () => learn(true));
+  element("name").addEventListener("input", () => (element("doubts").hidden = true));
+  card.addEventListener("submit", (event) => {
+    event.preventDefault();
+    learn(false);
+  });
+  addEventListener("resize", () => session.pick && putBeside(session.pick));
+}
+
+export function leave() {
+  setPick(null);
+  element("picture").focus({ preventScroll: true });
+}
+
+function showCard(fresh) {
+  const { pick } = session;
+  card.hidden = !pick;
+  element("doubts").hidden = true;
+  if (!pick) return;
+  if (fresh) element("name").value = "";
+  element("extent-name").textContent = pick.extent.text;
+  element("smaller").disabled = pick.index === 0;
+  element("larger").disabled = pick.index === pick.extents.length - 1;
+  const pips = pick.extents.map((_, i) => {
+    const pip = document.createElement("i");
+    pip.classList.toggle("on", i <= pick.index);
+    return pip;
+  });
+  element("extent-pips").replaceChildren(...pips);
+  drawPick(pick);
+  putBeside(pick);
+  if (fresh) element("name").focus({ preventScroll: true });
+}
+
+// To the right of the pick where there is room, else to its left, else where it hides least.
+function putBeside({ item, extent }) {
+  const stage = element("stage").getBoundingClientRect();
+  const picture = element("picture").getBoundingClientRect();
+  const scale = picture.width / item.planes.width;
+  const [left, top, right] = extent.box.map((side) => side * scale);
+  const [width, height] = [card.offsetWidth, card.offsetHeight];
+  const origin = { x: picture.left - stage.left, y: picture.top - stage.top };
+  const room = stage.width - width - MARGIN;
+  let x = origin.x + right + MARGIN;
+  if (x > room) x = origin.x + left - width - MARGIN;
+  if (x < MARGIN) x = right * 0.5 + left * 0.5 > picture.width / 2 ? MARGIN : room;
+  const y = Math.min(Math.max(MARGIN, origin.y + top), stage.height - height - MARGIN);
+  card.style.left = `${Math.min(room, Math.max(MARGIN, x))}px`;
+  card.style.top = `${Math.max(MARGIN, y)}px`;
+}
+
+// What is picked, cut out of the photo, the rest dimmed.
+function drawPick({ item, extent }) {
+  const canvas = element("naming-picture");
+  const photo = element("photo");
+  const pen = canvas.getContext("2d");
+  const { width, height } = item.planes;
+  const [left, top, right, bottom] = extent.box;
+  const side = Math.max(right - left, bottom - top) * 1.15 + 2;
+  const [x, y] = [(left + right - side) / 2, (top + bottom - side) / 2];
+  pen.clearRect(0, 0, canvas.width, canvas.height);
+  if (!photo.complete || !photo.naturalWidth) return;
+  const scale = photo.naturalWidth / width;
+  pen.drawImage(photo, x * scale, y * scale, side * scale, side * scale, 0, 0, canvas.width, canvas.height);
+  const shot = pen.getImageData(0, 0, canvas.width, canvas.height);
+  for (let i = 0; i < shot.width * shot.height; i++) {
+    const column = Math.floor(x + (((i % shot.width) + 0.5) * side) / shot.width);
+    const row = Math.floor(y + ((Math.floor(i / shot.width) + 0.5) * side) / shot.height);
+    const out = column < 0 || row < 0 || column >= width || row >= height || !extent.mask[row * width + column];
+    if (out) for (let k = 0; k < 3; k++) shot.data[4 * i + k] *= 0.4;
+  }
+  pen.putImageData(shot, 0, 0);
+}
+
+function listNames() {
+  const names = session.classes.filter((label) => label.taught).map((label) => new Option(label.name));
+  element("names").replaceChildren(...names);
+}
+
+async function learn(force) {
+  const { pick } = session;
+  const name = element("name").value.trim();
+  if (!pick || card.classList.contains("busy")) return;
+  if (!name) {
+    element("name").focus();
+    return;
+  }
+  card.classList.add("busy");
+  const body = { name, force, examples: [pick.mark(pick.extent)] };
+  const from = performance.now();
+  try {
+    const told = await change("learn", body).catch(async (error) => {
+      if (error.status !== 404) throw error;
+      await bring(pick.item); // the server had closed it
+      return change("learn", body);
+    });
+    performance.measure("learn", { start: from, end: performance.now() });
+    const share = Math.round(100 * told.lesson.recognised);
+    toast(`Learnt ${name}: ${share} % of what you marked is recognised.`, { action: "Undo", act: () => tell("undo") });
+    leave();
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    if (error.lesson) showDoubts(name, error.lesson);
+    else toast(error.message, { bad: true });
+  } finally {
+    card.classList.remove("busy");
+  }
+}
+
+function showDoubts(name, { doubts }) {
+  element("doubts-text").textContent = `“${name}” would take from what the world knows:`;
+  const rows = doubts.map((doubt) => Object.assign(document.createElement("li"), { textContent: doubt }));
+  element("doubts-list").replaceChildren(...rows);
+  element("doubts").hidden = false;
+  putBeside(session.pick);
+  element("force").focus();
+}

@@ -1,0 +1,168 @@
+"""The tiny world behind HTTP: in this process, as a server of its own, and in a browser."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from numpy.typing import NDArray
+from PIL import Image
+
+from ignota.data.synthetic.streets import SyntheticStreets
+from ignota.web.app import create_app
+from ignota.world import bundle
+from ignota.world.model import OpenWorldModel
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny world that a test may teach."""
+    return Path(shutil.copytree(trained, tmp_path / "world"))
+
+
+@pytest.fixture
+def world(folder: Path) -> Iterator[OpenWorldModel]:
+    """The copy, opened."""
+    opened = bundle.load(folder, writable=True)
+    yield opened
+    opened.store.close()
+
+
+@pytest.fixture
+def client(world: OpenWorldModel) -> Iterator[TestClient]:
+    """A client of the application, without a socket."""
+    with TestClient(create_app(world, "tiny"), base_url="http://localhost", raise_server_exceptions=False) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def photos() -> list[NDArray[np.uint8]]:
+    """Synthetic streets with unknown things, of the size that the tiny world works at."""
+    streets = SyntheticStreets("anomaly", 3, (48, 96), 5)
+    return [streets[i].image for i in range(3)]
+
+
+@pytest.fixture(scope="session")
+def files(photos: list[NDArray[np.uint8]]) -> list[bytes]:
+    """They as PNG."""
+    return [png(photo) for photo in photos]
+
+
+def png(image: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A region of a photo that the tiny world, which knows next to nothing, recognises once it is taught.
+
+    twin: the same photo a little brighter. x, y: a pixel inside.
+    """
+
+    photo: bytes
+    twin: bytes
+    mask: NDArray[np.bool_]
+    x: int
+    y: int
+
+
+@pytest.fixture(scope="session")
+def thing(trained: Path, photos: list[NDArray[np.uint8]], tmp_path_factory: pytest.TempPathFactory) -> Thing:
+    """The region that is recognised best, on its own photo and on the twin."""
+    path = shutil.copytree(trained, tmp_path_factory.mktemp("thing") / "world")
+    world = bundle.load(path, writable=True)
+    best, found = 0, None
+    for photo in photos:
+        twin = np.clip(photo.astype(int) + 2, 0, 255).astype(np.uint8)
+        scenes = [world.segment(picture) for picture in (photo, twin)]
+        ids = scenes[0].regions.ids
+        for number in range(1, scenes[0].regions.count + 1):
+            mask = ids == number
+            if not 30 <= mask.sum() <= 1500:
+                continue
+            world.learn("it", (scenes[0].encoding, mask), force=True)
+            taken = [
+                int((world.scene(scene.encoding, scene.tables).working_labels >= len(world.taxonomy)).sum())
+                for scene in scenes
+            ]
+            world.forget("it")
+            if min(taken) > best:
+                inside = np.argwhere(mask)
+                y, x = inside[np.abs(inside - inside.mean(0)).sum(1).argmin()]
+                best, found = min(taken), Thing(png(photo), png(twin), mask, int(x), int(y))
+    world.store.close()
+    assert found is not None, "the tiny world recognises nothing at all"
+    return found
+
+
+@dataclass
+class Served:
+    """A server process, where it listens and what it printed."""
+
+    process: subprocess.Popen[str]
+    link: str
+
+    @property
+    def port(self) -> int:
+        return int(re.findall(r":(\d+)/", self.link)[0])
+
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        self.process.send_signal(how)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Served]]:
+    """Starts `ignota serve`; stops what still runs in the end."""
+    started: list[Served] = []
+
+    def start(world: Path, *words: str) -> Served:
+        command = [sys.executable, "-m", "ignota", "serve", "--world", str(world), "--port", "0", *words]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://\S+", line)
+        assert found is not None, line
+        started.append(Served(process, found[0]))
+        return started[-1]
+
+    yield start
+    for served in started:
+        if served.process.poll() is None:
+            served.process.kill()
+            served.process.wait()
+        if served.process.stdout is not None:
+            served.process.stdout.close()
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    """Chromium; without one the test is skipped, or fails where CI=true."""
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        text = "no browser: `apt-get install chromium` brings one"
+        pytest.fail(text) if os.environ.get("CI") == "true" else pytest.skip(text)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened
+        opened.close()

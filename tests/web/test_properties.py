@@ -1,0 +1,38 @@
+"""The server keeps to what its OpenAPI document says, whatever is sent (schemathesis)."""
+
+from __future__ import annotations
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import positive_data_acceptance
+
+from ignota.web.app import create_app
+from ignota.world.model import OpenWorldModel
+
+BEARER = {"Authorization": "Bearer secret"}
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value)
+def test_answers_are_as_described(world: OpenWorldModel, mode: GenerationMode) -> None:
+    schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(world, "tiny", token="secret"))
+    operations = [found.ok() for found in schema.get_all_operations()]
+    assert len(operations) == 17
+    tried = 0
+    for operation in operations:
+        if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query or operation.path_parameters):
+            continue  # it takes nothing that could be wrong
+
+        @given(case=operation.as_strategy(generation_mode=mode))
+        @settings(
+            max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        )
+        def holds(case: schemathesis.Case) -> None:
+            nonlocal tried
+            tried += 1
+            # a name of the right form need not be the name of a class, and bytes need not be a picture
+            case.call_and_validate(headers=BEARER, excluded_checks=[positive_data_acceptance])
+
+        holds()
+    assert tried > 200
