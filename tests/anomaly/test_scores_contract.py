@@ -16,6 +16,8 @@ from ignota.structures import Encoding
 
 SCORES = LOGIT_SCORES | {"knn": NearestNeighbours(("near", "far"), coreset=40, neighbours=3, per_image=20)}
 SIZE = (6, 9)
+KNOWN = np.zeros(SIZE, np.uint8)
+"""A label map without void."""
 
 
 def encoding(logits: torch.Tensor, seed: int = 0) -> Encoding:
@@ -29,7 +31,7 @@ def random_encoding(seed: int, scale: float = 3.0) -> Encoding:
 
 
 def observations(name: str, images: list[Encoding]) -> list[dict[str, torch.Tensor]]:
-    return [SCORES[name].observe(image, np.random.default_rng(i)) for i, image in enumerate(images)]
+    return [SCORES[name].observe(image, KNOWN, np.random.default_rng(i)) for i, image in enumerate(images)]
 
 
 def fitted(name: str) -> dict[str, torch.Tensor]:
@@ -121,7 +123,7 @@ class TestNearestNeighbours:
     def test_against_a_loop(self) -> None:
         score = NearestNeighbours(("near",), coreset=1000, neighbours=3, per_image=1000)
         images = [random_encoding(i) for i in range(2)]
-        state = score.state([score.observe(image, np.random.default_rng(0)) for image in images])
+        state = score.state([score.observe(image, KNOWN, np.random.default_rng(0)) for image in images])
         rows = [image.features["near"][:, y, x].double() for image in images for y, x in np.ndindex(*SIZE)]
         mean = sum(rows) / len(rows)
         std = (sum((row - mean) ** 2 for row in rows) / (len(rows) - 1)).sqrt()
@@ -138,23 +140,23 @@ class TestNearestNeighbours:
     def test_training_images_are_near_and_strange_ones_far(self) -> None:
         score, state = NearestNeighbours(("near",), 1000, 1, 1000), None
         image = random_encoding(0)
-        state = score.state([score.observe(image, np.random.default_rng(0))])
+        state = score.state([score.observe(image, KNOWN, np.random.default_rng(0))])
         assert score.score(image, state).abs().max() < 1e-4
         assert score.score(random_encoding(1), state).mean() > 0.05
 
     def test_samples_and_coreset_have_their_sizes(self) -> None:
         score = NearestNeighbours(("near", "far"), coreset=7, neighbours=3, per_image=5)
-        seen = [score.observe(random_encoding(i), np.random.default_rng(i)) for i in range(3)]
+        seen = [score.observe(random_encoding(i), KNOWN, np.random.default_rng(i)) for i in range(3)]
         assert [len(o["vectors"]) for o in seen] == [5, 5, 5]
         assert score.state(seen)["coreset"].shape == (7, 8)
         assert score.state(seen[:1])["coreset"].shape == (5, 8)
-        again = score.observe(random_encoding(0), np.random.default_rng(0))
+        again = score.observe(random_encoding(0), KNOWN, np.random.default_rng(0))
         assert torch.equal(again["vectors"], seen[0]["vectors"])
 
     def test_constant_features_stay_finite(self) -> None:
         score = NearestNeighbours(("flat",), 10, 3)
         flat = Encoding(np.zeros((4, 4, 3), np.uint8), (4, 4), torch.zeros(2, 2, 2), {"flat": torch.ones(3, 2, 2)})
-        state = score.state([score.observe(flat, np.random.default_rng(0))])
+        state = score.state([score.observe(flat, np.zeros((2, 2), np.uint8), np.random.default_rng(0))])
         assert score.score(flat, state).isfinite().all()
 
     def test_joined_is_on_the_finest_grid(self) -> None:
@@ -168,5 +170,5 @@ class TestNearestNeighbours:
     def test_a_coarser_tap_is_resized_to_the_logits(self) -> None:
         score = NearestNeighbours(("far",), 10, 3)
         image = random_encoding(0)
-        found = score.score(image, score.state([score.observe(image, np.random.default_rng(0))]))
+        found = score.score(image, score.state([score.observe(image, KNOWN, np.random.default_rng(0))]))
         assert found.shape == SIZE

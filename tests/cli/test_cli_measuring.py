@@ -36,9 +36,15 @@ def test_anomaly_figures(trained: Path, streets: Path, tmp_path: Path, capsys: p
     found = json.loads((tmp_path / "a" / "a.json").read_text())
     assert (found["dataset"], found["images"], list(found["scores"])) == ("cityscapes", 2, ["raml", "max_logit"])
     for readings in found["scores"].values():
-        assert set(readings) == {"pooled", "per_image", "dmlnet"}
+        assert set(readings) == {"pooled", "per_image", "dmlnet", "component"}
         assert all(0 <= readings["pooled"][metric] <= 1 for metric in ("aupr", "auroc", "fpr95"))
     assert f"{100 * found['scores']['raml']['pooled']['aupr']:.2f}" in told.out
+    component = found["scores"]["raml"]["component"]
+    assert set(component["oracle"]) == {"threshold", "siou", "ppv", "f1", "true", "predicted"}
+    assert component["oracle"]["true"] == component["fixed"]["true"] > 0
+    recipe = json.loads((trained / "world.json").read_text())["recipe"]
+    assert component["fixed"]["threshold"] == recipe["threshold"] != component["oracle"]["threshold"]
+    assert f"{100 * component['oracle']['siou']:.2f}" in told.out
 
 
 def test_every_score_and_no_file(trained: Path, streets: Path, capsys: pytest.CaptureFixture[str]) -> None:

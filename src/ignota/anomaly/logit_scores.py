@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ignota.anomaly.score import AnomalyScore, State, stacked
 from ignota.functional import scores
 from ignota.structures import Encoding
+from ignota.taxonomy import IGNORE_INDEX
 
 
 class LogitScore(AnomalyScore):
@@ -32,11 +33,12 @@ class StandardizedMaxLogits(AnomalyScore):
 
     citation = "Jung et al., ICCV 2021"
 
-    def observe(self, encoding: Encoding, rng: np.random.Generator) -> State:
-        best, label = encoding.logits.double().flatten(1).max(0)
+    def observe(self, encoding: Encoding, label: UInt8[np.ndarray, "h w"], rng: np.random.Generator) -> State:
+        seen = torch.from_numpy(label != IGNORE_INDEX).flatten().to(encoding.logits.device)
+        best, predicted = encoding.logits.double().flatten(1)[:, seen].max(0)
         classes = len(encoding.logits)
         rows = [torch.ones_like(best), best, best.square()]
-        return {"sums": torch.stack([torch.bincount(label, row, classes) for row in rows])[None]}
+        return {"sums": torch.stack([torch.bincount(predicted, row, classes) for row in rows])[None]}
 
     def state(self, observations: Sequence[State]) -> State:
         count, first, second = stacked(observations, "sums").sum(0)

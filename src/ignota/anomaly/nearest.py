@@ -11,12 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ignota.anomaly.score import AnomalyScore, State, stacked
+from ignota.data.images import resize_label
 from ignota.functional.scores import knn_dissimilarity
 from ignota.structures import Encoding
+from ignota.taxonomy import IGNORE_INDEX
 
 
 class NearestNeighbours(AnomalyScore):
@@ -27,9 +29,11 @@ class NearestNeighbours(AnomalyScore):
     def __init__(self, taps: tuple[str, ...], coreset: int, neighbours: int, per_image: int = 64) -> None:
         self.taps, self.coreset, self.neighbours, self.per_image = taps, coreset, neighbours, per_image
 
-    def observe(self, encoding: Encoding, rng: np.random.Generator) -> State:
-        vectors = joined(encoding, self.taps).flatten(1).T
-        chosen = rng.choice(len(vectors), min(self.per_image, len(vectors)), replace=False)
+    def observe(self, encoding: Encoding, label: UInt8[np.ndarray, "h w"], rng: np.random.Generator) -> State:
+        grid = joined(encoding, self.taps)
+        seen = np.flatnonzero(resize_label(label, (grid.shape[1], grid.shape[2])) != IGNORE_INDEX)
+        vectors = grid.flatten(1).T
+        chosen = rng.choice(seen, min(self.per_image, len(seen)), replace=False)
         return {"vectors": vectors[torch.from_numpy(chosen).to(vectors.device)].cpu()}
 
     def state(self, observations: Sequence[State]) -> State:

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ignota.structures import Encoding
 
 State = dict[str, Tensor]
+
+LEVEL = "level"
+"""In the state of any score, "3": centre, spread and threshold on labelled pixels of held-out training images."""
 
 
 class AnomalyScore(ABC):
@@ -24,8 +27,11 @@ class AnomalyScore(ABC):
 
     citation: str
 
-    def observe(self, encoding: Encoding, rng: np.random.Generator) -> State:
-        """The contribution of one training image."""
+    def observe(self, encoding: Encoding, label: UInt8[np.ndarray, "h w"], rng: np.random.Generator) -> State:
+        """The contribution of one training image; label: training ids on the grid of the logits, 255 void.
+
+        Void pixels, novel classes among them, must leave no trace.
+        """
         return {}
 
     def state(self, observations: Sequence[State]) -> State:

@@ -94,15 +94,23 @@ def _spread(embeddings: Tensor, size: int) -> Tensor:
 
 
 def fit_states(
-    networks: Networks, samples: Samples, images: Sequence[int], recipe: Recipe, seed: int, tick: Callable[[], object]
+    networks: Networks,
+    samples: Samples,
+    images: Sequence[int],
+    recipe: Recipe,
+    lut: NDArray[np.uint8],
+    seed: int,
+    tick: Callable[[], object],
 ) -> dict[str, dict[str, Tensor]]:
-    """The state of every score from one pass over `images`."""
+    """The state of every score from one pass over `images`, on their labelled pixels."""
     catalogue = recipe.scores()
     observations: dict[str, list[dict[str, Tensor]]] = {name: [] for name in catalogue}
     for i in images:
-        encoding = networks.encode(samples[i].image)
+        sample = samples[i]
+        encoding = networks.encode(sample.image)
+        label = training_label(sample, lut, (encoding.logits.shape[1], encoding.logits.shape[2]))
         for name, score in catalogue.items():
-            observations[name].append(score.observe(encoding, image_generator(seed, i)))
+            observations[name].append(score.observe(encoding, label, image_generator(seed, i)))
         tick()
     states = {name: score.state(observations[name]) for name, score in catalogue.items()}
     return {name: {k: v.to(networks.device) for k, v in state.items()} for name, state in states.items()}

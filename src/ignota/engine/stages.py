@@ -159,10 +159,10 @@ class Stages:
         recipe = starting_recipe(self.config, *self.edges, self.frozen is not None)
         spaces = self.spaces
         with self._bar("fit", len(kept) + len(held_out)) as bar:
-            states = fit_states(networks, self.samples, kept, recipe, seed, bar.update)
+            lut = self.split.training_lut()
+            states = fit_states(networks, self.samples, kept, recipe, lut, seed, bar.update)
             means = class_means(self.rows, set(held_out), len(self.split.known)).to(self.device)
             known = KnownEvidence(spaces, states, recipe, means)
-            lut = self.split.training_lut()
             return calibrate(networks, known, self.samples, held_out, lut, seed, bar.update)
 
     def world(self) -> OpenWorldModel:
