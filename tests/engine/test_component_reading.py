@@ -36,7 +36,7 @@ def filled(reading: ComponentReading) -> AnomalyMetrics:
 def test_both_thresholds_against_two_passes() -> None:
     with component_reading(SIZES, {"good": 0.7}) as reading:
         metrics = filled(reading)
-        found = reading.compute({name: metrics.curve(name) for name in ("good", "other")})
+        found = reading.compute({name: metrics.curve(name) for name in ("other", "good")})
     assert set(found["good"]) == {"oracle", "fixed"}
     assert set(found["other"]) == {"oracle"}
     assert found["good"]["fixed"]["threshold"] == 0.7

@@ -29,15 +29,14 @@ def arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from ignota.cli.measuring import finish, names_of, opened_dataset
+    from ignota.cli.measuring import finish, opened_dataset, scores_of
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import progress, show_table
     from ignota.engine.evaluation import anomaly_label_lut, evaluate_anomaly
-    from ignota.world.reading import score_names
 
     dataset = opened_dataset(args)
     with finish(args.json) as write, opened_world(args) as world:
-        scores = names_of(args.scores, "score", score_names(world.known))
+        scores = scores_of(args.scores, world.known)
         anomaly_label_lut(world, dataset)  # refuses what holds nothing unknown before any image is read
         with progress(len(dataset), dataset.name, "image", args.quiet) as bar:
             figures = evaluate_anomaly(

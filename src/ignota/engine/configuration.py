@@ -126,6 +126,8 @@ class FitConfig:
     coreset: how many training vectors nearest neighbours are sought among. reference: how many training regions of D's
     space are kept, of the training part and of the held-out part each. held_out: share of the training images, the
     last ones, kept from the coreset to set scales and thresholds. target_fpr: false positive rate of the threshold.
+    scores: which of the scores that need a state of their own are fitted: mahalanobis, vim, react, knn_decoder. The
+    last one takes a megabyte.
     """
 
     frozen_encoder: str = "tf_efficientnet_lite0"
@@ -137,6 +139,7 @@ class FitConfig:
     held_out: float = 0.2
     target_fpr: float = 0.05
     images: int = 400
+    scores: tuple[str, ...] = ("mahalanobis", "vim", "react")
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ def starting_recipe(config: ExperimentConfig, alpha: float, beta: float, frozen:
         target_fpr=fit.target_fpr,
         theta=config.incremental.threshold,
         kappa=config.incremental.kappa,
+        extra=fit.scores,
     )
 
 

@@ -17,6 +17,7 @@ from ignota.engine.configuration import EmbedderConfig, ExperimentConfig
 from ignota.engine.embedder_run import train_embedder
 from ignota.engine.fitting import calibrate, class_means, fit_states, metric_space, split_images, starting_recipe
 from ignota.engine.harvest import RegionRows, chosen_images, collect_grids, harvest_regions, joined_rows, training_label
+from ignota.engine.levels import with_levels
 from ignota.engine.meta_channel_run import train_meta_channels
 from ignota.engine.records import StageFolder, fingerprint
 from ignota.engine.stream import Samples
@@ -158,12 +159,13 @@ class Stages:
         networks, seed = self.networks(self.heads), self.config.seed
         recipe = starting_recipe(self.config, *self.edges, self.frozen is not None)
         spaces = self.spaces
-        with self._bar("fit", len(kept) + len(held_out)) as bar:
+        with self._bar("fit", len(kept) + 2 * len(held_out)) as bar:
             lut = self.split.training_lut()
             states = fit_states(networks, self.samples, kept, recipe, lut, seed, bar.update)
             means = class_means(self.rows, set(held_out), len(self.split.known)).to(self.device)
             known = KnownEvidence(spaces, states, recipe, means)
-            return calibrate(networks, known, self.samples, held_out, lut, seed, bar.update)
+            known = calibrate(networks, known, self.samples, held_out, lut, seed, bar.update)
+            return with_levels(networks, known, self.samples, held_out, lut, seed, bar.update)
 
     def world(self) -> OpenWorldModel:
         """All stages, joined; in memory, with no class taught."""

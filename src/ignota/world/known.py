@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ignota.anomaly.fitted_scores import fitted_score
 from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.anomaly.nearest import NearestNeighbours
 from ignota.anomaly.score import AnomalyScore, State
@@ -26,6 +27,7 @@ class Recipe:
     alpha, beta, min_area: Equation 2. centre, spread: of each part on held-out training images. weights: of each part.
     threshold: of the world's own score, at the target false positive rate; scale: its spread on held-out images.
     theta: θ_novel of Equation 12. kappa: Equation 13. steal: the share of known regions a new class may claim.
+    extra: further scores whose states are held.
     """
 
     alpha: float
@@ -43,6 +45,7 @@ class Recipe:
     theta: float = 0.8
     kappa: float = 0.1
     steal: float = 0.005
+    extra: tuple[str, ...] = ()
 
     @property
     def urs(self) -> UncertaintyRegions:
@@ -55,9 +58,10 @@ class Recipe:
 
     def scores(self) -> dict[str, AnomalyScore]:
         """Every pixel score of this world by name, without its state."""
-        if not self.frozen_taps:
-            return dict(LOGIT_SCORES)
-        return LOGIT_SCORES | {"knn": NearestNeighbours(self.frozen_taps, self.coreset, self.neighbours)}
+        found = dict(LOGIT_SCORES)
+        if self.frozen_taps:
+            found["knn"] = NearestNeighbours(self.frozen_taps, self.coreset, self.neighbours)
+        return found | {name: fitted_score(name, self.coreset, self.neighbours) for name in self.extra}
 
 
 @dataclass(frozen=True)

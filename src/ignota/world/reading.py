@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +12,8 @@ from torch import Tensor
 
 from ignota.functional import scores
 from ignota.functional.regions import paint, region_mean
-from ignota.structures import Encoding, InputError, RegionSet
-from ignota.taxonomy import nearest
+from ignota.structures import Encoding, RegionSet
+from ignota.world.composing import check_name, composed
 from ignota.world.known import KnownEvidence
 from ignota.world.spaces import pool_taps
 
@@ -29,22 +30,27 @@ _SPACE_OF = {PRINTED: "paper", RELEASED: "released"}
 
 
 def anomaly_maps(encoding: Encoding, known: KnownEvidence, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:
-    """The named scores on the grid of the working image, from one encoding; raises InputError for an unknown name."""
-    available = score_names(known)
+    """The named scores on the grid of the working image, from one encoding; raises InputError for an unknown name.
+
+    Names are those of `score_names` and what `composing` makes of them.
+    """
     for name in names:
-        if name not in available:
-            raise InputError(f"no score {name!r}{nearest(name, available)}")
-    maps: dict[str, Tensor] = {}
+        check_name(name, score_names(known), known.states)
+
+    @cache
+    def regions() -> RegionSet:
+        return known.recipe.whole(encoding.image, encoding.logits)
+
+    @cache
+    def read(name: str) -> Tensor:
+        if name == OWN:
+            return own_score(encoding, known, regions())
+        if name in _SPACE_OF:
+            return uncertainty(encoding, known, _SPACE_OF[name])
+        return to_image(known.recipe.scores()[name].score(encoding, known.states[name]), encoding)
+
     with torch.inference_mode():
-        for name in names:
-            if name == OWN:
-                maps[name] = own_score(encoding, known, known.recipe.whole(encoding.image, encoding.logits))
-            elif name in _SPACE_OF:
-                maps[name] = uncertainty(encoding, known, _SPACE_OF[name])
-            else:
-                raw = known.recipe.scores()[name].score(encoding, known.states[name])
-                maps[name] = to_image(raw, encoding)
-    return maps
+        return {name: composed(name, read, regions, known.states) for name in names}
 
 
 def uncertainty(encoding: Encoding, known: KnownEvidence, space: str) -> Float[Tensor, "H W"]:
