@@ -36,7 +36,7 @@ CONTRACT = {
     "data check": "data check",
     "data synthesize": "data synthesize",
 }
-LATER = {"compare", "reproduce", "discover", "suggest", "export", "serve", "benchmark", "upgrade"}
+LATER = {"compare", "fit", "reproduce", "discover", "suggest", "export", "serve", "benchmark", "upgrade"}
 EVERYWHERE = ("--device", "--size", "--seed", "--quiet", "--version", "--help")
 
 

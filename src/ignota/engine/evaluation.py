@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from ignota.metrics.anomaly import Protocol as AnomalyProtocol
 from ignota.metrics.bootstrap import ImageHistograms
 from ignota.metrics.components import track_sizes
 from ignota.metrics.segmentation import SegmentationMetrics
-from ignota.structures import InputError, Sample
+from ignota.structures import Encoding, InputError, Sample
 from ignota.taxonomy import ClassSplit, Taxonomy
 from ignota.world.exemplars import ExemplarStore
 from ignota.world.labelling import label_maps
@@ -84,13 +84,7 @@ def evaluate_anomaly(
     metrics, histograms = AnomalyMetrics(protocol), ImageHistograms()
     fixed = fixed_thresholds(world, scores)
     with component_reading(track_sizes(dataset.name), fixed) if components else nullcontext() as reading:
-        for i in range(len(dataset)):
-            sample = dataset[i]
-            if sample.label is None:
-                raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
-            label = lut[sample.label]
-            encoding = world.encode(sample.image)
-            raw = {name: value.cpu().numpy() for name, value in world.scores(encoding, scores).items()}
+        for sample, label, encoding, raw in scored_images(world, dataset, scores, lut):
             maps = {name: to_size(value, label.shape) for name, value in raw.items()}
             metrics.update(sample.key, maps, label)
             histograms.update(sample.key, maps, label)
@@ -103,6 +97,20 @@ def evaluate_anomaly(
             for name, found in reading.compute({name: metrics.curve(name) for name in scores}).items():
                 figures["scores"][name]["component"] = found
     return AnomalyResult(figures, metrics, histograms)
+
+
+def scored_images(
+    world: OpenWorldModel, dataset: LabelledImages, scores: Sequence[str], lut: NDArray[np.uint8]
+) -> Iterator[tuple[Sample, NDArray[np.uint8], Encoding, dict[str, NDArray[np.float32]]]]:
+    """Each image with its label (0 known, 1 anomaly, 255 void), what the networks say of it, from one forward pass, and
+    every score on the working grid."""
+    for i in range(len(dataset)):
+        sample = dataset[i]
+        if sample.label is None:
+            raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
+        encoding = world.encode(sample.image)
+        raw = {name: value.cpu().numpy() for name, value in world.scores(encoding, scores).items()}
+        yield sample, lut[sample.label], encoding, raw
 
 
 def fixed_thresholds(world: OpenWorldModel, scores: Sequence[str]) -> dict[str, float]:
