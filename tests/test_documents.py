@@ -16,6 +16,7 @@ from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.cli import main
 from ignota.cli.commands import find_command
 from ignota.cli.settings import presets
+from ignota.engine.head_methods import HEAD_METHODS
 from ignota.world.labelling import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,7 +86,7 @@ def test_the_architecture_page_lists_every_file_with_its_docstring() -> None:
 def test_every_method_has_a_paragraph_with_a_citation() -> None:
     page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     paragraphs = dict(re.findall(r"^### (\S+)\n(.+?)\n\n", page, re.MULTILINE | re.DOTALL))
-    methods = {*LOGIT_SCORES, *FITTED_SCORES, "knn", "raml", "raml_paper", "raml_released", *METHODS}
+    methods = {*LOGIT_SCORES, *FITTED_SCORES, "knn", "raml", "raml_paper", "raml_released", *METHODS, *HEAD_METHODS}
     assert methods <= set(paragraphs)
     for name in methods:
         assert re.search(r"\b(19|20)\d\d\b|as above|After Dong et al", paragraphs[name]), name

@@ -15,6 +15,7 @@ from ignota.data.datasets import LabelledImages
 from ignota.data.images import resize_label
 from ignota.data.shots import class_areas, largest_shots
 from ignota.engine.component_reading import component_reading, to_size
+from ignota.engine.head_methods import HEAD_METHODS, TrainedHeads, train_heads
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.anomaly import Protocol as AnomalyProtocol
 from ignota.metrics.bootstrap import ImageHistograms
@@ -163,6 +164,8 @@ def evaluate_incremental(
         raise InputError(f"every class of {dataset.name} is known to this world: there is nothing to learn from it")
     world = untaught_copy(world)
     used = teach(world, support, split, shots)
+    heads = _heads(world, support, split, used, methods)
+    plain = [name for name in methods if name not in HEAD_METHODS]
     lut, before = split.world_lut(), SegmentationMetrics(split.world_taxonomy, len(split.known))
     states = {name: SegmentationMetrics(split.world_taxonomy, len(split.known)) for name in methods}
     for i in range(len(dataset)):
@@ -170,7 +173,10 @@ def evaluate_incremental(
         if sample.label is None:
             raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
         label = lut[sample.label]
-        maps = label_maps(world, world.encode(sample.image), methods)
+        encoding = world.encode(sample.image)
+        maps = label_maps(world, encoding, plain)
+        if heads is not None:
+            maps |= heads.label_maps(encoding, methods)
         sized = {name: resize_label(value, label.shape) for name, value in maps.items()}
         before.update(label, sized["closed"])
         for name, state in states.items():
@@ -187,6 +193,21 @@ def evaluate_incremental(
         "methods": figures,
         "support": used,
     }
+
+
+def _heads(
+    world: OpenWorldModel,
+    support: LabelledImages,
+    split: ClassSplit,
+    used: dict[str, list[str]],
+    methods: Sequence[str],
+) -> TrainedHeads | None:
+    """What FT and PLM learn from the very shots that the world was taught; None where no such method is named."""
+    if not set(methods) & set(HEAD_METHODS):
+        return None
+    place = {key: i for i, key in enumerate(support.keys)}
+    classes = {split.taxonomy.id_of(name): [support[place[key]] for key in keys] for name, keys in used.items()}
+    return train_heads(world, classes, methods)
 
 
 def _figures(state: SegmentationMetrics, before: SegmentationMetrics) -> dict[str, Any]:
