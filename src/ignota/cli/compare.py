@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from jsonargparse import Namespace
@@ -44,7 +45,11 @@ def run(args: Namespace) -> None:
             with progress(len(dataset), dataset.name, "image", args.quiet) as bar:
                 found.append(compare_scores(world, dataset, scores, args.draws, args.seed or 0, bar.update))
         missing = missing_scores(world.known)
-        command = f"ignota fit {' '.join(missing)} --world {args.world} --data ROOT --out NEW" if missing else None
+        command = (
+            f"ignota fit {' '.join(missing)} --world {shlex.quote(args.world)} --data ROOT --out NEW"
+            if missing
+            else None
+        )
         write({"comparisons": found, "missing": missing, "command": command})
     for one in found:
         title = f"{one['dataset']}, {one['images']} images, percent over all pixels [95 % of draws of images]"

@@ -139,7 +139,7 @@ class FitConfig:
     held_out: float = 0.2
     target_fpr: float = 0.05
     images: int = 400
-    scores: tuple[str, ...] = ("mahalanobis", "vim", "react")
+    scores: tuple[Literal["mahalanobis", "vim", "react", "knn_decoder"], ...] = ("mahalanobis", "vim", "react")
 
 
 @dataclass(frozen=True)
