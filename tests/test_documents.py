@@ -11,9 +11,13 @@ from types import ModuleType
 
 import pytest
 
+from ignota.anomaly.fitted_scores import FITTED_SCORES
+from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.cli import main
 from ignota.cli.commands import find_command
 from ignota.cli.settings import presets
+from ignota.engine.head_methods import HEAD_METHODS
+from ignota.world.labelling import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -77,6 +81,21 @@ def test_the_architecture_page_lists_every_file_with_its_docstring() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert tables.missing(page) == []
     assert tables.written(page) == page, "run `python docs/make_tables.py`"
+
+
+def test_every_method_has_a_paragraph_with_a_citation() -> None:
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    paragraphs = dict(re.findall(r"^### (\S+)\n(.+?)\n\n", page, re.MULTILINE | re.DOTALL))
+    methods = {*LOGIT_SCORES, *FITTED_SCORES, "knn", "raml", "raml_paper", "raml_released", *METHODS, *HEAD_METHODS}
+    assert methods <= set(paragraphs)
+    for name in methods:
+        assert re.search(r"\b(19|20)\d\d\b|as above|After Dong et al", paragraphs[name]), name
+
+
+@pytest.mark.parametrize("name", ["new_score", "new_dataset"])
+def test_the_tutorial_shows_the_examples_that_are_run(name: str) -> None:
+    text = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
+    assert f"```python\n{text}```" in (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 
 
 def test_every_equation_has_a_function_and_a_test() -> None:

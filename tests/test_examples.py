@@ -6,7 +6,14 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from ignota.anomaly.fitted_scores import FITTED_SCORES
+from ignota.data.datasets import DATASETS
+from ignota.data.synthetic import SyntheticStreets
+from ignota.world import bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,6 +36,43 @@ def test_own_segmenter() -> None:
     said = script("examples/own_segmenter.py").main()
     assert said[0] == "decoder: 24 channels, stride 8"
     assert said[-1].startswith("17 classes;")
+
+
+@pytest.fixture
+def catalogues(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examples add entries to the catalogues; afterwards they are as before."""
+    monkeypatch.setattr("ignota.anomaly.fitted_scores.FITTED_SCORES", dict(FITTED_SCORES))
+    monkeypatch.setattr("ignota.data.datasets.DATASETS", dict(DATASETS))
+
+
+def test_new_score(trained: Path, streets: Path, tmp_path: Path, catalogues: None) -> None:
+    said = script("examples/new_score.py").main(str(trained), str(streets), str(tmp_path / "new"))
+    assert [line.partition(": ")[0] for line in said] == ["margin", "region:margin", "fuse:margin+knn"]
+    assert all("(48, 96)" in line for line in said)
+    world = bundle.load(tmp_path / "new")
+    assert "margin" in world.known.recipe.extra
+    assert float(world.known.states["margin"]["mean"]) > 0
+
+
+def test_new_dataset(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], catalogues: None) -> None:
+    for folder in ("pictures", "truth"):
+        (tmp_path / folder).mkdir()
+    for i, sample in enumerate(SyntheticStreets("anomaly", 2, (48, 96), 3)):
+        assert sample.label is not None
+        truth = np.where(sample.label == 1, 255, np.where(sample.label == 255, 128, 0)).astype(np.uint8)
+        Image.fromarray(sample.image).save(tmp_path / "pictures" / f"{i}.png")
+        Image.fromarray(truth).save(tmp_path / "truth" / f"{i}_mask.png")
+    assert script("examples/new_dataset.py").main(str(tmp_path), str(trained)) == 0
+    shown = capsys.readouterr().out
+    assert "gravel, val, 2 images: fine" in shown
+    assert "gravel, 2 images" in shown
+    assert "region:max_logit" in shown
+
+
+@pytest.mark.parametrize("name", ["new_score", "new_dataset"])
+def test_the_tutorial_s_code_is_short(name: str) -> None:
+    lines = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8").splitlines()
+    assert len([line for line in lines if line.strip()]) < 40
 
 
 def test_the_readme_s_picture(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

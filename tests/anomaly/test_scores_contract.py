@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -10,13 +11,29 @@ import pytest
 import torch
 
 from ignota.anomaly.logit_scores import LOGIT_SCORES
+from ignota.anomaly.mahalanobis import Mahalanobis
 from ignota.anomaly.nearest import NearestNeighbours, joined
+from ignota.anomaly.react import RectifiedActivations
+from ignota.anomaly.score import AnomalyScore
+from ignota.anomaly.vim import VirtualLogit
 from ignota.functional.scores import smooth, suppress_boundaries
 from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
 
-SCORES = LOGIT_SCORES | {"knn": NearestNeighbours(("near", "far"), coreset=40, neighbours=3, per_image=20)}
+FEATURE_SCORES: dict[str, AnomalyScore] = {
+    "mahalanobis": Mahalanobis("near"),
+    "mahalanobis_far": Mahalanobis("far"),
+    "vim": VirtualLogit("near"),
+    "vim_far": VirtualLogit("far"),
+    "react": RectifiedActivations("near"),
+    "react_far": RectifiedActivations("far"),
+}
+SCORES = (
+    LOGIT_SCORES | FEATURE_SCORES | {"knn": NearestNeighbours(("near", "far"), coreset=40, neighbours=3, per_image=20)}
+)
 SIZE = (6, 9)
+KNOWN = (np.arange(54, dtype=np.uint8) % 4).reshape(SIZE)
+"""A label map without void."""
 
 
 def encoding(logits: torch.Tensor, seed: int = 0) -> Encoding:
@@ -57,6 +74,42 @@ def test_finite_on_the_grid_of_the_logits(name: str, kind: str) -> None:
     assert found.shape == SIZE
     assert found.dtype == torch.float32
     assert found.isfinite().all()
+
+
+STRANGE = {"zero": 0.0, "constant": -7.5, "huge": 1e30, "minus_huge": -1e30}
+
+
+@pytest.mark.parametrize("name", FEATURE_SCORES)
+@pytest.mark.parametrize("trained_on", ["random", *STRANGE])
+@pytest.mark.parametrize("seen", ["random", *STRANGE])
+def test_finite_on_strange_features(name: str, trained_on: str, seen: str) -> None:
+    def image(kind: str, seed: int) -> Encoding:
+        found = random_encoding(seed)
+        if kind == "random":
+            return found
+        flat = {tap: torch.full_like(grid, STRANGE[kind]) for tap, grid in found.features.items()}
+        return dataclasses.replace(found, features=flat)
+
+    state = SCORES[name].state(observations(name, [image(trained_on, i) for i in range(3)]))
+    found = SCORES[name].score(image(seen, 5), state)
+    assert found.shape == SIZE
+    assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["sml", "mahalanobis", "vim", "react"])
+def test_void_pixels_leave_no_trace(name: str) -> None:
+    label = KNOWN.copy()
+    label[:, :4] = 255
+    image, other = random_encoding(0), random_encoding(0)
+    other.logits[:, :, :4] = 99.0
+    other.features["near"][:, :, :4] = -55.0
+    a, b = (SCORES[name].observe(i, label, np.random.default_rng(0)) for i in (image, other))
+    seen = SCORES[name].observe(image, LABEL, np.random.default_rng(0))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert any(a[key].shape != seen[key].shape or not torch.equal(a[key], seen[key]) for key in a)
+    nothing = SCORES[name].observe(image, np.full(SIZE, 255, np.uint8), np.random.default_rng(0))
+    states = [SCORES[name].state(part) for part in ([a], [nothing, a])]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
 @pytest.mark.parametrize("name", LOGIT_SCORES)

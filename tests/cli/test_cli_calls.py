@@ -42,7 +42,7 @@ CONTRACT = {
     "data check": "data check",
     "data synthesize": "data synthesize",
 }
-LATER = {"compare", "reproduce", "discover", "suggest", "export", "benchmark", "upgrade"}
+LATER = {"compare", "fit", "reproduce", "discover", "suggest", "export", "benchmark", "upgrade"}
 EVERYWHERE = ("--device", "--size", "--seed", "--quiet", "--version", "--help")
 
 

@@ -36,9 +36,15 @@ def test_anomaly_figures(trained: Path, streets: Path, tmp_path: Path, capsys: p
     found = json.loads((tmp_path / "a" / "a.json").read_text())
     assert (found["dataset"], found["images"], list(found["scores"])) == ("cityscapes", 2, ["raml", "max_logit"])
     for readings in found["scores"].values():
-        assert set(readings) == {"pooled", "per_image", "dmlnet"}
+        assert set(readings) == {"pooled", "per_image", "dmlnet", "component"}
         assert all(0 <= readings["pooled"][metric] <= 1 for metric in ("aupr", "auroc", "fpr95"))
     assert f"{100 * found['scores']['raml']['pooled']['aupr']:.2f}" in told.out
+    component = found["scores"]["raml"]["component"]
+    assert set(component["oracle"]) == {"threshold", "siou", "ppv", "f1", "true", "predicted"}
+    assert component["oracle"]["true"] == component["fixed"]["true"] > 0
+    recipe = json.loads((trained / "world.json").read_text())["recipe"]
+    assert component["fixed"]["threshold"] == recipe["threshold"] != component["oracle"]["threshold"]
+    assert f"{100 * component['oracle']['siou']:.2f}" in told.out
 
 
 def test_every_score_and_no_file(trained: Path, streets: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,3 +130,32 @@ def test_synthesize(tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: C
     assert run("data", "check", "road_anomaly_21", tmp_path / "d", "--quiet") == 0
     assert "is not empty" in wrong(*call)
     assert "--val is 0 or more" in wrong("data", "synthesize", tmp_path / "e", "--layout", "camvid", "--val", -1)
+
+
+def test_compare_and_fit(
+    streets: Path, trained: Path, tmp_path: Path, wrong: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ("compare", "cityscapes", f"cityscapes={streets}", "--data", streets, "--draws", 20, "--quiet")
+    scores = ("--scores", "msp,region:msp,fuse:knn+energy")
+    assert run(*call, *scores, "--world", trained, "--json", tmp_path / "c.json") == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    found = json.loads((tmp_path / "c.json").read_text())
+    assert [one["images"] for one in found["comparisons"]] == [2, 2]
+    assert {row["name"] for row in found["comparisons"][0]["scores"]} == {"msp", "region:msp", "fuse:knn+energy"}
+    assert found["missing"] == ["knn_decoder"]
+    assert "mean place on 2 data sets" in told.out
+    assert f"To add them: {found['command']}" in told.out
+
+    more = ("--world", trained, "--data", streets, "--dataset", "cityscapes", "--out", tmp_path / "more")
+    assert run("fit", "knn_decoder", *more) == 0
+    assert "knn_decoder as well" in capsys.readouterr().out
+    one = ("compare", "cityscapes", "--data", streets, "--draws", 5, "--world", tmp_path / "more")
+    assert run(*one) == 0
+    shown = capsys.readouterr().out
+    assert "region:knn_decoder" in shown
+    assert "not held" not in shown
+    assert "exists already" in wrong("fit", "vim", *more)
+    assert "can be fitted; did you mean 'vim'" in wrong("fit", "vin", *more[:-1], tmp_path / "other")
+    assert "--draws is 1 or more" in wrong(*one, "--draws", 0)
+    assert "did you mean 'msp'" in wrong(*one, "--scores", "region:msq")

@@ -26,7 +26,7 @@ from ignota.world import bundle
 from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
 
-METHODS = ("raml", "raml_released", "npm")
+METHODS = ("raml", "raml_released", "npm", "ft", "plm_latest", "plm_all")
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from ignota.functional.curves import (
     BINS,
     auroc,
     average_precision,
+    best_f1_threshold,
     binary_curve,
     curve_from_histogram,
     curve_metrics,
@@ -187,3 +188,16 @@ def test_binned_metrics_are_exact_where_every_score_has_its_bin():
     np.testing.assert_array_equal(binned.true_positives, exact.true_positives)
     np.testing.assert_array_equal(binned.thresholds, exact.thresholds)
     assert metrics_from_histogram(histogram(scores, labels)).aupr.value == curve_metrics(exact)["aupr"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_best_f1_is_scikit_learn_s(seed):
+    rng = np.random.default_rng(seed)
+    truth = rng.random(300) < 0.3
+    score = np.round(rng.normal(size=300) + truth, 1)  # many ties
+    precision, recall, _ = sklearn.precision_recall_curve(truth, score)
+    best = np.nanmax(2 * precision * recall / np.maximum(precision + recall, 1e-12))
+    found = best_f1_threshold(binary_curve(score, truth))
+    assert sklearn.f1_score(truth, score >= found) == pytest.approx(best)
+    assert sklearn.f1_score(truth, score > found) < best
+    assert math.isnan(best_f1_threshold(binary_curve(score, np.zeros(300))))

@@ -2,9 +2,17 @@ import time
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_curve
 
-from ignota.metrics.bootstrap import ImageHistograms, Interval, image_histogram, paired_bootstrap, weighted_aupr
+from ignota.functional.curves import score_key
+from ignota.metrics.bootstrap import (
+    ImageHistograms,
+    Interval,
+    image_histogram,
+    paired_bootstrap,
+    weighted_aupr,
+    weighted_fpr95,
+)
 from ignota.structures import InputError
 
 VOID = 255
@@ -137,3 +145,38 @@ def test_a_hundred_images_take_little_time_and_memory():
     start = time.perf_counter()
     paired_bootstrap(state, "good", "fair", draws=1000)
     assert time.perf_counter() - start < 10  # 2 s are meant; a laden machine may take longer
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.7])
+def test_every_draw_has_the_fpr_of_the_images_drawn(shift):
+    rng = np.random.default_rng(4)
+    images = [(np.abs(scores["fair"]) - shift, label) for scores, label in (image(seed) for seed in range(5))]
+    weights = rng.multinomial(5, [0.2] * 5, size=9)
+    found = weighted_fpr95([image_histogram(*one) for one in images], weights)
+    for weight, value in zip(weights, found, strict=True):
+        drawn = np.repeat(np.arange(5), weight)
+        score = np.concatenate([score_key(images[i][0][images[i][1] != VOID]) >> 4 for i in drawn])
+        truth = np.concatenate([images[i][1][images[i][1] != VOID] for i in drawn])
+        fpr, tpr, _ = roc_curve(truth, score, drop_intermediate=False)
+        assert value == pytest.approx(fpr[np.argmax(tpr >= 0.95)])
+    only_normal = [image_histogram(np.ones((1, 2)), np.zeros((1, 2), np.uint8))]
+    assert np.isnan(weighted_fpr95([*only_normal, image_histogram(*images[0])], np.array([[1, 0]]))).all()
+
+
+def test_folded_images_count_as_one():
+    images = [image(seed) for seed in range(6)]
+    folded = ImageHistograms()
+    for number, (scores, label) in enumerate(images):
+        one = ImageHistograms()
+        one.update(f"{number}", scores, label)
+        folded.fold(f"{number % 2}", one)
+    assert sorted(folded.by_key) == ["0", "1"]
+    for rest in (0, 1):
+        label = np.concatenate([label for _, label in images[rest::2]])
+        score = np.concatenate([scores["good"] for scores, _ in images[rest::2]])
+        expected, found = image_histogram(score, label), folded.by_key[f"{rest}"]["good"]
+        assert np.array_equal(found.bins, expected.bins)
+        assert np.array_equal(found.counts, expected.counts)
+    whole = collect(images)
+    once = [weighted_aupr(state.of("fair"), np.ones((1, len(state.by_key)), int)) for state in (folded, whole)]
+    assert once[0] == pytest.approx(once[1])

@@ -14,6 +14,9 @@ from ignota.structures import Encoding
 
 State = dict[str, Tensor]
 
+LEVEL = "level"
+"""In the state of any score, "3": centre, spread and threshold on labelled pixels of held-out training images."""
+
 
 class AnomalyScore(ABC):
     """A score of each pixel: higher = more anomalous, on the grid of the logits.

@@ -29,21 +29,35 @@ def arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from ignota.cli.measuring import finish, names_of, opened_dataset
+    from ignota.cli.measuring import finish, opened_dataset, scores_of
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import progress, show_table
     from ignota.engine.evaluation import anomaly_label_lut, evaluate_anomaly
-    from ignota.world.reading import score_names
 
     dataset = opened_dataset(args)
     with finish(args.json) as write, opened_world(args) as world:
-        scores = names_of(args.scores, "score", score_names(world.known))
+        scores = scores_of(args.scores, world.known)
         anomaly_label_lut(world, dataset)  # refuses what holds nothing unknown before any image is read
         with progress(len(dataset), dataset.name, "image", args.quiet) as bar:
-            figures = evaluate_anomaly(world, dataset, scores, args.protocol, lambda *_: bar.update()).figures
+            figures = evaluate_anomaly(
+                world, dataset, scores, args.protocol, lambda *_: bar.update(), components=True
+            ).figures
         write(figures)
     title = f"{figures['dataset']}, {figures['images']} images, percent"
     show_table(title, _columns(args.protocol), [_row(name, found) for name, found in figures["scores"].items()])
+    title = "whole components, percent; threshold with the best pixel F1 on this very set | of held-out training images"
+    rows = [_component_row(name, found["component"]) for name, found in figures["scores"].items()]
+    show_table(title, ["score", *(f"{metric}, {kind}" for kind in _KINDS for metric in ("sIoU", "PPV", "F1"))], rows)
+
+
+_KINDS = ("oracle", "fixed")
+
+
+def _component_row(name: str, found: dict[str, Any]) -> list[str]:
+    from ignota.cli.terminal import percent
+
+    readings = [found.get(kind, {}) for kind in _KINDS]
+    return [name, *(percent(reading.get(metric)) for reading in readings for metric in ("siou", "ppv", "f1"))]
 
 
 def _columns(protocol: str) -> list[str]:

@@ -34,9 +34,10 @@ def run(args: Namespace) -> None:
     from ignota.cli.terminal import percent, progress, show_table
     from ignota.data.datasets import open_dataset
     from ignota.engine.evaluation import evaluate_incremental
+    from ignota.engine.head_methods import HEAD_METHODS
     from ignota.world.labelling import METHODS
 
-    methods = names_of(args.methods, "method", METHODS)
+    methods = names_of(args.methods, "method", (*METHODS, *HEAD_METHODS))
     dataset = opened_dataset(args)
     support = open_dataset(args.dataset, args.support or args.data, "train")
     with finish(args.json) as write, opened_world(args) as world:

@@ -15,6 +15,9 @@ from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.files import write_atomically
 from ignota.structures import InputError
 from ignota.taxonomy import nearest
+from ignota.world.composing import check_name
+from ignota.world.known import KnownEvidence
+from ignota.world.reading import score_names
 
 
 def opened_dataset(args: Namespace) -> LabelledImages:
@@ -33,6 +36,15 @@ def names_of(text: str | None, kind: str, available: Sequence[str]) -> list[str]
     if not names:
         raise InputError(f"no {kind} was named; there are: {', '.join(available)}")
     return names
+
+
+def scores_of(text: str | None, known: KnownEvidence) -> list[str]:
+    """The scores in "a,region:b,fuse:a+b", each once, or all that the world holds; raises InputError."""
+    available = score_names(known)
+    names = list(dict.fromkeys(word.strip() for word in (text or "").split(",") if word.strip()))
+    for name in names:
+        check_name(name, available, known.states)
+    return names or names_of(text, "score", available)
 
 
 @contextmanager

@@ -128,7 +128,7 @@ class FitConfig:
     reference: how many regions of held-out images are kept to set the margins of taught classes. held_out: share of the
     training images, the last ones, kept from the coreset to set scales, weight and threshold. target_fpr: false
     positive rate of the threshold. steal: share of the known area that a taught class may claim. images: how many
-    training images are read.
+    training images are read. scores: which of the scores that need a state of their own are fitted.
     """
 
     frozen_encoder: str = "tf_efficientnet_lite0"
@@ -144,6 +144,7 @@ class FitConfig:
     target_fpr: float = 0.05
     steal: float = 0.01
     images: int = 400
+    scores: tuple[Literal["mahalanobis", "vim", "react", "knn_decoder"], ...] = ("mahalanobis", "vim", "react")
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ignota.anomaly.score import LEVEL
 from ignota.data.datasets import LabelledImages
 from ignota.data.images import resize_label
 from ignota.data.shots import class_areas, largest_shots
+from ignota.engine.component_reading import component_reading, to_size
+from ignota.engine.head_methods import HEAD_METHODS, TrainedHeads, train_heads
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.anomaly import Protocol as AnomalyProtocol
 from ignota.metrics.bootstrap import ImageHistograms
+from ignota.metrics.components import track_sizes
 from ignota.metrics.segmentation import SegmentationMetrics
-from ignota.structures import InputError, Sample
+from ignota.structures import Encoding, InputError, Sample
 from ignota.taxonomy import ClassSplit, Taxonomy
 from ignota.world.exemplars import ExemplarStore
 from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
+from ignota.world.reading import OWN
 
 
 class Watcher(Protocol):
@@ -72,31 +77,49 @@ def evaluate_anomaly(
     scores: Sequence[str],
     protocol: AnomalyProtocol = "standard",
     watch: Watcher | None = None,
+    components: bool = False,
 ) -> AnomalyResult:
     """Every named score on one data set, at the labels' own size; the unlearnt world, so that what was taught is
-    unknown again."""
+    unknown again. components: the benchmark's component-level figures as well, under the key `component`."""
     lut = anomaly_label_lut(world, dataset)
     metrics, histograms = AnomalyMetrics(protocol), ImageHistograms()
+    fixed = fixed_thresholds(world, scores)
+    with component_reading(track_sizes(dataset.name), fixed) if components else nullcontext() as reading:
+        for sample, label, encoding, raw in scored_images(world, dataset, scores, lut):
+            maps = {name: to_size(value, label.shape) for name, value in raw.items()}
+            metrics.update(sample.key, maps, label)
+            histograms.update(sample.key, maps, label)
+            if reading is not None:
+                reading.update(sample.key, raw, maps, label)
+            if watch is not None:
+                watch(sample, {"maps": maps, "label": label, "encoding": encoding})
+        figures = {"dataset": dataset.name, **metrics.compute()}
+        if reading is not None:
+            for name, found in reading.compute({name: metrics.curve(name) for name in scores}).items():
+                figures["scores"][name]["component"] = found
+    return AnomalyResult(figures, metrics, histograms)
+
+
+def scored_images(
+    world: OpenWorldModel, dataset: LabelledImages, scores: Sequence[str], lut: NDArray[np.uint8]
+) -> Iterator[tuple[Sample, NDArray[np.uint8], Encoding, dict[str, NDArray[np.float32]]]]:
+    """Each image with its label (0 known, 1 anomaly, 255 void), what the networks say of it, from one forward pass, and
+    every score on the working grid."""
     for i in range(len(dataset)):
         sample = dataset[i]
         if sample.label is None:
             raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
-        label = lut[sample.label]
         encoding = world.encode(sample.image)
-        maps = {
-            name: _to_size(value.cpu().numpy(), label.shape) for name, value in world.scores(encoding, scores).items()
-        }
-        metrics.update(sample.key, maps, label)
-        histograms.update(sample.key, maps, label)
-        if watch is not None:
-            watch(sample, {"maps": maps, "label": label, "encoding": encoding})
-    return AnomalyResult({"dataset": dataset.name, **metrics.compute()}, metrics, histograms)
+        raw = {name: value.cpu().numpy() for name, value in world.scores(encoding, scores).items()}
+        yield sample, lut[sample.label], encoding, raw
 
 
-def _to_size(score: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    if score.shape == shape:
-        return score
-    return np.asarray(cv2.resize(score, shape[::-1], interpolation=cv2.INTER_LINEAR))
+def fixed_thresholds(world: OpenWorldModel, scores: Sequence[str]) -> dict[str, float]:
+    """The thresholds of those scores that have one from held-out training images."""
+    known = world.known
+    states = {name: known.states.get(name, {}) for name in scores}
+    found = {name: float(state[LEVEL][2]) for name, state in states.items() if LEVEL in state}
+    return found | {name: known.recipe.threshold for name in scores if name == OWN}
 
 
 def teach(
@@ -141,6 +164,8 @@ def evaluate_incremental(
         raise InputError(f"every class of {dataset.name} is known to this world: there is nothing to learn from it")
     world = untaught_copy(world)
     used = teach(world, support, split, shots)
+    heads = _heads(world, support, split, used, methods)
+    plain = [name for name in methods if name not in HEAD_METHODS]
     lut, before = split.world_lut(), SegmentationMetrics(split.world_taxonomy, len(split.known))
     states = {name: SegmentationMetrics(split.world_taxonomy, len(split.known)) for name in methods}
     for i in range(len(dataset)):
@@ -148,7 +173,10 @@ def evaluate_incremental(
         if sample.label is None:
             raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
         label = lut[sample.label]
-        maps = label_maps(world, world.encode(sample.image), methods)
+        encoding = world.encode(sample.image)
+        maps = label_maps(world, encoding, plain)
+        if heads is not None:
+            maps |= heads.label_maps(encoding, methods)
         sized = {name: resize_label(value, label.shape) for name, value in maps.items()}
         before.update(label, sized["closed"])
         for name, state in states.items():
@@ -165,6 +193,21 @@ def evaluate_incremental(
         "methods": figures,
         "support": used,
     }
+
+
+def _heads(
+    world: OpenWorldModel,
+    support: LabelledImages,
+    split: ClassSplit,
+    used: dict[str, list[str]],
+    methods: Sequence[str],
+) -> TrainedHeads | None:
+    """What FT and PLM learn from the very shots that the world was taught; None where no such method is named."""
+    if not set(methods) & set(HEAD_METHODS):
+        return None
+    place = {key: i for i, key in enumerate(support.keys)}
+    classes = {split.taxonomy.id_of(name): [support[place[key]] for key in keys] for name, keys in used.items()}
+    return train_heads(world, classes, methods)
 
 
 def _figures(state: SegmentationMetrics, before: SegmentationMetrics) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def starting_recipe(config: ExperimentConfig, alpha: float, beta: float) -> Reci
     return Recipe(
         alpha, beta, config.regions.min_area, fit.taps, fit.coreset, fit.neighbours,
         target_fpr=fit.target_fpr, theta=incremental.threshold, kappa=incremental.kappa, steal=fit.steal,
+        extra=fit.scores,
     )  # fmt: skip
 
 
@@ -77,8 +78,8 @@ def fit_states(
     networks: Networks,
     samples: Samples,
     images: Sequence[int],
-    lut: NDArray[np.uint8],
     recipe: Recipe,
+    lut: NDArray[np.uint8],
     seed: int,
     tick: Callable[[], object],
 ) -> dict[str, dict[str, Tensor]]:
@@ -93,7 +94,7 @@ def fit_states(
             for name, score in catalogue.items():
                 observations[name].append(score.observe(encoding, label, image_generator(seed, i)))
         tick()
-    if images and not observations["knn"]:
+    if images and not any(observations.values()):
         raise InputError("no training image has a labelled pixel of a known class: check --data and the split")
     states = {name: score.state(observations[name]) for name, score in catalogue.items()}
     return {name: {k: v.to(networks.device) for k, v in state.items()} for name, state in states.items()}

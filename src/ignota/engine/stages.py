@@ -30,6 +30,7 @@ from ignota.engine.fitting import (
     starting_recipe,
 )
 from ignota.engine.harvest import RegionRows, chosen_images, collect_grids, harvest_regions, joined_rows, training_label
+from ignota.engine.levels import with_levels
 from ignota.engine.meta_channel_run import train_meta_channels
 from ignota.engine.records import StageFolder, fingerprint
 from ignota.engine.stream import Samples
@@ -175,8 +176,8 @@ class Stages:
         networks, seed, lut = self.networks({}), self.config.seed, self.split.training_lut()
         recipe, spaces, classes = starting_recipe(self.config, *self.edges), self.spaces, len(self.split.known)
         means = class_means(self.rows, set(held_out), classes).to(self.device)
-        with self._bar("fit", len(kept) + len(held_out)) as bar:
-            states = fit_states(networks, self.samples, kept, lut, recipe, seed, bar.update)
+        with self._bar("fit", len(kept) + 2 * len(held_out)) as bar:
+            states = fit_states(networks, self.samples, kept, recipe, lut, seed, bar.update)
             known = KnownEvidence(
                 spaces, states, no_regions(states["knn"]["mean"].shape[0], self.device), recipe, means
             )
@@ -185,8 +186,8 @@ class Stages:
                 rows.append(self._held_out(networks, known, i))
                 pasted.append(self._pasted(networks, known, i))
                 bar.update()
-        known, self.weights = calibrate(known, rows, pasted, self.config.fit, seed)
-        return known
+            known, self.weights = calibrate(known, rows, pasted, self.config.fit, seed)
+            return with_levels(networks, known, self.samples, held_out, lut, seed, bar.update)
 
     def _held_out(self, networks: Networks, known: KnownEvidence, image: int) -> HeldOutRows:
         sample = self.samples[image]

@@ -127,6 +127,15 @@ def curve_fpr_at_tpr(curve: BinaryCurve, tpr: float = 0.95, rule: Rule = "first"
     return float(curve.false_positives[reached] / curve.negatives)
 
 
+def best_f1_threshold(curve: BinaryCurve) -> float:
+    """The threshold at which taking all that score at least so much for positive has the best F1, the highest of equal
+    ones: max 2 TP / (TP + FP + P). NaN where one of the two kinds is missing."""
+    if not curve.defined:
+        return float("nan")
+    tp, fp = curve.true_positives, curve.false_positives
+    return float(curve.thresholds[np.argmax(2 * tp / (tp + fp + curve.positives))])
+
+
 def average_precision(scores: Scores, labels: Labels) -> float:
     """AUPR of some scores, see `curve_average_precision`."""
     return curve_average_precision(binary_curve(scores, labels))

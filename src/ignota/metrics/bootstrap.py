@@ -48,6 +48,15 @@ def image_histogram(score: Float[np.ndarray, "H W"], label: UInt8[np.ndarray, "H
     return ImageHistogram(used.astype(np.uint16), counts[:, used].astype(np.uint32))
 
 
+def joined(first: ImageHistogram, second: ImageHistogram) -> ImageHistogram:
+    """The histogram of the pixels of both."""
+    bins = np.union1d(first.bins, second.bins)
+    counts = np.zeros((2, len(bins)), np.uint32)
+    for one in (first, second):
+        counts[:, np.searchsorted(bins, one.bins)] += one.counts
+    return ImageHistogram(bins, counts)
+
+
 @dataclass
 class ImageHistograms:
     """The histograms of several scores, image by image: some ten kilobytes for an image and score."""
@@ -70,6 +79,12 @@ class ImageHistograms:
         if twice:
             raise ValueError(f"image {twice[0]!r} is in both states ({len(twice)} in all); each may be in one")
         self.by_key.update(other.by_key)
+
+    def fold(self, key: str, other: ImageHistograms) -> None:
+        """Adds the images of another state to one entry, so that however many images take the room of a few."""
+        for added in other.by_key.values():
+            held = self.by_key.get(key)
+            self.by_key[key] = added if held is None else {name: joined(held[name], added[name]) for name in held}
 
     def of(self, name: str) -> list[ImageHistogram]:
         """One score's histograms, by image key, so that their order does not depend on how the work was shared out."""
@@ -96,12 +111,23 @@ def paired_bootstrap(
     images = len(pair[0])
     if not any(one.counts[1].any() for one in pair[0]):
         raise InputError(f"no anomalous pixel in {images} images; choose a data set or split that has anomalies")
-    generator = np.random.default_rng(seed)
-    weights = generator.multinomial(images, np.full(images, 1.0 / images), size=draws)
-    difference = weighted_aupr(pair[0], weights) - weighted_aupr(pair[1], weights)
-    kept = difference[~np.isnan(difference)]
+    weights = drawn_weights(images, draws, seed)
+    return interval(weighted_aupr(pair[0], weights) - weighted_aupr(pair[1], weights))
+
+
+def drawn_weights(images: int, draws: int, seed: int) -> Int64[np.ndarray, "draws images"]:
+    """How often each image is in each draw of as many images as there are, with replacement."""
+    return np.random.default_rng(seed).multinomial(images, np.full(images, 1.0 / images), size=draws)
+
+
+def interval(values: Float[np.ndarray, " draws"]) -> Interval:
+    """Mean and middle 95 % of what was drawn; draws without a value (NaN) are left out.
+
+    Raises InputError where none has one.
+    """
+    kept = values[~np.isnan(values)]
     if not kept.size:
-        raise InputError(f"no draw of {draws} holds an anomalous pixel; take more draws")
+        raise InputError(f"no draw of {len(values)} holds an anomalous pixel; take more draws")
     low, high = np.quantile(kept, (0.025, 0.975))
     return Interval(float(kept.mean()), float(low), float(high))
 
@@ -127,6 +153,28 @@ def weighted_aupr(
         hits /= np.maximum(alarms, 1.0)
         area = np.einsum("sd,sd->d", step, hits)
         out[start : start + at_once] = np.divide(area, total, out=np.full_like(area, np.nan), where=total > 0)
+    return out
+
+
+def weighted_fpr95(
+    histograms: Sequence[ImageHistogram], weights: Int64[np.ndarray, "draws images"]
+) -> Float[np.ndarray, " draws"]:
+    """Pooled FPR at the first threshold with TPR ≥ 0.95, with each image counted as often as its weight says.
+
+    NaN for a draw without anomalous or without normal pixels. Recall rises only at bins with an anomalous pixel.
+    """
+    normal, anomalous = _by_step(histograms)
+    every = np.array([one.counts[0].sum() for one in histograms], np.float64)
+    out = np.full(len(weights), np.nan)
+    at_once = max(1, _CELLS_AT_ONCE // max(1, anomalous.shape[0]))
+    for start in range(0, len(weights), at_once):
+        chosen = weights[start : start + at_once].T.astype(np.float64)
+        hits, alarms = np.cumsum(anomalous @ chosen, axis=0), np.cumsum(normal @ chosen, axis=0)
+        reached = np.argmax(hits >= 0.95 * hits[-1], axis=0)
+        false = np.take_along_axis(alarms, reached[None], axis=0)[0]
+        total = every @ chosen
+        defined = (hits[-1] > 0) & (total > 0)
+        out[start : start + at_once][defined] = false[defined] / total[defined]
     return out
 
 

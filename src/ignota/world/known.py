@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ignota.anomaly.fitted_scores import fitted_score
 from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.anomaly.nearest import NearestNeighbours
 from ignota.anomaly.score import AnomalyScore, State
@@ -25,7 +26,7 @@ class Recipe:
     alpha, beta, min_area: Equation 2. taps: what regions are compared by. weight: of the features' evidence beside the
     logits'; centre, spread: of each part of the evidence on held-out training images. threshold: of the world's own
     score, at the target false positive rate; scale: its spread on held-out images. theta: θ_novel of Equation 12.
-    kappa: Equation 13. steal: the share of known area that a new class may claim.
+    kappa: Equation 13. steal: the share of known area that a new class may claim. extra: further scores that are held.
     """
 
     alpha: float
@@ -43,6 +44,7 @@ class Recipe:
     theta: float = 0.8
     kappa: float = 0.1
     steal: float = 0.01
+    extra: tuple[str, ...] = ()
 
     @property
     def weights(self) -> tuple[float, float, float]:
@@ -55,7 +57,9 @@ class Recipe:
 
     def scores(self) -> dict[str, AnomalyScore]:
         """Every pixel score of this world by name, without its state."""
-        return LOGIT_SCORES | {"knn": NearestNeighbours(self.taps, self.coreset, self.neighbours)}
+        own = {"knn": NearestNeighbours(self.taps, self.coreset, self.neighbours)}
+        further = {name: fitted_score(name, self.coreset, self.neighbours) for name in self.extra}
+        return LOGIT_SCORES | own | further
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +14,8 @@ from torch import Tensor
 from ignota.functional import scores
 from ignota.functional.regions import paint
 from ignota.regions.hierarchy import Hierarchy, image_hierarchy
-from ignota.structures import Encoding, InputError
-from ignota.taxonomy import nearest
+from ignota.structures import Encoding
+from ignota.world.composing import check_name, composed
 from ignota.world.known import KnownEvidence
 from ignota.world.spaces import pool_taps
 
@@ -30,22 +31,27 @@ _SPACE_OF = {PRINTED: "paper", RELEASED: "released"}
 
 
 def anomaly_maps(encoding: Encoding, known: KnownEvidence, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:
-    """The named scores on the grid of the working image, from one encoding; raises InputError for an unknown name."""
-    available = score_names(known)
+    """The named scores on the grid of the working image, from one encoding; raises InputError for an unknown name.
+
+    Names are those of `score_names` and what `composing` makes of them.
+    """
     for name in names:
-        if name not in available:
-            raise InputError(f"no score {name!r}{nearest(name, available)}")
-    maps: dict[str, Tensor] = {}
+        check_name(name, score_names(known), known.states)
+
+    @cache
+    def reading() -> RegionReading:
+        return read_regions(encoding, known)
+
+    @cache
+    def read(name: str) -> Tensor:
+        if name == OWN:
+            return own_score(encoding, known, reading())
+        if name in _SPACE_OF:
+            return uncertainty(encoding, known, _SPACE_OF[name])
+        return to_image(known.recipe.scores()[name].score(encoding, known.states[name]), encoding)
+
     with torch.inference_mode():
-        for name in names:
-            if name == OWN:
-                maps[name] = own_score(encoding, known, read_regions(encoding, known))
-            elif name in _SPACE_OF:
-                maps[name] = uncertainty(encoding, known, _SPACE_OF[name])
-            else:
-                raw = known.recipe.scores()[name].score(encoding, known.states[name])
-                maps[name] = to_image(raw, encoding)
-    return maps
+        return {name: composed(name, read, lambda: reading().hierarchy, known.states) for name in names}
 
 
 def uncertainty(encoding: Encoding, known: KnownEvidence, space: str) -> Float[Tensor, "H W"]:

@@ -1,0 +1,28 @@
+"""Scores whose state is fitted only when a configuration names them (`fit.scores`), as it takes room in a world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ignota.anomaly.mahalanobis import Mahalanobis
+from ignota.anomaly.nearest import NearestNeighbours
+from ignota.anomaly.react import RectifiedActivations
+from ignota.anomaly.score import AnomalyScore
+from ignota.anomaly.vim import VirtualLogit
+from ignota.structures import InputError
+from ignota.taxonomy import nearest
+
+FITTED_SCORES: dict[str, Callable[[int, int], AnomalyScore]] = {
+    "mahalanobis": lambda coreset, neighbours: Mahalanobis(),
+    "vim": lambda coreset, neighbours: VirtualLogit(),
+    "react": lambda coreset, neighbours: RectifiedActivations(),
+    "knn_decoder": lambda coreset, neighbours: NearestNeighbours(("decoder",), coreset, neighbours),
+}
+"""Each from the size of coresets and the number of neighbours."""
+
+
+def fitted_score(name: str, coreset: int, neighbours: int) -> AnomalyScore:
+    """The score without its state; raises InputError for another name, with the nearest one."""
+    if name not in FITTED_SCORES:
+        raise InputError(f"no score {name!r} can be fitted{nearest(name, list(FITTED_SCORES))}")
+    return FITTED_SCORES[name](coreset, neighbours)

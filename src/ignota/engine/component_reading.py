@@ -1,0 +1,92 @@
+"""Component-level figures of several scores from one pass over the images, though one threshold needs them all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
+
+from ignota.functional.curves import BinaryCurve, best_f1_threshold
+from ignota.metrics.components import ComponentMetrics, Sizes
+
+LARGEST = 4 << 30
+"""Bytes of maps that are kept on disk, and never more than half of what is free there."""
+
+
+@contextmanager
+def component_reading(sizes: Sizes, fixed: Mapping[str, float]) -> Iterator[ComponentReading]:
+    """A reading with a temporary folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="ignota-maps-") as folder:
+        yield ComponentReading(sizes, fixed, Path(folder))
+
+
+class ComponentReading:
+    """sIoU, PPV and mean F1 at two thresholds: a fixed one, and an oracle that is known only when all were seen.
+
+    fixed: thresholds from training images, of those scores that have one. The oracle has the best pixel F1 on the
+    whole set, as the benchmark takes it; for it the maps wait on disk, so that memory stays flat and no network runs
+    twice. Where they would take more than `LARGEST`, only the fixed thresholds are read.
+    """
+
+    def __init__(self, sizes: Sizes, fixed: Mapping[str, float], folder: Path) -> None:
+        self.sizes, self.thresholds = sizes, dict(fixed)
+        self.fixed = {name: ComponentMetrics(sizes) for name in fixed}
+        self._folder, self._room = folder, min(LARGEST, shutil.disk_usage(folder).free // 2)
+        self._keys: list[str] | None = []
+
+    def update(
+        self,
+        key: str,
+        raw: Mapping[str, Float[np.ndarray, "h w"]],
+        maps: Mapping[str, Float[np.ndarray, "H W"]],
+        label: UInt8[np.ndarray, "H W"],
+    ) -> None:
+        """Adds one image: its scores on the working grid and in the size of the label (0 normal, 1 anomaly, 255)."""
+        for name, state in self.fixed.items():
+            state.update(key, maps[name] >= self.thresholds[name], label)
+        if self._keys is None:
+            return
+        self._room -= sum(value.nbytes for value in raw.values()) + label.nbytes
+        if self._room < 0:
+            self._keys = None
+            for path in self._folder.iterdir():
+                path.unlink()
+            return
+        np.save(self._folder / f"{len(self._keys)}.scores.npy", np.stack([raw[name] for name in sorted(raw)]))
+        np.save(self._folder / f"{len(self._keys)}.label.npy", label)
+        self._keys.append(key)
+
+    def compute(self, curves: Mapping[str, BinaryCurve]) -> dict[str, dict[str, Any]]:
+        """{NAME: {"oracle": {"threshold", "siou", "ppv", "f1", "true", "predicted"}, "fixed": the same}}, each where it
+        is known. curves: of each score over all pixels of the set."""
+        found: dict[str, dict[str, Any]] = {name: {} for name in curves}
+        if self._keys is not None:
+            best = {name: best_f1_threshold(curve) for name, curve in curves.items()}
+            for name, state in self._at(best, self._keys).items():
+                found[name]["oracle"] = {"threshold": best[name], **state.compute()}
+        for name, state in self.fixed.items():
+            found[name]["fixed"] = {"threshold": self.thresholds[name], **state.compute()}
+        return found
+
+    def _at(self, thresholds: Mapping[str, float], keys: list[str]) -> dict[str, ComponentMetrics]:
+        states = {name: ComponentMetrics(self.sizes) for name in thresholds}
+        for i, key in enumerate(keys):
+            kept, label = (np.load(self._folder / f"{i}.{kind}.npy") for kind in ("scores", "label"))
+            for score, name in zip(kept, sorted(states), strict=True):
+                states[name].update(key, to_size(score, label.shape) >= thresholds[name], label)
+        return states
+
+
+def to_size(score: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Bilinear, to the labels' size."""
+    if score.shape == shape:
+        return score
+    return np.asarray(cv2.resize(score, shape[::-1], interpolation=cv2.INTER_LINEAR))

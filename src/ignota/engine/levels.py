@@ -1,0 +1,62 @@
+"""Where every score stands on what is known: centre, spread and threshold on held-out training images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ignota.anomaly.score import LEVEL
+from ignota.engine.fitting import image_generator
+from ignota.engine.harvest import training_label
+from ignota.engine.stream import Samples
+from ignota.taxonomy import IGNORE_INDEX
+from ignota.world.known import KnownEvidence
+from ignota.world.networks import Networks
+from ignota.world.reading import anomaly_maps
+
+_PIXELS = 4000
+"""How many labelled pixels of each image count."""
+
+
+def with_levels(
+    networks: Networks,
+    known: KnownEvidence,
+    samples: Samples,
+    images: Sequence[int],
+    lut: NDArray[np.uint8],
+    seed: int,
+    tick: Callable[[], object],
+) -> KnownEvidence:
+    """The same evidence with the level of every pixel score in its state: fusions and fixed thresholds stand on it.
+
+    The threshold is exceeded by a share `target_fpr` of the labelled pixels of `images`.
+    """
+    names = list(known.recipe.scores())
+    values: dict[str, list[Tensor]] = {name: [] for name in names}
+    for i in images:
+        sample = samples[i]
+        encoding = networks.encode(sample.image)
+        label = training_label(sample, lut, (encoding.image.shape[0], encoding.image.shape[1]))
+        seen = np.flatnonzero(label.ravel() != IGNORE_INDEX)
+        picked = torch.from_numpy(image_generator(seed, i).choice(seen, min(_PIXELS, len(seen)), replace=False))
+        for name, found in anomaly_maps(encoding, known, names).items():
+            values[name].append(found.flatten()[picked.to(found.device)].cpu())
+        tick()
+    states = {
+        name: {**known.states[name], LEVEL: level(torch.cat(values[name]), known.recipe.target_fpr, networks.device)}
+        for name in names
+    }
+    return dataclasses.replace(known, states=states)
+
+
+def level(values: Tensor, target_fpr: float, device: torch.device) -> Tensor:
+    """Centre, spread (positive) and the threshold that a share `target_fpr` of the values exceeds."""
+    wide = values.double()
+    threshold = float(np.quantile(wide.numpy(), 1 - target_fpr)) if len(wide) else 0.0
+    centre, spread = (float(wide.mean()), float(wide.std(correction=0))) if len(wide) else (0.0, 1.0)
+    return torch.tensor([centre, max(spread, 1e-6), threshold], device=device)
