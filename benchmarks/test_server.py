@@ -1,6 +1,6 @@
 """What the server adds to a segment call, beside the library's own call in the same run: `make bench`.
 
-A small world of its own is trained first. Images are 1280×720, read at 540×960; each call gets one that it has not seen.
+A small world of its own is trained first. Images are 1280×720, read at 540×960; each call gets a new one.
 """
 
 from __future__ import annotations

@@ -93,10 +93,11 @@ def test_the_whole_story(page: Page, thing: Thing) -> None:
     np.testing.assert_array_equal(np.reshape(session(page, "pick"), thing.mask.shape) > 0, thing.mask)
     page.keyboard.type("moose")
     page.keyboard.press("Enter")
-    page.locator("#taught strong").wait_for()
+    page.locator("#taught strong, #doubts:not([hidden])").wait_for()
+    if page.locator("#doubts").is_visible():  # the tiny world knows too little to tell things apart
+        page.keyboard.press("Enter")
+    page.locator("#naming").wait_for(state="hidden")
     assert taught(page) == ["moose"]
-    if page.locator("#naming").is_visible():
-        raise AssertionError(page.locator("#naming").inner_text())
     assert 16 in session(page, "labels") and 16 not in before
     show(page, "b.png")
     assert 16 in session(page, "labels")

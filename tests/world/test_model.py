@@ -13,8 +13,7 @@ from PIL import Image
 from ignota.structures import InputError
 from ignota.world import bundle
 from ignota.world.model import OpenWorldModel
-from ignota.world.scene import resize_mask
-from ignota.world.scene import Scene
+from ignota.world.scene import Scene, resize_mask
 
 Photos = list[NDArray[np.uint8]]
 
