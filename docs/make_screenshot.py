@@ -1,6 +1,6 @@
 """Takes the picture of the page that README.md and page.md show: a drawn street, something picked in it.
 
-    python docs/make_screenshot.py --world WORLD [--threshold 0.5] [--at X Y] [--out docs/pictures/page.jpg]
+    python docs/make_screenshot.py --world WORLD [--threshold 0.5] [--box L T R B] [--out docs/pictures/page.jpg]
 
 Needs Chromium and playwright. The world is copied first, and the streets are synthetic, so that no picture of a data
 set ends up in the documents.
@@ -58,10 +58,12 @@ def shot(link: str, args: argparse.Namespace) -> bytes:
         page.wait_for_timeout(1000)
         box = page.locator("#picture").bounding_box()
         assert box is not None
-        page.mouse.click(box["x"] + args.at[0] * box["width"], box["y"] + args.at[1] * box["height"])
+        left, top, right, bottom = args.box
+        page.mouse.move(box["x"] + left * box["width"], box["y"] + top * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + right * box["width"], box["y"] + bottom * box["height"], steps=4)
+        page.mouse.up()
         page.locator("#naming").wait_for()
-        for key in args.keys:
-            page.keyboard.press(key)
         page.keyboard.type(args.name)
         page.wait_for_timeout(300)
         picture = page.screenshot()
@@ -78,8 +80,7 @@ def main(words: Sequence[str] | None = None) -> Path:
     parser.add_argument("--street", type=int, default=2, help="the one that is shown")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threshold", type=float, default=0.5)
-    parser.add_argument("--at", type=float, nargs=2, default=(0.5, 0.5), help="shares of the picture")
-    parser.add_argument("--keys", default="", help="+ and - that change the extent")
+    parser.add_argument("--box", type=float, nargs=4, default=(0.3, 0.42, 0.73, 0.88), help="shares of the picture")
     parser.add_argument("--name", default="cow")
     args = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
