@@ -1,11 +1,10 @@
 """What the server adds to a segment call, beside the library's own call in the same run: `make bench`.
 
-A small world of its own is trained first. Images are 1280×720, read at 540×960; each call gets one that it has not seen.
+Images are 1280×720, read at 540×960; each call gets a new one.
 """
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import time
@@ -13,68 +12,20 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
-import torch
 from fastapi.testclient import TestClient
-from PIL import Image
 
 from ignota.data.images import decode_image
-from ignota.data.synthetic.streets import SyntheticStreets
-from ignota.engine.configuration import (
-    ClosedSetConfig,
-    DataConfig,
-    EmbedderConfig,
-    ExperimentConfig,
-    FitConfig,
-    MetaChannelConfig,
-    SegmenterConfig,
-)
-from ignota.engine.stages import Stages
 from ignota.web.app import create_app
 from ignota.world.model import OpenWorldModel
 
 ROUNDS = 12
 JSON_MS, MAPS_MS = 15.0, 60.0
 
-CONFIGURATION = ExperimentConfig(
-    name="server",
-    size=540,
-    data=DataConfig("synthetic", "cityscapes:16+3", train_length=8, evaluate_length=2, height=96, width=192),
-    segmenter=SegmenterConfig(weights="none", decoder_channels=32),
-    closed_set=ClosedSetConfig(steps=4, batch=2, crop=(64, 96), warmup=1, checkpoint_every=4),
-    meta_channels=MetaChannelConfig(steps=2, batch=2, checkpoint_every=2),
-    embedder=EmbedderConfig(steps=2, batch=16, hidden=16, embedding=8),
-    fit=FitConfig(coreset=50, reference=50, images=6, held_out=0.34),
-)
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> OpenWorldModel:
-    data = CONFIGURATION.data
-    samples = SyntheticStreets("train", data.train_length, (data.height, data.width), 0)
-    folder = tmp_path_factory.mktemp("server")
-    return Stages(CONFIGURATION, samples, folder, torch.device("cpu"), quiet=True).world()
-
 
 @pytest.fixture(scope="module")
 def client(world: OpenWorldModel) -> Iterator[TestClient]:
     with TestClient(create_app(world, "bench"), base_url="http://localhost") as opened:
         yield opened
-
-
-@pytest.fixture(scope="module")
-def images() -> Iterator[bytes]:
-    """JPEG files, each another one."""
-    street = SyntheticStreets("anomaly", 1, (720, 1280), 0)[0].image
-
-    def files() -> Iterator[bytes]:
-        for n in itertools.count():
-            stream = io.BytesIO()
-            picture = street.copy()
-            picture[0, :, 0] = n
-            Image.fromarray(picture).save(stream, "JPEG", quality=95)
-            yield stream.getvalue()
-
-    return files()
 
 
 def library(world: OpenWorldModel, data: bytes, maps: bool) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
@@ -70,9 +72,10 @@ def png(image: NDArray[np.uint8]) -> bytes:
 
 @dataclass(frozen=True)
 class Thing:
-    """A region of a photo that the tiny world, which knows next to nothing, recognises once it is taught.
+    """A region of a picture that the tiny world, which knows next to nothing, recognises once it is taught.
 
-    twin: the same photo a little brighter. x, y: a pixel inside.
+    mask: on the working grid. twin: a picture so much like the first that the thing is recognised there as well. x, y:
+    a pixel of the grid inside.
     """
 
     photo: bytes
@@ -82,33 +85,40 @@ class Thing:
     y: int
 
 
-@pytest.fixture(scope="session")
-def thing(trained: Path, photos: list[NDArray[np.uint8]], tmp_path_factory: pytest.TempPathFactory) -> Thing:
-    """The region that is recognised best, on its own photo and on the twin."""
-    path = shutil.copytree(trained, tmp_path_factory.mktemp("thing") / "world")
-    world = bundle.load(path, writable=True)
-    best, found = 0, None
-    for photo in photos:
-        twin = np.clip(photo.astype(int) + 2, 0, 255).astype(np.uint8)
-        scenes = [world.segment(picture) for picture in (photo, twin)]
-        ids = scenes[0].regions.ids
-        for number in range(1, scenes[0].regions.count + 1):
-            mask = ids == number
-            if not 30 <= mask.sum() <= 1500:
-                continue
-            world.learn("it", (scenes[0].encoding, mask), force=True)
-            taken = [
-                int((world.scene(scene.encoding, scene.tables).working_labels >= len(world.taxonomy)).sum())
-                for scene in scenes
-            ]
-            world.forget("it")
-            if min(taken) > best:
-                inside = np.argwhere(mask)
-                y, x = inside[np.abs(inside - inside.mean(0)).sum(1).argmin()]
-                best, found = min(taken), Thing(png(photo), png(twin), mask, int(x), int(y))
+@pytest.fixture(scope="session", params=["drawn"])
+def thing(request: pytest.FixtureRequest, trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Thing:
+    """The region that is recognised best on both pictures, which are drawn, or neighbouring frames of CamVid."""
+    if request.param == "drawn":
+        photos = request.getfixturevalue("photos")
+        pairs = [(photo, np.clip(photo.astype(int) + 2, 0, 255).astype(np.uint8)) for photo in photos]
+    else:
+        frames = sorted((request.getfixturevalue("shared_data") / "camvid" / "val").glob("*.jpg"))[:4]
+        pairs = list(itertools.pairwise(np.array(Image.open(frame)) for frame in frames))
+    world = bundle.load(shutil.copytree(trained, tmp_path_factory.mktemp("thing") / "world"), writable=True)
+    found = max((best_region(world, *pair) for pair in pairs), key=lambda pair: pair[0])
     world.store.close()
-    assert found is not None, "the tiny world recognises nothing at all"
-    return found
+    assert found[0] > 0, "the tiny world recognises nothing at all"
+    return found[1]
+
+
+def best_region(world: OpenWorldModel, photo: NDArray[np.uint8], twin: NDArray[np.uint8]) -> tuple[int, Thing]:
+    """The region of `photo` that is recognised best on both pictures, after how many pixels of the poorer one."""
+    scenes = [world.segment(picture) for picture in (photo, twin)]
+    ids = scenes[0].regions.ids
+    best, chosen = -1, np.zeros(ids.shape, bool)
+    for number in range(1, scenes[0].regions.count + 1):
+        mask = ids == number
+        if not 30 <= mask.sum() <= 1500:
+            continue
+        full = cv2.resize(mask.astype(np.uint8), photo.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
+        world.learn("it", (scenes[0].encoding, full), force=True)
+        taken = [(world.scene(s.encoding, s.tables).working_labels >= len(world.taxonomy)).sum() for s in scenes]
+        world.forget("it")
+        if min(taken) > best:
+            best, chosen = int(min(taken)), mask
+    inside = np.argwhere(chosen)
+    y, x = inside[np.abs(inside - inside.mean(0)).sum(1).argmin()]
+    return best, Thing(png(photo), png(twin), chosen, int(x), int(y))
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from tests.web.conftest import Served, Thing
 
 WAIT = 30_000
-OUTLINE_MS, THRESHOLD_MS, RELABEL_MS = 50, 16, 500
 
 
 @pytest.fixture
@@ -85,21 +85,26 @@ def pick_region(page: Page, thing: Thing) -> None:
     assert session(page, "name") == "region"
 
 
-def test_the_whole_story(page: Page, thing: Thing) -> None:
+@pytest.mark.parametrize("thing", ["drawn", "photographed"], indirect=True)
+def test_the_whole_story(page: Page, thing: Thing, tmp_path: Path) -> None:
+    pictures = Path(os.environ.get("IGNOTA_SCREENSHOTS", tmp_path))
     open_files(page, **{"a.png": thing.photo, "b.png": thing.twin})
     show(page, "a.png")
     before = session(page, "labels")
     pick_region(page, thing)
     np.testing.assert_array_equal(np.reshape(session(page, "pick"), thing.mask.shape) > 0, thing.mask)
+    page.screenshot(path=pictures / "picked.png")
     page.keyboard.type("moose")
     page.keyboard.press("Enter")
-    page.locator("#taught strong").wait_for()
+    page.locator("#taught strong, #doubts:not([hidden])").wait_for()
+    if page.locator("#doubts").is_visible():  # the tiny world knows too little to tell things apart
+        page.keyboard.press("Enter")
+    page.locator("#naming").wait_for(state="hidden")
     assert taught(page) == ["moose"]
-    if page.locator("#naming").is_visible():
-        raise AssertionError(page.locator("#naming").inner_text())
     assert 16 in session(page, "labels") and 16 not in before
     show(page, "b.png")
     assert 16 in session(page, "labels")
+    page.screenshot(path=pictures / "recognised.png")
     assert page.locator("#taught small").inner_text() == "1 example"
     src = page.locator("#taught img").get_attribute("src")
     assert src is not None and src.startswith("data:image/jpeg")

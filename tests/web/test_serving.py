@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
@@ -101,16 +102,20 @@ def test_the_oldest_image_is_closed_where_there_are_too_many(world: OpenWorldMod
 
 
 def test_dropped_features_are_computed_again(
-    world: OpenWorldModel, files: list[bytes], monkeypatch: pytest.MonkeyPatch
+    world: OpenWorldModel, files: list[bytes], photos: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encode, count = world.encode, [0]
+    encoding = encode(photos[0])
+    features = sum(tensor.nbytes for tensor in (encoding.logits, *encoding.features.values()))
+    kept = max(map(len, files)) + encoding.image.nbytes
+    assert features > kept
 
     def counted(image: Any) -> Any:
         count[0] += 1
         return encode(image)
 
     monkeypatch.setattr(world, "encode", counted)
-    with client(world, limits=Limits(memory=100_000)) as opened:
+    with client(world, limits=Limits(memory=2 * kept + features)) as opened:
         keys = [opened.post("/api/segment", content=data).json()["image"] for data in files[:2]]
         assert count == [2]
         told = opened.post("/api/relabel", json={"images": keys}).json()

@@ -135,7 +135,7 @@ class FitConfig:
     frozen_weights: str = "package"
     magnify: float = 1.0
     taps: tuple[str, ...] = ("decoder", "stage4", "frozen/16", "frozen/32")
-    coreset: int = 1600
+    coreset: int = 1500
     neighbours: int = 3
     weight: float | None = None
     things: int = 40
