@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
 
-from ignota.data.rle import decode_rle, encode_rle
+from ignota.formats.rle import decode_rle, encode_rle
 from ignota.taxonomy import UNKNOWN_INDEX
 from ignota.world import bundle
 from ignota.world.lesson import Lesson

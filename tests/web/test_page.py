@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from ignota.data.rle import decode_rle
+from ignota.formats.rle import decode_rle
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ignota.data.rle import encode_rle
+from ignota.formats.rle import encode_rle
 from ignota.structures import InputError
 from ignota.world.exemplars import ExemplarRow, ExemplarStore
 from ignota.world.migrations import VERSION, create

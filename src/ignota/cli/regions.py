@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ignota.formats.rle import encode_mask
+from ignota.formats.rle import encode_rle
 from ignota.structures import RegionSet
 from ignota.world.model import OpenWorldModel
 from ignota.world.scene import Scene, resize_mask
@@ -17,14 +17,13 @@ from ignota.world.spaces import pool_taps
 def region_rows(world: OpenWorldModel, scene: Scene) -> list[dict[str, Any]]:
     """One row for each unknown region, the largest first; boxes as left, top, right, bottom in pixels."""
     embeddings = region_embeddings(world, scene)
-    size = list(scene.encoding.size)
     return [
         {
             "box": list(region.box),
             "area": region.area,
             "score": region.score,
             "nearest": region.nearest,
-            "rle": {"size": size, "counts": encode_mask(region.mask)},
+            "rle": encode_rle(region.mask),
             # the shortest decimals that give the same float32 back
             "embedding": [float(str(value)) for value in embedding],
         }

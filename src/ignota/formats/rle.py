@@ -6,11 +6,14 @@ places before (from the fourth on), in groups of five bits, the lowest first; bi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 from numpy.typing import NDArray
+
+from ignota.structures import InputError
 
 _GROUPS = 7  # of five bits: enough for differences of any two counts of a picture
 _FIRST = 48  # the character "0"
@@ -60,6 +63,28 @@ def encode_mask(mask: Bool[np.ndarray, "H W"]) -> str:
 def decode_mask(text: str, size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
     """The mask of compressed counts; raises ValueError for letters, lengths and sums that cannot be."""
     return counts_mask(_unpack(text), size)
+
+
+def encode_rle(mask: Bool[np.ndarray, "H W"]) -> dict[str, Any]:
+    """{"size": [H, W], "counts": str}, as COCO's documents hold a mask."""
+    return {"size": [int(side) for side in mask.shape], "counts": encode_mask(mask)}
+
+
+def decode_rle(rle: Mapping[str, Any], max_pixels: int = 200_000_000) -> Bool[np.ndarray, "H W"]:
+    """The mask of such a document, with packed counts or a list of them; raises InputError for one that is none."""
+    try:
+        height, width = (int(side) for side in rle["size"])
+        counts = rle["counts"]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"an RLE is {{'size': [H, W], 'counts': …}} ({type(error).__name__})") from None
+    if height < 1 or width < 1 or height * width > max_pixels:
+        raise InputError(f"an RLE of {width}×{height} pixels is refused: at least 1×1, at most {max_pixels:,} pixels")
+    try:
+        size = (height, width)
+        mask = decode_mask(counts, size) if isinstance(counts, str) else counts_mask(counts, size)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"an RLE of {width}×{height} pixels is damaged ({error}): encode the mask anew") from None
+    return np.ascontiguousarray(mask)
 
 
 def _unpack(text: str) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from anyio import to_thread
 from fastapi import FastAPI, Path, Query, Request, Response
 
 from ignota import __version__
-from ignota.data.rle import decode_rle
+from ignota.formats.rle import decode_rle
 from ignota.structures import InputError
 from ignota.web import forms, views
 from ignota.web.desk import KEY, Desk, OpenImage

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ignota.data.rle import encode_rle
+from ignota.formats.rle import encode_rle
 from ignota.taxonomy import UNKNOWN_INDEX
 from ignota.web.desk import Desk, OpenImage
 from ignota.world.lesson import Lesson

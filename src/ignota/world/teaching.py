@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from ignota.data.rle import encode_rle
+from ignota.formats.rle import encode_rle
 from ignota.functional.meta_channels import channel_shares
 from ignota.functional.regions import region_majority
 from ignota.regions.proposals import mask_region

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import array_shapes, arrays
 from pycocotools import mask as coco
 
-from ignota.data.rle import decode_rle, encode_rle
+from ignota.formats.rle import decode_rle, encode_rle
 from ignota.structures import InputError
 
 MASKS = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40))
