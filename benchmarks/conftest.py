@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from ignota.engine.configuration import (
     SegmenterConfig,
 )
 from ignota.engine.stages import Stages
-from ignota.world.model import OpenWorldModel
+from ignota.world import bundle
 
 CONFIGURATION = ExperimentConfig(
     name="server",
@@ -36,11 +37,13 @@ CONFIGURATION = ExperimentConfig(
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> OpenWorldModel:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The world on disk; never changed by a benchmark."""
     data = CONFIGURATION.data
     samples = SyntheticStreets("train", data.train_length, (data.height, data.width), 0)
     folder = tmp_path_factory.mktemp("server")
-    return Stages(CONFIGURATION, samples, folder, torch.device("cpu"), quiet=True).world()
+    bundle.save(Stages(CONFIGURATION, samples, folder, torch.device("cpu"), quiet=True).world(), folder / "world")
+    return folder / "world"
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,7 @@ class Client(threading.Thread):
         self.random = random.Random(number)
         self.statuses: collections.Counter[Any] = collections.Counter()
         self.times: list[float] = []
+        self.refusals: set[str] = set()
         self.present: set[str] = set()
         self.unsure: set[str] = set()
         self.learnt = 0
@@ -81,7 +82,7 @@ class Client(threading.Thread):
             status, told = self.ask("POST", "/api/segment", self.random.choice(self.pictures))
             if status != 200:
                 continue
-            box = [20, 20, 20 + self.random.randint(10, 40), 60]
+            box = [20, 20, 20 + self.random.randint(60, 120), 140]
             name = f"c{self.number} n{n}"
             form = {"name": name, "examples": [{"image": told["image"], "box": box}], "force": True}
             self.change("/api/learn", form, name, there=True)
@@ -110,6 +111,8 @@ class Client(threading.Thread):
             answer = connection.getresponse()
             told = json.loads(answer.read())
             self.statuses[answer.status] += 1
+            if answer.status not in (200, 503):
+                self.refusals.add(told["error"])
             if answer.status == 503:
                 time.sleep(self.random.uniform(0.5, 1.5) * float(answer.headers["retry-after"]))
             else:
@@ -191,7 +194,10 @@ def report(world: Path, clients: list[Client], memory: list[tuple[float, float]]
         "memory_mib_after_a_third": round(settled[0], 1), "memory_mib_in_the_end": round(settled[-1], 1),
     }  # fmt: skip
     print(json.dumps(told, indent=2))
-    errors = [status for status in statuses if status not in (200, 503) and not (status == "cut off" and args.kills)]
+    for refusal in sorted(set().union(*(client.refusals for client in clients))):
+        print(refusal, file=sys.stderr)
+    expected = {200, 503} | ({"cut off", 404} if args.kills else set())  # a new process has no images open
+    errors = statuses.keys() - expected
     return 1 if lost or ghosts or half or errors else 0
 
 

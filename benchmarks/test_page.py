@@ -13,9 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ignota.world import bundle
-from ignota.world.model import OpenWorldModel
-
 IMAGES = 20
 MOST_MS = {"threshold": 16, "hover": 50, "pick": 50, "learn": 500}
 SLIDE = """() => {
@@ -31,14 +28,15 @@ TIMES = "() => performance.getEntriesByType('measure').map(({ name, duration }) 
 
 
 @pytest.fixture
-def link(world: OpenWorldModel, tmp_path: Path) -> Iterator[str]:
-    bundle.save(world, tmp_path / "world")
-    command = [sys.executable, "-m", "ignota", "serve", "--world", str(tmp_path / "world"), "--port", "0"]
+def link(trained: Path, tmp_path: Path) -> Iterator[str]:
+    world = shutil.copytree(trained, tmp_path / "world")
+    command = [sys.executable, "-m", "ignota", "serve", "--world", str(world), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     yield "http://" + process.stdout.readline().split("http://")[1].strip()
     process.terminate()
     process.wait()
+    process.stdout.close()
 
 
 def test_the_page_with_twenty_images_open(benchmark, link: str, images: Iterator[bytes]) -> None:

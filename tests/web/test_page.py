@@ -70,6 +70,14 @@ def session(page: Page, name: str) -> Any:
     return page.evaluate(READ, name)
 
 
+def slide(page: Page, threshold: float) -> None:
+    """Moves the slider."""
+    page.evaluate(
+        "(value) => { const slider = document.getElementById('threshold'); slider.value = value;"
+        " slider.dispatchEvent(new Event('input')); }", threshold,
+    )  # fmt: skip
+
+
 def taught(page: Page) -> list[str]:
     return page.locator("#taught strong").all_text_contents()
 
@@ -125,6 +133,7 @@ def test_the_whole_story(page: Page, thing: Thing, tmp_path: Path) -> None:
 
 def test_the_page_picks_what_the_server_picks(page: Page, thing: Thing) -> None:
     open_files(page, **{"a.png": thing.photo})
+    slide(page, float(np.median(session(page, "shown"))) / 65535)
     rng = np.random.default_rng(0)
     height, width = thing.mask.shape
     seen = set()
@@ -151,10 +160,7 @@ def test_the_threshold_acts_at_once_and_asks_nobody(page: Page, thing: Thing) ->
     page.on("request", lambda request: requests.append(request.url))
     anomaly = np.array(session(page, "shown")) / 65535
     for value in (0.1, 0.3, 0.7, 0.9):
-        page.evaluate(
-            "(value) => { const slider = document.getElementById('threshold'); slider.value = value;"
-            " slider.dispatchEvent(new Event('input')); }", value,
-        )  # fmt: skip
+        slide(page, value)
         pixels = page.evaluate(
             "() => { const c = document.getElementById('overlay');"
             " return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]; }"
@@ -167,6 +173,8 @@ def test_the_threshold_acts_at_once_and_asks_nobody(page: Page, thing: Thing) ->
 
 def test_by_keyboard_alone(page: Page, thing: Thing) -> None:
     open_files(page, **{"a.png": thing.photo})
+    slide(page, float(np.median(session(page, "shown"))) / 65535)
+    page.locator("#unknowns li").first.wait_for()
     page.locator("#picture").focus()
     page.keyboard.press("u")
     assert page.locator("#hover-lines").get_attribute("d")

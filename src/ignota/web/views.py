@@ -22,6 +22,12 @@ from ignota.world.lesson import Lesson
 from ignota.world.model import OpenWorldModel
 from ignota.world.scene import Scene, UnknownRegion
 
+_SMOOTH = [
+    cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY,
+    cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP,
+]  # fmt: skip
+"""Runs that repeat are rare in a smooth map: looking for them takes three times as long and saves a twentieth."""
+
 
 def seen(desk: Desk, image: OpenImage, scene: Scene, maps: bool, embeddings: bool) -> dict[str, Any]:
     """The answer to `segment`."""
@@ -136,4 +142,4 @@ def _labels_png(scene: Scene, labels: np.ndarray) -> bytes:
 
 def _anomaly_png(scene: Scene) -> bytes:
     scaled = np.rint(scene.anomaly * 65535.0).astype(np.uint16)
-    return bytes(cv2.imencode(".png", scaled, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1])
+    return bytes(cv2.imencode(".png", scaled, _SMOOTH)[1])

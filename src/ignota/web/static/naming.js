@@ -50,21 +50,23 @@ function showCard(fresh) {
   if (fresh) element("name").focus({ preventScroll: true });
 }
 
-// To the right of the pick where there is room, else to its left, else where it hides least.
+// Right of the pick, left of it, below or above: where it hides least of it.
 function putBeside({ item, extent }) {
   const stage = element("stage").getBoundingClientRect();
   const picture = element("picture").getBoundingClientRect();
   const scale = picture.width / item.planes.width;
-  const [left, top, right] = extent.box.map((side) => side * scale);
+  const [left, right] = [extent.box[0], extent.box[2]].map((side) => picture.left - stage.left + side * scale);
+  const [top, bottom] = [extent.box[1], extent.box[3]].map((side) => picture.top - stage.top + side * scale);
   const [width, height] = [card.offsetWidth, card.offsetHeight];
-  const origin = { x: picture.left - stage.left, y: picture.top - stage.top };
-  const room = stage.width - width - MARGIN;
-  let x = origin.x + right + MARGIN;
-  if (x > room) x = origin.x + left - width - MARGIN;
-  if (x < MARGIN) x = right * 0.5 + left * 0.5 > picture.width / 2 ? MARGIN : room;
-  const y = Math.min(Math.max(MARGIN, origin.y + top), stage.height - height - MARGIN);
-  card.style.left = `${Math.min(room, Math.max(MARGIN, x))}px`;
-  card.style.top = `${Math.max(MARGIN, y)}px`;
+  const within = (value, most) => Math.max(MARGIN, Math.min(value, most - MARGIN));
+  const common = (from, to, start, end) => Math.max(0, Math.min(to, end) - Math.max(from, start));
+  const places = [
+    [right + MARGIN, top], [left - width - MARGIN, top], [left, bottom + MARGIN], [left, top - height - MARGIN],
+  ].map(([x, y]) => [within(x, stage.width - width), within(y, stage.height - height)]);
+  const hidden = places.map(([x, y]) => common(x, x + width, left, right) * common(y, y + height, top, bottom));
+  const [x, y] = places[hidden.indexOf(Math.min(...hidden))];
+  card.style.left = `${x}px`;
+  card.style.top = `${y}px`;
 }
 
 // What is picked, cut out of the photo, the rest dimmed.

@@ -28,7 +28,7 @@ export async function pickBox(item, box) {
   const told = await post("api/select", { image: item.key, box });
   const mask = maskOf(told.rle, width, height);
   if (item !== session.current) return;
-  const extent = { name: "box", text: "what stands out in the box", mask, ...measured(mask, width) };
+  const extent = { name: "box", text: "what stands out there", mask, ...measured(mask, width) };
   setPick({ item, extents: [extent], index: 0, mark: () => ({ image: item.key, box }) });
 }
 
