@@ -177,7 +177,7 @@ def test_by_keyboard_alone(page: Page, thing: Thing) -> None:
     page.locator("#unknowns li").first.wait_for()
     page.locator("#picture").focus()
     page.keyboard.press("u")
-    assert page.locator("#hover-lines").get_attribute("d")
+    page.locator("#hover-lines[d]:not([d=''])").wait_for(state="attached")  # drawn with the next frame
     page.keyboard.press("Enter")
     page.locator("#naming").wait_for()
     assert page.evaluate("document.activeElement.id") == "name"

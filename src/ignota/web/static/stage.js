@@ -72,11 +72,16 @@ function paintNow() {
 function drawOutlines() {
   const { planes } = session.current;
   const parts = partsOf(session.current);
-  const paths = parts.kept.map((part) => (part.path ??= outline(parts.ids, part.id, planes, part.box)));
+  const paths = parts.kept.map((part) => pathOf(parts, part, planes));
   draw2("unknown", paths.join(""));
   element("region-lines").setAttribute("d", session.regions ? (planes.lines ??= regionLines(planes)) : "");
   hover(0);
   tell("outlined");
+}
+
+// The outline of an unknown region, found once, by whoever asks first.
+function pathOf(parts, part, planes) {
+  return (part.path ??= outline(parts.ids, part.id, planes, part.box));
 }
 
 // A line and the halo that keeps it apart from whatever lies under it.
@@ -94,8 +99,9 @@ function drawPick() {
 function hover(id) {
   if (id === hovered) return;
   hovered = id;
-  const part = id && session.current ? partsOf(session.current).byId.get(id) : null;
-  element("hover-lines").setAttribute("d", part?.path ?? "");
+  const parts = id && session.current ? partsOf(session.current) : null;
+  const part = parts?.byId.get(id);
+  element("hover-lines").setAttribute("d", part ? pathOf(parts, part, session.current.planes) : "");
 }
 
 // An unknown region that the keyboard or the list points at.
