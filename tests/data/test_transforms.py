@@ -12,6 +12,7 @@ from ignota.data.transforms import (
     adjust_contrast,
     adjust_saturation,
     augment,
+    distort,
     jitter_colours,
     sample_generator,
     to_tensor,
@@ -202,3 +203,16 @@ class TestToTensor:
         before = image.copy()
         to_tensor(image, Preprocessing()).zero_()
         np.testing.assert_array_equal(image, before)
+
+
+def test_another_camera() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (40, 60, 3)).astype(np.uint8)
+    assert distort(image, 0.0, rng) is image
+    changes = []
+    for strength in (0.1, 0.5, 1.0):
+        seen = [distort(image, strength, np.random.default_rng(i)) for i in range(20)]
+        assert all(one.shape == image.shape and one.dtype == np.uint8 for one in seen)
+        changes.append(float(np.mean([np.abs(one.astype(float) - image).mean() for one in seen])))
+        np.testing.assert_array_equal(seen[3], distort(image, strength, np.random.default_rng(3)))
+    assert changes == sorted(changes) and changes[0] > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from ignota.data.synthetic.streets import SyntheticStreets
-from ignota.engine.weighing import PASTED, WEIGHTS, Trial, left_out_trials, pasted_trial, weigh
+from ignota.engine.weighing import BALANCED, FEATURES, PASTED, WEIGHTS, Trial, left_out_trials, pasted_trial, weigh
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world import bundle
 from ignota.world.model import OpenWorldModel, calibrated
@@ -35,10 +36,13 @@ def trials(seed: int, logits: float, features: float) -> list[Trial]:
 
 def test_the_better_witness_is_believed(opened: OpenWorldModel) -> None:
     plain = calibrated(opened.known, centre=(0.0, 0.0, 0.0), spread=(1.0, 1.0, 1.0))
-    assert weigh(plain, trials(0, 3.0, 0.0))[0] == 0.0
-    assert weigh(plain, trials(0, 0.0, 3.0))[0] == WEIGHTS[-1]
+    assert weigh(plain, trials(0, 3.0, 0.0))[0][2] == 0.0
+    assert weigh(plain, trials(0, 0.0, 3.0))[0][2] == FEATURES[-1]
+    silent = torch.tensor([3.0, 0.0, 0.0])[:, None]  # what the first witness said is taken back, its noise is left
+    one = [dataclasses.replace(t, parts=t.parts - silent * torch.from_numpy(t.unknown)) for t in trials(0, 3.0, 0.0)]
+    assert weigh(plain, one)[0] == (0.0, 1.0, 0.0)
     both, table = weigh(plain, trials(0, 1.5, 1.5))
-    assert 0.25 <= both <= 1.0
+    assert 0.25 <= both[2] <= 1.0
     assert set(table) == set(WEIGHTS)
     for found in table.values():
         assert set(found) == {"road", "sky", PASTED}
@@ -46,13 +50,13 @@ def test_the_better_witness_is_believed(opened: OpenWorldModel) -> None:
     assert halves[both] == max(halves.values())
     apart = [trial for trial in trials(0, 3.0, 0.0) if trial.kind != PASTED]
     apart += [trial for trial in trials(0, 0.0, 1.0) if trial.kind == PASTED]
-    assert weigh(plain, apart)[0] < WEIGHTS[-1] == weigh(plain, apart[2:])[0]  # pasted things alone would say so
+    assert weigh(plain, apart)[0][2] < FEATURES[-1] == weigh(plain, apart[2:])[0][2]  # pasted things alone say so
 
 
 def test_without_trials_both_weigh_alike(opened: OpenWorldModel) -> None:
-    assert weigh(opened.known, [])[0] == 1.0
+    assert weigh(opened.known, [])[0] == BALANCED
     nothing = Trial("road", torch.zeros(3, 5), np.zeros(5, bool))
-    assert weigh(opened.known, [nothing])[0] == 1.0
+    assert weigh(opened.known, [nothing])[0] == BALANCED
 
 
 def test_a_left_out_class_is_gone_from_logits_and_neighbours(opened: OpenWorldModel) -> None:

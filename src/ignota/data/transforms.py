@@ -88,6 +88,22 @@ def jitter_colours(
     return image
 
 
+def distort(image: UInt8[np.ndarray, "H W 3"], strength: float, rng: np.random.Generator) -> UInt8[np.ndarray, "H W 3"]:
+    """The picture as another camera might take it: colours, tint, blur and noise, all drawn at random.
+
+    strength: 0 changes nothing; 1 multiplies brightness, contrast and saturation by 0.4..1.6 and each channel by
+    0.8..1.2, blurs half of the pictures by up to 1.5 pixels, and adds noise of up to 10 grey levels.
+    """
+    if strength == 0:
+        return image
+    seen = jitter_colours(image, 0.6 * strength, rng)
+    if rng.random() < 0.5:
+        seen = np.asarray(cv2.GaussianBlur(seen, (0, 0), 0.01 + 1.5 * strength * float(rng.random())), np.uint8)
+    tint = rng.uniform(1 - 0.2 * strength, 1 + 0.2 * strength, 3)
+    noise = rng.normal(0, rng.uniform(0, 10 * strength), seen.shape)
+    return np.clip(np.rint(seen * tint + noise), 0, 255).astype(np.uint8)
+
+
 def adjust_brightness(image: UInt8[np.ndarray, "H W 3"], factor: float) -> UInt8[np.ndarray, "H W 3"]:
     """factor · image: 0 is black, 1 changes nothing."""
     return _map_values(image, factor, 0.0)

@@ -123,12 +123,14 @@ class FitConfig:
     """The gradient-free pass over training images that fills KnownEvidence.
 
     magnify: of the working image before the frozen encoder. taps: by which features the world itself compares regions.
-    coreset: how many training pixels nearest neighbours are sought among. weight: of features beside logits; None
-    chooses it on held-out images. things: how many synthetic scenes the things to paste into these are cut from.
-    reference: how many regions of held-out images are kept to set the margins of taught classes. held_out: share of the
-    training images, the last ones, kept from the coreset to set scales, weight and threshold. target_fpr: false
-    positive rate of the threshold. steal: share of the known area that a taught class may claim. images: how many
-    training images are read. scores: which of the scores that need a state of their own are fitted.
+    coreset: how many training pixels nearest neighbours are sought among. weights: of -max logit, of the same in units
+    of its class, and of features; None chooses them on held-out images. things: how many synthetic scenes the things to
+    paste into these are cut from. distort: how unlike the training camera others are that the world will meet, 0 to 1:
+    the pictures are changed so much before anything is pasted. reference: how many regions of held-out images are kept
+    to set the margins of taught classes. held_out: share of the training images, the last ones, kept from the coreset
+    to set scales, weights and threshold. target_fpr: false positive rate of the threshold. steal: share of the known
+    area that a taught class may claim. images: how many training images are read. scores: which of the scores that need
+    a state of their own are fitted.
     """
 
     frozen_encoder: str = "tf_efficientnet_lite0"
@@ -137,8 +139,9 @@ class FitConfig:
     taps: tuple[str, ...] = ("decoder", "stage4", "frozen/16", "frozen/32")
     coreset: int = 1500
     neighbours: int = 3
-    weight: float | None = None
+    weights: tuple[float, float, float] | None = None
     things: int = 40
+    distort: float = 0.0
     reference: int = 500
     held_out: float = 0.2
     target_fpr: float = 0.05

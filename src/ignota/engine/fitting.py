@@ -15,7 +15,7 @@ from torch import Tensor
 from ignota.engine.configuration import ExperimentConfig, FitConfig
 from ignota.engine.harvest import RegionRows, training_label
 from ignota.engine.stream import STAGES, Samples
-from ignota.engine.weighing import Trial, left_out_trials, weigh
+from ignota.engine.weighing import Trial, WeightTable, left_out_trials, weigh
 from ignota.functional.prototypes import class_prototypes
 from ignota.functional.regions import region_areas, region_majority, region_mean
 from ignota.models.embedder import RegionEmbedder
@@ -140,16 +140,16 @@ def held_out_rows(
 
 def calibrate(
     known: KnownEvidence, rows: Sequence[HeldOutRows], pasted: Sequence[Trial], config: FitConfig, seed: int
-) -> tuple[KnownEvidence, dict[float, dict[str, float]]]:
-    """Centres, spreads and weight of the evidence, the threshold, and the regions that margins are set on.
+) -> tuple[KnownEvidence, WeightTable]:
+    """Centres, spreads and weights of the evidence, the threshold, and the regions that margins are set on.
 
-    Also returns how every weight did.
+    Also returns how all weights did.
     """
     raw, smooth = (torch.cat([getattr(row, name) for row in rows], dim=1).double() for name in ("raw", "smooth"))
     centre, spread = raw.mean(1), raw.std(1).clamp(min=1e-6)
     known = calibrated(known, centre=tuple(centre.tolist()), spread=tuple(spread.tolist()))
-    weight, table = weigh(known, [*(trial for row in rows for trial in row.trials), *pasted])
-    known = calibrated(known, weight=weight if config.weight is None else config.weight)
+    weights, table = weigh(known, [*(trial for row in rows for trial in row.trials), *pasted])
+    known = calibrated(known, weights=config.weights or weights)
     scores = joined_parts(smooth, known).numpy()  # averaging over regions leaves centres and spreads alone
     threshold = float(np.quantile(scores, 1 - known.recipe.target_fpr))
     known = calibrated(known, threshold=threshold, scale=max(1e-6, float(scores.std()) / 2))

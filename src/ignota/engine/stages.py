@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ignota.data.images import resize_label
 from ignota.data.pasting import Thing, cut_things, paste
+from ignota.data.transforms import distort
 from ignota.engine.closed_set_run import train_closed_set
 from ignota.engine.configuration import EmbedderConfig, ExperimentConfig
 from ignota.engine.embedder_run import train_embedder
@@ -34,7 +35,7 @@ from ignota.engine.levels import with_levels
 from ignota.engine.meta_channel_run import train_meta_channels
 from ignota.engine.records import StageFolder, fingerprint
 from ignota.engine.stream import Samples
-from ignota.engine.weighing import Trial, pasted_trial
+from ignota.engine.weighing import Trial, WeightTable, pasted_trial
 from ignota.models.frozen_encoder import FrozenEncoder
 from ignota.models.meta_channels import MetaChannelHead
 from ignota.models.segmenter import ClosedSetSegmenter
@@ -68,7 +69,7 @@ class Stages:
     device: torch.device
     quiet: bool = False
     given: ClosedSetSegmenter | None = None
-    weights: dict[float, dict[str, float]] = field(init=False, default_factory=dict)
+    weights: WeightTable = field(init=False, default_factory=dict)
 
     @cached_property
     def split(self) -> ClassSplit:
@@ -199,8 +200,9 @@ class Stages:
     def _pasted(self, networks: Networks, known: KnownEvidence, image: int) -> Trial:
         sample, rng = self.samples[image], image_generator(self.config.seed + 1, image)
         size = (sample.image.shape[0], sample.image.shape[1])
+        view = distort(sample.image, self.config.fit.distort, rng)
         picture, target = paste(
-            sample.image, training_label(sample, self.split.training_lut(), size), self._things, _PASTED, rng
+            view, training_label(sample, self.split.training_lut(), size), self._things, _PASTED, rng
         )
         encoding = networks.encode(picture)
         return pasted_trial(
@@ -217,7 +219,7 @@ class Stages:
         provenance = {
             "configuration": dataclasses.asdict(self.config),
             "configuration_hash": fingerprint(self.config),
-            "weights": {str(weight): found for weight, found in self.weights.items()},
+            "weights": {" ".join(map(str, weights)): found for weights, found in self.weights.items()},
         }
         networks = self.networks(self.heads)
         return OpenWorldModel(self.split.known_taxonomy, networks, known, ExemplarStore(None), provenance)

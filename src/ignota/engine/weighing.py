@@ -1,4 +1,4 @@
-"""How much features weigh beside logits: chosen on held-out training images, where what is unknown is known.
+"""How much each piece of evidence weighs: chosen on held-out training images, where what is unknown is known.
 
 Two kinds of unknowns, as no one kind resembles all that a street may hold: known classes, each left out in turn as if
 it had never been learnt, and things of the synthetic world pasted into the picture.
@@ -21,7 +21,13 @@ from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.known import KnownEvidence
 from ignota.world.reading import RegionReading, joined_parts, own_parts, read_regions
 
-WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
+Weights = tuple[float, float, float]
+WeightTable = dict[Weights, dict[str, float]]
+"""The AUPR of each kind of trial under each choice of weights."""
+LOGITS = ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0))
+FEATURES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+WEIGHTS: tuple[Weights, ...] = tuple((a, b, c) for a, b in LOGITS for c in FEATURES)
+BALANCED: Weights = (0.5, 0.5, 1.0)
 PASTED = "pasted"
 _PIXELS = 4000
 """How many pixels of each image count."""
@@ -78,20 +84,18 @@ def _trial(
     return Trial(kind, smooth.cpu(), target.ravel()[picked] == 1)
 
 
-def weigh(known: KnownEvidence, trials: Sequence[Trial]) -> tuple[float, dict[float, dict[str, float]]]:
-    """The weight of WEIGHTS with the best mean AUPR, and the AUPR of each kind of trial under each weight.
+def weigh(known: KnownEvidence, trials: Sequence[Trial]) -> tuple[Weights, WeightTable]:
+    """The choice of WEIGHTS with the best mean AUPR, and the AUPR of each kind of trial under each choice.
 
-    Left-out classes, averaged, count as much as pasted things. Without any trial the weight is 1.
+    Left-out classes, averaged, count as much as pasted things. Without any trial the choice is BALANCED.
     """
     kinds = {trial.kind: [t for t in trials if t.kind == trial.kind] for trial in trials}
     kinds = {kind: found for kind, found in kinds.items() if any(t.unknown.any() for t in found)}
-    table = {}
-    for weight in WEIGHTS:
-        weighed = dataclasses.replace(known, recipe=dataclasses.replace(known.recipe, weight=weight))
-        table[weight] = {kind: _aupr(weighed, found) for kind, found in kinds.items()}
-    if not kinds:
-        return 1.0, table
-    return max(table, key=lambda weight: _merit(table[weight])), table
+    table: WeightTable = {}
+    for weights in WEIGHTS:
+        weighed = dataclasses.replace(known, recipe=dataclasses.replace(known.recipe, weights=weights))
+        table[weights] = {kind: _aupr(weighed, found) for kind, found in kinds.items()}
+    return (max(table, key=lambda weights: _merit(table[weights])) if kinds else BALANCED), table
 
 
 def _merit(found: Mapping[str, float]) -> float:

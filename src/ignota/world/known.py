@@ -23,10 +23,11 @@ from ignota.world.spaces import MetricSpace
 class Recipe:
     """Numbers that shape reading, set by configuration or from training images, never from test data.
 
-    alpha, beta, min_area: Equation 2. taps: what regions are compared by. weight: of the features' evidence beside the
-    logits'; centre, spread: of each part of the evidence on held-out training images. threshold: of the world's own
-    score, at the target false positive rate; scale: its spread on held-out images. theta: θ_novel of Equation 12.
-    kappa: Equation 13. steal: the share of known area that a new class may claim. extra: further scores that are held.
+    alpha, beta, min_area: Equation 2. taps: what regions are compared by. weights: of -max logit, of the same in units
+    of its class, and of the features; centre, spread: of each of the three on held-out training images. threshold: of
+    the world's own score, at the target false positive rate; scale: its spread on held-out images. theta: θ_novel of
+    Equation 12. kappa: Equation 13. steal: the share of known area that a new class may claim. extra: further scores
+    that are held.
     """
 
     alpha: float
@@ -35,7 +36,7 @@ class Recipe:
     taps: tuple[str, ...]
     coreset: int
     neighbours: int
-    weight: float = 1.0
+    weights: tuple[float, float, float] = (0.5, 0.5, 1.0)
     centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
     spread: tuple[float, float, float] = (1.0, 1.0, 1.0)
     threshold: float = 0.0
@@ -45,11 +46,6 @@ class Recipe:
     kappa: float = 0.1
     steal: float = 0.01
     extra: tuple[str, ...] = ()
-
-    @property
-    def weights(self) -> tuple[float, float, float]:
-        """Of -max logit, of the same in units of its class, and of the neighbours: logits and features balance."""
-        return 0.5, 0.5, self.weight
 
     @property
     def urs(self) -> UncertaintyRegions:

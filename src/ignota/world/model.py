@@ -116,7 +116,7 @@ class OpenWorldModel:
         with torch.inference_mode():
             similarity = self.known.space.taught_similarity(reading.embeddings, rows.rows, rows.owner, len(novel.names))
             excess = reading.hierarchy.blend(similarity - reading.known[:, None])
-            strange = recipe.weight * (1 - similarity.amax(1) - recipe.centre[2]) / recipe.spread[2]
+            strange = recipe.weights[2] * (1 - similarity.amax(1) - recipe.centre[2]) / recipe.spread[2]
             return Taught(by_margin(excess, rows.margin), strange)
 
     def segment(self, image: ImageLike | Encoding | UnknownRegion) -> Scene:
