@@ -17,7 +17,7 @@ from ignota.engine.fitting import class_means, split_images
 from ignota.engine.harvest import RegionRows, chosen_images, joined_rows
 from ignota.engine.stages import Stages, embedder_variants, finished_stages
 from ignota.taxonomy import IGNORE_INDEX
-from ignota.world.reading import own_score, read_regions
+from ignota.world.reading import joined_parts, own_score, read_regions
 
 CPU = torch.device("cpu")
 ALL = ["closed_set", "embedder_paper", "embedder_released", "meta_channels_paper", "meta_channels_released"]
@@ -90,6 +90,21 @@ def test_the_threshold_is_exceeded_by_the_target_share_of_held_out_pixels(
         above.append(score[label != IGNORE_INDEX] > world.known.recipe.threshold)
     # a sample of the pixels of each image set the threshold
     assert float(np.concatenate(above).mean()) == pytest.approx(tiny.fit.target_fpr, abs=0.02)
+
+
+def test_for_other_cameras_the_threshold_stands_on_distorted_pictures(
+    tiny: ExperimentConfig, drawn: DrawnImages, folder: Path
+) -> None:
+    plain = Stages(tiny, drawn, folder, CPU, quiet=True).known.recipe
+    changed = dataclasses.replace(tiny, fit=dataclasses.replace(tiny.fit, distort=1.0, weights=plain.weights))
+    stages = Stages(changed, drawn, folder, CPU, quiet=True)
+    recipe = stages.known.recipe
+    assert (recipe.centre, recipe.spread, recipe.weights) == (plain.centre, plain.spread, plain.weights)
+    _, held_out = split_images(stages.images, tiny.fit.held_out)
+    trials = [stages._pasted(stages.networks({}), stages.known, i) for i in held_out]
+    known = np.concatenate([joined_parts(trial.parts, stages.known).numpy()[~trial.unknown] for trial in trials])
+    assert float((known > recipe.threshold).mean()) == pytest.approx(tiny.fit.target_fpr, abs=0.01)
+    assert recipe.threshold != plain.threshold
 
 
 def test_embedders_as_printed_and_as_released() -> None:

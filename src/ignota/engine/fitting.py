@@ -150,6 +150,8 @@ def calibrate(
     known = calibrated(known, centre=tuple(centre.tolist()), spread=tuple(spread.tolist()))
     weights, table = weigh(known, [*(trial for row in rows for trial in row.trials), *pasted])
     known = calibrated(known, weights=config.weights or weights)
+    if config.distort:  # what is known, as another camera might take it
+        smooth = torch.cat([trial.parts[:, torch.from_numpy(~trial.unknown)] for trial in pasted], dim=1).double()
     scores = joined_parts(smooth, known).numpy()  # averaging over regions leaves centres and spreads alone
     threshold = float(np.quantile(scores, 1 - known.recipe.target_fpr))
     known = calibrated(known, threshold=threshold, scale=max(1e-6, float(scores.std()) / 2))
