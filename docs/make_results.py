@@ -55,12 +55,28 @@ def anomalies(found: dict[str, Any]) -> str:
         [f"`{name}`", *(percent(score[kind][m]) for kind in kinds for m in metrics)]
         for name, score in found["scores"].items()
     )
-    text = table(head, rows)
+    text = table(head, rows) + components(found["scores"])
     if "raml_minus_max_logit" in found:
         gain = found["raml_minus_max_logit"]
         low, mean, high = (f"{100 * gain[key]:+.1f}" for key in ("low", "mean", "high"))
         text += f"`raml` minus `max_logit`, pooled AUPR: {mean} points (95 % interval {low} to {high}).\n\n"
     return text
+
+
+def components(scores: dict[str, Any]) -> str:
+    """Whole components, as the benchmark counts them, where they were counted."""
+    counted = {name: score["component"] for name, score in scores.items() if "component" in score}
+    if not counted:
+        return ""
+    kinds, metrics = ("oracle", "fixed"), ("siou", "ppv", "f1")
+    rows = (
+        [f"`{name}`", *(percent((found.get(kind) or {}).get(m)) for kind in kinds for m in metrics)]
+        for name, found in counted.items()
+    )
+    said = (
+        "Whole components; threshold with the best pixel F1 on this very set (oracle), or of training images (fixed):"
+    )
+    return f"{said}\n\n{table(['score', *(f'{m}, {kind}' for kind in kinds for m in metrics)], rows)}"
 
 
 def incremental(found: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ const DRAG = 5;
 let raster = null;
 let later = 0;
 let hovered = 0;
+let hoveredIn = null; // the parts that `hovered` is one of
 
 export function startStage() {
   on("current", showCurrent);
@@ -75,7 +76,7 @@ function drawOutlines() {
   const paths = parts.kept.map((part) => pathOf(parts, part, planes));
   draw2("unknown", paths.join(""));
   element("region-lines").setAttribute("d", session.regions ? (planes.lines ??= regionLines(planes)) : "");
-  hover(0);
+  if (hoveredIn !== parts) hover(0);
   tell("outlined");
 }
 
@@ -101,6 +102,7 @@ function hover(id) {
   hovered = id;
   const parts = id && session.current ? partsOf(session.current) : null;
   const part = parts?.byId.get(id);
+  hoveredIn = parts;
   element("hover-lines").setAttribute("d", part ? pathOf(parts, part, session.current.planes) : "");
 }
 
