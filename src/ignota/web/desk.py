@@ -42,11 +42,11 @@ class OpenImage:
     @property
     def lasting(self) -> int:
         """Bytes that stay when the features are dropped."""
-        return len(self.data) + _weight(self.bare)
+        return len(self.data) + _weight(self.bare) + self.bits.nbytes + self.tables.nbytes
 
     @property
     def weight(self) -> int:
-        """Bytes of file, working image and features."""
+        """Bytes of file, working image, tables and features."""
         return self.lasting + (0 if self.encoding is None else _weight(self.encoding) - self.bare.image.nbytes)
 
 

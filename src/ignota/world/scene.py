@@ -42,6 +42,13 @@ class Tables:
         """The finest regions."""
         return self.reading.hierarchy.finest
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays; those of the embeddings and of the region maps are most of them."""
+        reading = self.reading
+        maps = sum(level.ids.nbytes for level in reading.hierarchy.levels)
+        return self.closed.nbytes + maps + sum(t.nbytes for t in (self.score, reading.embeddings, reading.known))
+
 
 @dataclass(frozen=True)
 class Taught:
