@@ -32,6 +32,20 @@ def test_quickstart(trained: Path) -> None:
     assert "unknown regions" in said[0]
 
 
+def test_the_notebook(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    monkeypatch.setenv("IGNOTA_WORLD", str(trained))
+    monkeypatch.setenv("IGNOTA_HEIGHT", "96")
+    notebook = nbformat.read(ROOT / "examples" / "open_world.ipynb", as_version=4)
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    said = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) == 2
+    assert "of them recognised; it takes" in said
+    assert said.rstrip().endswith("as before: True")
+
+
 def test_own_segmenter() -> None:
     said = script("examples/own_segmenter.py").main()
     assert said[0] == "decoder: 24 channels, stride 8"
