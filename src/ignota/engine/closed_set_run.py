@@ -14,7 +14,7 @@ from ignota.engine.progress import StageProgress
 from ignota.engine.records import StageFolder
 from ignota.engine.stream import AugmentedStream, Samples, stream_loader
 from ignota.engine.training import run_stage, save_module
-from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
+from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec, to_channels_last
 from ignota.models.weights import imagenet_preprocessing
 from ignota.taxonomy import ClassSplit
 
@@ -45,7 +45,8 @@ def train_closed_set(
 ) -> SmpSegmenter:
     """Stage 1 of `config` on `samples`; returns the segmenter in evaluation mode."""
     split, stage = ClassSplit.parse(config.data.split), config.closed_set
-    segmenter = build_segmenter(config.segmenter, len(split.known), config.seed)
+    # in one memory layout whether it was trained just now or long ago: another one rounds differently
+    segmenter = to_channels_last(build_segmenter(config.segmenter, len(split.known), config.seed))
     if folder.finished() is None:
         folder.begin()
         crop, scale = stage.crop, stage.scale
@@ -54,7 +55,7 @@ def train_closed_set(
         workers = min(4, os.cpu_count() or 1) if device.type == "cuda" else 1
         loader = stream_loader(stream, stage.batch, stage.checkpoint_every, stage.steps, workers)
         progress = StageProgress("closed set", stage.steps, stage.batch, quiet)
-        module = ClosedSetStage(segmenter.to(memory_format=torch.channels_last), stage, config.seed)
+        module = ClosedSetStage(segmenter, stage, config.seed)
         epochs = -(-stage.steps // stage.checkpoint_every)
         run_stage(module, loader, folder.path, epochs, device, [progress])
         record = {"seconds": progress.seconds(), "losses": progress.losses}
