@@ -1,0 +1,256 @@
+"""What each part of the recipe is worth: one trained closed set, and all that follows it by several seeds.
+
+    python docs/make_ablation.py RUN ROOT [--seeds 5] [--images N]
+
+RUN is a folder of `ignota run`; ROOT its data set. Meta channels, which `raml` does not use, are left out. Weights of
+the evidence are chosen anew for every choice of features, on held-out training images as always.
+Prints a table in Markdown: mean ± standard deviation over the seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from jsonargparse import Namespace
+from torch import Tensor
+from tqdm import tqdm
+
+from ignota.cli.settings import configuration, read_preset
+from ignota.data.datasets import LabelledImages
+from ignota.data.images import resize_label
+from ignota.engine.evaluation import teach
+from ignota.engine.experiment import open_split
+from ignota.engine.stages import Stages
+from ignota.functional.prototypes import class_prototypes
+from ignota.metrics.anomaly import AnomalyMetrics
+from ignota.metrics.segmentation import SegmentationMetrics
+from ignota.models.meta_channels import MetaChannelHead
+from ignota.regions.hierarchy import Hierarchy, image_hierarchy
+from ignota.structures import Encoding
+from ignota.taxonomy import ClassSplit
+from ignota.world.exemplars import ExemplarStore
+from ignota.world.known import KnownEvidence
+from ignota.world.labelling import label_maps
+from ignota.world.model import OpenWorldModel
+from ignota.world.networks import ImageLike, Networks, as_pixels
+from ignota.world.novel import TaughtRows
+from ignota.world.reading import RegionReading, joined_parts, own_parts
+from ignota.world.scene import Tables
+from ignota.world.spaces import pool_taps
+
+TAPS = {
+    "**whole recipe**": None,
+    "decoder alone, the paper's F": ("decoder",),
+    "no frozen encoder": ("decoder", "stage4"),
+    "frozen encoder alone": ("frozen/16", "frozen/32"),
+}
+"""What regions are compared by; None: what the run says."""
+Figures = dict[str, dict[str, float]]
+"""By the name of the row, then of the column, in 0..1."""
+
+
+@dataclass(frozen=True)
+class Remembering(Networks):
+    """Networks that every image passes once, with every tap, however many seeds come after."""
+
+    memory: ClassVar[dict[bytes, Encoding]] = {}
+    whole: ClassVar[list[Networks]] = []
+
+    def encode(self, image: ImageLike, size: int | None = None) -> Encoding:
+        key = hashlib.sha256(as_pixels(image).tobytes()).digest()
+        if key not in self.memory:
+            self.memory[key] = self.whole[0].encode(image, size)
+        return self.memory[key]
+
+
+class Following(Stages):
+    """The stages after the closed set, by networks that remember."""
+
+    def networks(self, heads: dict[str, MetaChannelHead]) -> Networks:
+        plain = super().networks(heads)
+        Remembering.whole.append(plain)  # the first is that of the whole recipe
+        return Remembering(**{field.name: getattr(plain, field.name) for field in dataclasses.fields(plain)})
+
+
+def worlds(run: Path, samples: LabelledImages, seed: int, folder: Path) -> Iterator[tuple[str, OpenWorldModel]]:
+    """A world for each choice of features, by one seed."""
+    config = configuration(read_preset(str(run / "config.yaml")), Namespace())
+    segmenter = Stages(config, samples, run, torch.device("cpu"), quiet=True).segmenter
+    first: Following | None = None
+    for name, taps in TAPS.items():
+        fit = dataclasses.replace(config.fit, taps=taps or config.fit.taps, scores=())
+        stages = Following(
+            dataclasses.replace(config, seed=seed, fit=fit), samples, folder, torch.device("cpu"), True, segmenter
+        )
+        if first is not None:  # D and its regions are the same whatever `fit` compares
+            stages.__dict__.update(rows=first.rows, spaces=first.spaces, edges=first.edges)
+        first = first or stages
+        known = stages.known
+        sys.stderr.write(f"seed {seed}, {name}: weights {known.recipe.weights}\n")
+        networks = dataclasses.replace(stages.networks({}), taps=first.taps)
+        yield name, OpenWorldModel(stages.split.known_taxonomy, networks, known, ExemplarStore(None), {})
+
+
+def reading_on(encoding: Encoding, known: KnownEvidence, hierarchy: Hierarchy) -> RegionReading:
+    embeddings = known.space.embed(pool_taps(encoding, hierarchy.finest, known.space.taps))
+    return RegionReading(hierarchy, embeddings, known.space.known_similarity(embeddings))
+
+
+def with_weights(known: KnownEvidence, weights: tuple[float, float, float]) -> KnownEvidence:
+    return dataclasses.replace(known, recipe=dataclasses.replace(known.recipe, weights=weights))
+
+
+def with_prototypes(known: KnownEvidence) -> KnownEvidence:
+    """One mean per class in place of all its training pixels."""
+    state = known.states["knn"]
+    owner = state["owner"].long()
+    means = class_prototypes(state["coreset"].float(), owner, int(owner.max()) + 1)
+    present = torch.bincount(owner, minlength=len(means)) > 0
+    changed = {**state, "coreset": means[present], "owner": torch.arange(len(means))[present].to(torch.uint8)}
+    recipe = dataclasses.replace(known.recipe, neighbours=1)
+    return dataclasses.replace(known, states=known.states | {"knn": changed}, recipe=recipe)
+
+
+def anomaly_variants(
+    world: OpenWorldModel, encoding: Encoding, hierarchy: Hierarchy
+) -> Iterator[tuple[str, Float[Tensor, "H W"]]]:
+    """The whole recipe's score and what is left of it without one part."""
+    known, recipe = world.known, world.known.recipe
+    reading = reading_on(encoding, known, hierarchy)
+    parts = own_parts(encoding, known, reading)
+    pixel = torch.stack([parts[0], parts[1], world.scores(encoding, ["knn"])["knn"]])
+    yield "**whole recipe**", hierarchy.smooth(joined_parts(parts, known))
+    yield "no regions, pixel by pixel", joined_parts(pixel, known)
+    for name, level in (("finest regions alone", hierarchy.levels[0]), ("largest regions alone", hierarchy.levels[-1])):
+        one = Hierarchy((level,))
+        yield name, one.smooth(joined_parts(own_parts(encoding, known, reading_on(encoding, known, one)), known))
+    urs = Hierarchy((dataclasses.replace(recipe.urs, whole=True)(encoding.image, encoding.logits),))
+    yield (
+        "URS regions in their place",
+        urs.smooth(joined_parts(own_parts(encoding, known, reading_on(encoding, known, urs)), known)),
+    )
+    a, b, c = recipe.weights
+    for name, weights in (
+        ("no features", (a, b, 0.0)),
+        ("features alone", (0.0, 0.0, 1.0)),
+        ("-max logit in place of the standardised one", (a + b, 0.0, c)),
+        ("no choice of weights: ½, ½, 1", (0.5, 0.5, 1.0)),
+    ):
+        yield name, hierarchy.smooth(joined_parts(parts, with_weights(known, weights)))
+    means = with_prototypes(known)
+    yield (
+        "one prototype a class",
+        hierarchy.smooth(joined_parts(own_parts(encoding, means, reading_on(encoding, means, hierarchy)), means)),
+    )
+    yield from world.scores(encoding, ["raml_paper", "max_logit"]).items()
+
+
+def taught_variants(
+    world: OpenWorldModel, encoding: Encoding, hierarchy: Hierarchy
+) -> Iterator[tuple[str, UInt8[np.ndarray, "H W"]]]:
+    """The labels after teaching, whole and without one part."""
+    plain = label_maps(world, encoding, ("npm",))
+    closed, novel = plain["closed"], world.novel
+    assert novel.taught is not None
+    rows = novel.taught
+    means = class_prototypes(rows.rows, rows.owner, len(novel.names))
+    choices = {
+        "**whole recipe**": (hierarchy, rows),
+        "finest regions alone": (Hierarchy(hierarchy.levels[:1]), rows),
+        "largest regions alone": (Hierarchy(hierarchy.levels[-1:]), rows),
+        "no margin": (hierarchy, dataclasses.replace(rows, margin=torch.zeros_like(rows.margin))),
+        "one prototype a class": (hierarchy, TaughtRows(means, torch.arange(len(means)), rows.margin)),
+    }
+    for name, (levels, chosen) in choices.items():
+        reading = reading_on(encoding, world.known, levels)
+        tables = Tables(encoding.size, closed, torch.zeros(closed.shape), reading)
+        taught = world.taught(tables, dataclasses.replace(novel, taught=chosen))
+        owner = torch.cat([taught.novel.new_full((1,), -1), taught.novel]).numpy()[levels.finest.ids]
+        yield name, np.where(owner >= 0, owner + len(world.taxonomy), closed).astype(np.uint8)
+    yield "npm", plain["npm"]
+
+
+@cache
+def hierarchy_of(key: str, image: bytes, shape: tuple[int, int, int]) -> Hierarchy:
+    """The regions of an image, which no seed changes."""
+    return image_hierarchy(np.frombuffer(image, np.uint8).reshape(shape))
+
+
+def measured(world: OpenWorldModel, split: ClassSplit, dataset: LabelledImages, images: Sequence[int]) -> Figures:
+    """Every variant on the chosen images."""
+    metrics, states = AnomalyMetrics(), defaultdict(lambda: SegmentationMetrics(split.world_taxonomy, len(split.known)))
+    for i in tqdm(images, desc="measuring", unit="image", leave=False):
+        sample = dataset[i]
+        assert sample.label is not None
+        encoding = world.encode(sample.image)
+        hierarchy = hierarchy_of(sample.key, encoding.image.tobytes(), encoding.image.shape)
+        with torch.inference_mode():
+            scores = dict(anomaly_variants(world, encoding, hierarchy))
+            labels = dict(taught_variants(world, encoding, hierarchy))
+        target = resize_label(split.anomaly_lut()[sample.label], hierarchy.finest.ids.shape)
+        metrics.update(sample.key, {name: score.numpy() for name, score in scores.items()}, target)
+        for name, value in labels.items():
+            states[name].update(split.world_lut()[sample.label], resize_label(value, sample.label.shape))
+    pooled = {name: found["pooled"] for name, found in metrics.compute()["scores"].items()}
+    miou = {name: state.compute()["miou"] for name, state in states.items()}
+    rows = {name: {"AUPR": found["aupr"], "FPR95": found["fpr95"]} for name, found in pooled.items()}
+    for name, found in miou.items():
+        rows.setdefault(name, {}).update({"harmonic": found["harmonic"], "novel": found["novel"], "old": found["old"]})
+    return rows
+
+
+def markdown(seeds: Sequence[Figures]) -> str:
+    """Mean ± standard deviation of each figure over the seeds, in points."""
+    columns = ("AUPR", "FPR95", "harmonic", "novel", "old")
+    lines = [f"| recipe | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+    for name in seeds[0]:
+        cells = []
+        for column in columns:
+            values = [100 * seed[name][column] for seed in seeds if column in seed[name]]
+            cells.append(f"{np.mean(values):.1f} ± {np.std(values):.1f}" if values else "")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(words: Sequence[str] | None = None) -> str:
+    """The table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--shots", type=int, default=5)
+    args = parser.parse_args(words)
+    config = configuration(read_preset(str(args.run / "config.yaml")), Namespace())
+    train, evaluate = (open_split(config.data, args.root, which, config.seed) for which in ("train", "evaluate"))
+    split = ClassSplit.parse(config.data.split)
+    chosen = np.unique(np.linspace(0, len(evaluate) - 1, min(args.images, len(evaluate))).round().astype(int)).tolist()
+    seeds = []
+    for seed in range(args.seeds):
+        rows: Figures = {}
+        with tempfile.TemporaryDirectory() as folder:
+            for name, world in worlds(args.run, train, seed, Path(folder)):
+                teach(world, train, split, args.shots)
+                found = measured(world, split, evaluate, chosen)
+                rows |= found if name in found else {name: found["**whole recipe**"]}
+                world.store.close()
+        seeds.append(rows)
+        sys.stderr.write(markdown(seeds))
+    return f"{len(chosen)} images, {args.seeds} seeds, {args.shots} shots\n\n{markdown(seeds)}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(main())

@@ -1,0 +1,302 @@
+"""Says where a world loses what it could gain: each part is replaced by the truth, one at a time.
+
+    python docs/make_diagnosis.py WORLD DATASET ROOT [--shots 5] [--images N]
+
+Prints two tables in Markdown, for anomalies and for taught classes; the first alone where a data set has no classes. A
+row is a diagnosis and no result: it was read off the very labels that it is measured on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from tqdm import tqdm
+
+from ignota.data.datasets import LabelledImages, open_dataset
+from ignota.data.images import resize_label
+from ignota.engine.evaluation import teach, untaught_copy, world_split
+from ignota.functional.prototypes import class_prototypes
+from ignota.functional.regions import paint, region_majority, region_mean
+from ignota.functional.scores import uncertainty_intensity
+from ignota.incremental.methods import by_margin, by_threshold
+from ignota.metrics.anomaly import AnomalyMetrics
+from ignota.metrics.segmentation import SegmentationMetrics
+from ignota.regions.hierarchy import Hierarchy
+from ignota.structures import Encoding, RegionSet
+from ignota.taxonomy import ClassSplit
+from ignota.world import bundle
+from ignota.world.features import FeatureSpace
+from ignota.world.labelling import label_maps
+from ignota.world.model import OpenWorldModel
+from ignota.world.novel import NovelEvidence, TaughtRows
+from ignota.world.reading import RegionReading, joined_parts, own_parts, read_regions, to_image
+from ignota.world.spaces import pool_taps
+
+_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0)
+_FACTORS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+_THETAS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+_MIXED = 0.5
+
+
+@dataclass(frozen=True)
+class View:
+    """One image of the data set: what the world makes of it and what is true.
+
+    label: "H W" world ids, known ones before novel ones, 255 void, on the working grid.
+    """
+
+    key: str
+    encoding: Encoding
+    reading: RegionReading
+    label: UInt8[np.ndarray, "H W"]
+    known: int
+
+    @cached_property
+    def truth(self) -> RegionSet:
+        """Connected pieces of each class, and of void."""
+        ids, count = np.zeros(self.label.shape, np.int32), 0
+        for value in np.unique(self.label):
+            found, pieces = cv2.connectedComponents((self.label == value).astype(np.uint8), connectivity=8)
+            ids = np.where(pieces > 0, pieces + count, ids).astype(np.int32)
+            count += found - 1
+        return RegionSet(ids, count)
+
+    @property
+    def anomaly(self) -> UInt8[np.ndarray, "H W"]:
+        return np.where(self.label == 255, 255, self.label >= self.known).astype(np.uint8)
+
+    def true_reading(self, space: FeatureSpace) -> RegionReading:
+        """The reading as it would be if the regions were the true ones."""
+        embeddings = space.embed(pool_taps(self.encoding, self.truth, space.taps))
+        return RegionReading(Hierarchy((self.truth,)), embeddings, space.known_similarity(embeddings))
+
+
+def views(world: OpenWorldModel, dataset: LabelledImages, split: ClassSplit | None, images: int) -> list[View]:
+    """Every image, or `images` of them evenly spread, encoded once; without a split labels are normal and anomaly."""
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(images, len(dataset))).round().astype(int)).tolist()
+    lut, known = (split.world_lut(), len(split.known)) if split else (np.arange(256, dtype=np.uint8), 1)
+    found = []
+    for i in tqdm(chosen, desc="reading", unit="image"):
+        sample = dataset[i]
+        encoding = world.encode(sample.image)
+        label = resize_label(lut[sample.label], (encoding.image.shape[0], encoding.image.shape[1]))
+        with torch.inference_mode():
+            found.append(View(sample.key, encoding, read_regions(encoding, world.known), label, known))
+    return found
+
+
+def true_space(world: OpenWorldModel, seen: Sequence[View]) -> FeatureSpace:
+    """The world's space with known pixels of the very images that are measured, as many as it has training pixels."""
+    space = world.known.space
+    rng, rows = np.random.default_rng(0), []
+    for view in seen:
+        small = resize_label(view.label, tuple(view.encoding.features[space.taps[0]].shape[-2:]))
+        places = np.flatnonzero((small < view.known).ravel())
+        drawn = rng.choice(places, min(len(places), -(-len(space.known) // len(seen))), replace=False)
+        ids = np.zeros(small.size, np.int32)
+        ids[drawn] = np.arange(1, len(drawn) + 1)
+        points = RegionSet(ids.reshape(small.shape), len(drawn))
+        rows.append(space.embed(pool_taps(view.encoding, points, space.taps)))
+    known = torch.cat(rows)
+    return dataclasses.replace(space, known=known, owner=torch.zeros(len(known), dtype=torch.uint8))
+
+
+def anomaly_scores(
+    world: OpenWorldModel, view: View, other: FeatureSpace, prototypes: Tensor | None
+) -> dict[str, Tensor]:
+    """Every variant of the anomaly score by the name of its row."""
+    known, encoding, reading = world.known, view.encoding, view.reading
+    true = view.true_reading(known.space)
+    parts = own_parts(encoding, known, reading)
+    by_pixel = torch.stack([parts[0], parts[1], world.scores(encoding, ["knn"])["knn"]])
+    true_parts = own_parts(encoding, known, true)
+    elsewhere = dataclasses.replace(reading, known=other.known_similarity(reading.embeddings))
+    found = {
+        "MaxLogit": parts[0],
+        "MaxLogit, means over regions": reading.hierarchy.smooth(parts[0]),
+        "MaxLogit, means over true regions": _means(parts[0], view.truth),
+        "raml by pixel": joined_parts(by_pixel, known),
+        "**raml**": reading.hierarchy.smooth(joined_parts(parts, known)),
+        "raml, true regions": _means(joined_parts(true_parts, known), view.truth),
+        "raml, known pixels of these images": reading.hierarchy.smooth(
+            joined_parts(own_parts(encoding, known, elsewhere), known)
+        ),
+    }
+    smooth = torch.stack([reading.hierarchy.smooth(part) for part in parts])
+    for weights in product((0.0, 1.0), (0.0, 1.0), _WEIGHTS):
+        if any(weights):
+            chosen = dataclasses.replace(known, recipe=dataclasses.replace(known.recipe, weights=weights))
+            found[f"best weights:{weights}"] = joined_parts(smooth, chosen)
+    return found | _printed(world, view, prototypes)
+
+
+def _printed(world: OpenWorldModel, view: View, prototypes: Tensor | None) -> dict[str, Tensor]:
+    """The paper's Q with one part after the other replaced."""
+    encoding, space = view.encoding, world.known.spaces["paper"]
+    urs = world.known.recipe.urs(encoding.image, encoding.logits)
+    best = to_image(encoding.logits.amax(0), encoding)
+    kind = (view.label >= view.known).astype(np.uint8)
+    found = {}
+    for where, regions in (("", urs), (", true regions", view.truth)):
+        embeddings = space.embed(pool_taps(encoding, regions, space.taps))
+        majority, share = region_majority(np.where(view.label == 255, 255, kind).astype(np.uint8), regions, 2)
+        perfect = torch.where((majority == 1) & (share > _MIXED), 0.0, 1.0)
+        likeness = {"": space.known_similarity(embeddings)}
+        if prototypes is not None:
+            true = dataclasses.replace(space, prototypes=prototypes)
+            likeness[", true prototypes"] = true.known_similarity(embeddings)
+        for how, similarity in likeness.items():
+            found[f"raml_paper{where}{how}"] = uncertainty_intensity(best, similarity, regions, sign="printed")
+        found[f"raml_paper{where}, perfect D"] = uncertainty_intensity(best, perfect, regions)
+    return found
+
+
+def _means(values: Float[Tensor, "H W"], regions: RegionSet) -> Float[Tensor, "H W"]:
+    return paint(region_mean(values, regions), regions, 0.0)
+
+
+def true_prototypes(world: OpenWorldModel, seen: Sequence[View], novel: bool) -> Float[Tensor, "K D"]:
+    """Mean embedding by the paper's D of each known (or novel) class's true regions in the very images."""
+    space, rows, owner = world.known.spaces["paper"], [], []
+    for view in seen:
+        kinds, _ = region_majority(view.label, view.truth, 255)
+        rows.append(space.embed(pool_taps(view.encoding, view.truth, space.taps)))
+        owner.append(kinds)
+    first, last = (seen[0].known, 254) if novel else (0, seen[0].known)
+    label, vectors = torch.cat(owner).long(), torch.cat(rows)
+    kept = (label >= first) & (label < last)
+    return class_prototypes(vectors[kept], label[kept] - first, int(label[kept].max()) - first + 1)
+
+
+def true_exemplars(world: OpenWorldModel, seen: Sequence[View]) -> TaughtRows:
+    """Every region of the novel things in the very images, in place of the shots'; margins stay."""
+    rows, owner, taught = [], [], world.novel.taught
+    assert taught is not None
+    for view in seen:
+        for regions in (view.reading.hierarchy.finest, view.truth):
+            kinds, share = region_majority(view.label, regions, 255)
+            kept = (kinds >= view.known) & (kinds < 254) & (share > 0.7)
+            rows.append(world.known.space.embed(pool_taps(view.encoding, regions, world.known.space.taps))[kept])
+            owner.append(kinds[kept].long() - view.known)
+    return TaughtRows(torch.cat(rows), torch.cat(owner), taught.margin)
+
+
+def taught_maps(
+    world: OpenWorldModel, view: View, exemplars: TaughtRows, prototypes: Tensor
+) -> Iterator[tuple[str, UInt8[np.ndarray, "H W"]]]:
+    """Every variant of the labels after teaching, by the name of its row."""
+    plain = label_maps(world, view.encoding, ("raml", "raml_paper", "npm"))
+    closed, novel = plain.pop("closed"), world.novel
+    assert novel.taught is not None
+    yield from ((f"**{name}**" if name == "raml" else name, value) for name, value in plain.items())
+    yield "raml on novel pixels alone", np.where(view.label >= view.known, plain["raml"], closed)
+    readings = {"": view.reading, ", true regions": view.true_reading(world.known.space)}
+    for where, rows in ((", true regions", novel.taught), (", exemplars of these images", exemplars)):
+        reading = readings.get(where, view.reading)
+        yield f"raml{where}", _labels(world, reading, dataclasses.replace(novel, taught=rows), closed)
+    for factor in _FACTORS:
+        rows = dataclasses.replace(novel.taught, margin=novel.taught.margin * factor)
+        yield f"best margin:×{factor}", _labels(world, view.reading, dataclasses.replace(novel, taught=rows), closed)
+    space = world.known.spaces["paper"]
+    embeddings = space.embed(pool_taps(view.encoding, view.truth, space.taps))
+    for name, centres in (("", novel.prototypes["paper"]), (" and prototypes", prototypes)):
+        for theta in _THETAS:
+            owner = by_threshold(embeddings, centres, theta, inclusive=False)
+            painted = _painted(owner, view.truth, closed, view.known)
+            yield f"raml_paper, true regions{name}, best θ:{theta}", painted
+
+
+def _labels(
+    world: OpenWorldModel, reading: RegionReading, novel: NovelEvidence, closed: UInt8[np.ndarray, "H W"]
+) -> UInt8[np.ndarray, "H W"]:
+    rows = novel.taught
+    assert rows is not None
+    similarity = world.known.space.taught_similarity(reading.embeddings, rows.rows, rows.owner, len(novel.names))
+    excess = reading.hierarchy.blend(similarity - reading.known[:, None])
+    return _painted(by_margin(excess, rows.margin), reading.hierarchy.finest, closed, len(world.taxonomy))
+
+
+def _painted(owner: Tensor, regions: RegionSet, closed: UInt8[np.ndarray, "H W"], known: int) -> np.ndarray:
+    found = paint(owner, regions, -1.0).cpu().numpy()
+    return np.where(found >= 0, found + known, closed).astype(np.uint8)
+
+
+def best_of(figures: dict[str, tuple[float, ...]], key: Callable[[tuple[float, ...]], float]) -> dict[str, tuple]:
+    """Rows "name:choice" become one, of the best choice."""
+    groups: dict[str, list[tuple[str, tuple[float, ...]]]] = {}
+    for name, values in figures.items():
+        groups.setdefault(name.partition(":")[0], []).append((name.partition(":")[2], values))
+    best = {name: max(found, key=lambda one: key(one[1])) for name, found in groups.items()}
+    return {f"{name} ({choice})" if choice else name: values for name, (choice, values) in best.items()}
+
+
+def anomaly_table(world: OpenWorldModel, seen: Sequence[View], classes: bool) -> str:
+    metrics, other = AnomalyMetrics(), true_space(world, seen)
+    prototypes = true_prototypes(world, seen, novel=False) if classes else None
+    for view in tqdm(seen, desc="anomalies", unit="image"):
+        with torch.inference_mode():
+            scores = anomaly_scores(world, view, other, prototypes)
+        metrics.update(view.key, {name: score.cpu().numpy() for name, score in scores.items()}, view.anomaly)
+    pooled = {name: found["pooled"] for name, found in metrics.compute()["scores"].items()}
+    rows = best_of({name: (p["aupr"], p["auroc"], p["fpr95"]) for name, p in pooled.items()}, lambda v: v[0])
+    return markdown(("evidence", "AUPR", "AUROC", "FPR95"), rows)
+
+
+def taught_table(world: OpenWorldModel, seen: Sequence[View], split: ClassSplit) -> str:
+    exemplars, prototypes = true_exemplars(world, seen), true_prototypes(world, seen, novel=True)
+    states: dict[str, SegmentationMetrics] = {}
+    for view in tqdm(seen, desc="taught classes", unit="image"):
+        with torch.inference_mode():
+            for name, labels in taught_maps(world, view, exemplars, prototypes):
+                if name not in states:
+                    states[name] = SegmentationMetrics(split.world_taxonomy, len(split.known))
+                states[name].update(view.label, labels)
+    found = {name: state.compute() for name, state in states.items()}
+    names = split.world_taxonomy.names[len(split.known) :]
+    figures = {
+        name: tuple(value["miou"][k] for k in ("harmonic", "novel", "old")) + tuple(value["iou"][n] for n in names)
+        for name, value in found.items()
+    }
+    return markdown(("labels", "harmonic", "novel", "old", *names), best_of(figures, lambda v: v[0] or 0.0))
+
+
+def markdown(head: Sequence[str], rows: dict[str, tuple[float, ...]]) -> str:
+    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
+    lines += [
+        f"| {name} | " + " | ".join(f"{100 * (v or 0):.1f}" for v in values) + " |" for name, values in rows.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main(words: Sequence[str] | None = None) -> str:
+    """Both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("world")
+    parser.add_argument("dataset")
+    parser.add_argument("root")
+    parser.add_argument("--shots", type=int, default=5)
+    parser.add_argument("--images", type=int, default=10_000)
+    args = parser.parse_args(words)
+    world, dataset = untaught_copy(bundle.load(args.world)), open_dataset(args.dataset, args.root, "val")
+    split = world_split(world, dataset.taxonomy) if dataset.taxonomy else None
+    seen = views(world, dataset, split, args.images)
+    text = f"{args.dataset}, {len(seen)} images\n\n{anomaly_table(world, seen, split is not None)}"
+    if split is None:
+        return text
+    teach(world, open_dataset(args.dataset, args.root, "train"), split, args.shots)
+    return f"{text}\n{args.shots} shots\n\n{taught_table(world, seen, split)}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(main())
