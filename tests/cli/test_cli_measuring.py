@@ -63,6 +63,10 @@ def test_incremental_figures(trained: Path, streets: Path, tmp_path: Path, capsy
     assert found["miou"] == found["methods"]["raml"]["miou"]
     assert set(found["stolen"]) == {"car", "truck", "bus"}
     assert {"iou", "old_before", "old_after"} <= set(found)
+    assert run(*call, "--methods", "raml", "--shots", 1, "--draws", 2, "--min-share", 0.01, "--novel", "car") == 0
+    shown = capsys.readouterr().out
+    assert "2 random draws of 1 shots" in shown
+    assert "±" in shown
 
 
 @pytest.fixture

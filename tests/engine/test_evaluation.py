@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, confusion_matrix, jaccard_score, roc_auc_score
+from sklearn.metrics import average_precision_score, jaccard_score, roc_auc_score
 
 from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.engine.evaluation import (
     evaluate_anomaly,
     evaluate_closed_set,
-    evaluate_incremental,
     teach,
     untaught_copy,
     world_split,
 )
-from ignota.structures import InputError, Sample
 from ignota.taxonomy import CAMVID, CITYSCAPES
 from ignota.world import bundle
 from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
-
-METHODS = ("raml", "raml_released", "npm", "ft", "plm_latest", "plm_all")
 
 
 @pytest.fixture(scope="module")
@@ -81,35 +75,6 @@ def test_closed_set_figures_are_scikit_learn_s(world: OpenWorldModel, val: Label
     assert found["pixel_accuracy"] == pytest.approx((t == g).mean())
 
 
-def test_incremental_figures_are_those_of_one_pooled_matrix(
-    world: OpenWorldModel, val: LabelledImages, train: LabelledImages
-) -> None:
-    seen: list[dict[str, Any]] = []
-
-    def watch(sample: Sample, result: dict[str, Any]) -> None:
-        seen.append(result)
-
-    found = evaluate_incremental(world, val, train, METHODS, 1, watch)
-    split = world_split(world, CITYSCAPES)
-    names, known = split.world_taxonomy.names, len(split.known)
-    truth = np.concatenate([r["label"][r["label"] != 255] for r in seen])
-    for method in METHODS:
-        guess = np.concatenate([r["maps"][method][r["label"] != 255] for r in seen])
-        matrix = confusion_matrix(truth, guess, labels=range(len(names)))
-        with np.errstate(invalid="ignore"):
-            iou = np.diag(matrix) / (matrix.sum(0) + matrix.sum(1) - np.diag(matrix))
-        figures = found["methods"][method]
-        assert figures["miou"]["all"] == pytest.approx(np.nanmean(iou))
-        assert figures["miou"]["old"] == pytest.approx(np.nanmean(iou[:known]))
-        assert figures["miou"]["novel"] == pytest.approx(np.nanmean(iou[known:]))
-        for k, name in enumerate(names[known:], known):
-            assert sum(figures["stolen"][name].values()) == matrix[:known, k].sum()
-    assert found["miou"] == found["methods"]["raml"]["miou"]
-    assert {"old_before", "old_after", "stolen", "iou"} <= set(found)
-    assert {name: len(keys) for name, keys in found["support"].items()} == {"car": 1, "truck": 1, "bus": 1}
-    json.dumps(found, allow_nan=False)
-
-
 def test_shots_are_the_training_images_with_the_largest_area(world: OpenWorldModel, train: LabelledImages) -> None:
     copy, split = untaught_copy(world), world_split(world, CITYSCAPES)
     used = teach(copy, train, split, 2)
@@ -127,11 +92,3 @@ def test_what_is_known_follows_the_world_s_own_split_or_names(world: OpenWorldMo
     other = world_split(world, CAMVID)
     assert all(CAMVID.classes[i].name in world.taxonomy.names for i in other.known)
     assert "car" in {CAMVID.classes[i].name for i in other.novel}
-
-
-def test_nothing_to_learn_is_said(world: OpenWorldModel, val: LabelledImages, tmp_path: Path) -> None:
-    from ignota.data.layouts import write_layout
-
-    root = write_layout(tmp_path / "road_anomaly", "road_anomaly", None, (48, 96))
-    with pytest.raises(InputError, match="only anomalies: use `ignota evaluate anomaly`"):
-        evaluate_incremental(world, open_dataset("road_anomaly", root, None), val, METHODS, 1)

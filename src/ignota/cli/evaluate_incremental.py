@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
@@ -9,7 +11,7 @@ from ignota.cli.parsing import Parser, add_world
 
 USAGE = (
     "evaluate incremental DATASET --data ROOT [--split S] [--world WORLD] [--methods raml,npm,…] [--shots N]"
-    " [--support ROOT] --json FILE"
+    " [--draws N [--min-share S]] [--novel a,b] [--support ROOT] --json FILE"
 )
 EXAMPLE = "ignota evaluate incremental camvid --data data/camvid --world camvid-8+3 --shots 5 --json few.json"
 
@@ -21,6 +23,13 @@ def arguments(parser: Parser) -> None:
     add_world(parser)
     parser.add_argument("--methods", type=str | None, default=None, help="by default every method")
     parser.add_argument("--shots", type=int, default=5, metavar="N", help="examples of each class")
+    parser.add_argument(
+        "--draws", type=int, default=0, metavar="N", help="random draws of the examples; 0: the largest"
+    )
+    parser.add_argument("--min-share", type=float, default=0.0, metavar="S", help="of an image that may be drawn")
+    parser.add_argument(
+        "--novel", type=str | None, default=None, help="the classes to teach, by default all novel ones"
+    )
     parser.add_argument("--support", type=str | None, default=None, metavar="ROOT", help="whose train split teaches")
     parser.add_argument("--json", type=str | None, default=None, metavar="FILE", help="where the figures go")
 
@@ -28,26 +37,39 @@ def arguments(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     if args.shots < 1:
         raise UsageError(f"--shots is 1 or more, not {args.shots}")
+    if args.draws < 0 or not 0 <= args.min_share <= 1:
+        raise UsageError(f"--draws is 0 or more and --min-share in 0..1, not {args.draws} and {args.min_share:g}")
 
     from ignota.cli.measuring import finish, names_of, opened_dataset
     from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import percent, progress, show_table
+    from ignota.cli.terminal import progress, show_table
     from ignota.data.datasets import open_dataset
-    from ignota.engine.evaluation import evaluate_incremental
+    from ignota.data.shots import Shots
     from ignota.engine.head_methods import HEAD_METHODS
+    from ignota.engine.lessons import evaluate_incremental
     from ignota.world.labelling import METHODS
 
     methods = names_of(args.methods, "method", (*METHODS, *HEAD_METHODS))
     dataset = opened_dataset(args)
     support = open_dataset(args.dataset, args.support or args.data, "train")
+    shots = [Shots(args.shots, (args.seed or 0) + n, args.min_share) for n in range(args.draws)] or [Shots(args.shots)]
+    novel = [name.strip() for name in (args.novel or "").split(",") if name.strip()]
     with finish(args.json) as write, opened_world(args) as world:
         with progress(len(dataset), dataset.name, "image", args.quiet) as bar:
-            figures = evaluate_incremental(world, dataset, support, methods, args.shots, lambda *_: bar.update())
+            figures = evaluate_incremental(world, dataset, support, methods, shots, lambda *_: bar.update(), novel)
         write(figures)
-    rows = [
-        (name, *(percent(found["miou"][key]) for key in ("all", "novel", "old", "harmonic")),
-         percent(found["old_before"]), percent(found["old_after"]))
-        for name, found in figures["methods"].items()
-    ]  # fmt: skip
-    title = f"{dataset.name}, {args.shots} shots, {len(dataset)} images, mIoU in percent"
+    rows = [(name, *_cells(found)) for name, found in figures["methods"].items()]
+    drawn = f"{args.draws} random draws of " if args.draws else ""
+    title = f"{dataset.name}, {drawn}{args.shots} shots, {len(dataset)} images, mIoU in percent"
     show_table(title, ("method", "all", "novel", "old", "harmonic", "old before", "old after"), rows)
+
+
+def _cells(found: dict[str, Any]) -> list[str]:
+    """The figures of a method, each with its standard deviation where there were several draws."""
+    from ignota.cli.terminal import percent
+
+    cells = []
+    for key in ("all", "novel", "old", "harmonic", "old_before", "old_after"):
+        value, spread = ((one.get("miou", {}) | one).get(key) for one in (found, found.get("std", {})))
+        cells.append(percent(value) + (f" ± {percent(spread)}" if spread is not None else ""))
+    return cells

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int
 
 from ignota.data.datasets import LabelledImages
 from ignota.structures import InputError
+
+
+@dataclass(frozen=True)
+class Shots:
+    """How the exemplars of a class are chosen.
+
+    count: how many. seed: of a random draw; None takes the images in which the class is largest. min_share: what share
+    of its pixels an image must show of the class to be drawn.
+    """
+
+    count: int
+    seed: int | None = None
+    min_share: float = 0.0
+
+    def choose(self, dataset: LabelledImages, class_id: int, areas: Int[np.ndarray, " N"]) -> tuple[int, ...]:
+        """Indices of the chosen images; raises InputError where too few qualify."""
+        if self.seed is None:
+            return largest_shots(dataset, class_id, self.count, areas)
+        return random_shots(dataset, class_id, self.count, self.seed, self.min_share, areas)
 
 
 def class_areas(dataset: LabelledImages, class_ids: Sequence[int]) -> Int[np.ndarray, "K N"]:

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from ignota.anomaly.score import LEVEL
 from ignota.data.datasets import LabelledImages
 from ignota.data.images import resize_label
-from ignota.data.shots import class_areas, largest_shots
+from ignota.data.shots import Shots, class_areas
 from ignota.engine.component_reading import component_reading, to_size
-from ignota.engine.head_methods import HEAD_METHODS, TrainedHeads, train_heads
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.anomaly import Protocol as AnomalyProtocol
 from ignota.metrics.bootstrap import ImageHistograms
@@ -126,16 +125,17 @@ def teach(
     world: OpenWorldModel,
     support: LabelledImages,
     split: ClassSplit,
-    shots: int,
+    shots: Shots | int,
     tick: Callable[[], object] | None = None,
 ) -> dict[str, list[str]]:
-    """Teaches every novel class of `split` from the images of `support` where it is largest; returns their keys."""
+    """Teaches every novel class of `split` from images of `support`, by default where it is largest; returns their
+    keys."""
+    shots = Shots(shots) if isinstance(shots, int) else shots
     areas = class_areas(support, split.novel)
     used: dict[str, list[str]] = {}
     for row, class_id in zip(areas, split.novel, strict=True):
         name = split.taxonomy.classes[class_id].name
-        chosen = largest_shots(support, class_id, shots, row)
-        samples = [support[i] for i in chosen]
+        samples = [support[i] for i in shots.choose(support, class_id, row)]
         world.learn(name, [(s.image, np.asarray(s.label == class_id)) for s in samples], force=True)
         used[name] = [sample.key for sample in samples]
         if tick is not None:
@@ -146,79 +146,6 @@ def teach(
 def untaught_copy(world: OpenWorldModel) -> OpenWorldModel:
     """The same world with an empty exemplar store in memory: what is taught to it leaves the original alone."""
     return dataclasses.replace(world, store=ExemplarStore(None))
-
-
-def evaluate_incremental(
-    world: OpenWorldModel,
-    dataset: LabelledImages,
-    support: LabelledImages,
-    methods: Sequence[str],
-    shots: int,
-    watch: Watcher | None = None,
-) -> dict[str, Any]:
-    """Learns every novel class from `shots` images of `support` on a copy of the world, then measures on `dataset`."""
-    if dataset.taxonomy is None or support.taxonomy is None:
-        raise InputError(f"{dataset.name} has no classes, only anomalies: use `ignota evaluate anomaly`")
-    split = world_split(world, dataset.taxonomy)
-    if not split.novel:
-        raise InputError(f"every class of {dataset.name} is known to this world: there is nothing to learn from it")
-    world = untaught_copy(world)
-    used = teach(world, support, split, shots)
-    heads = _heads(world, support, split, used, methods)
-    plain = [name for name in methods if name not in HEAD_METHODS]
-    lut, before = split.world_lut(), SegmentationMetrics(split.world_taxonomy, len(split.known))
-    states = {name: SegmentationMetrics(split.world_taxonomy, len(split.known)) for name in methods}
-    for i in range(len(dataset)):
-        sample = dataset[i]
-        if sample.label is None:
-            raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
-        label = lut[sample.label]
-        encoding = world.encode(sample.image)
-        maps = label_maps(world, encoding, plain)
-        if heads is not None:
-            maps |= heads.label_maps(encoding, methods)
-        sized = {name: resize_label(value, label.shape) for name, value in maps.items()}
-        before.update(label, sized["closed"])
-        for name, state in states.items():
-            state.update(label, sized[name])
-        if watch is not None:
-            watch(sample, {"maps": sized, "label": label})
-    figures = {name: _figures(state, before) for name, state in states.items()}
-    first = figures["raml" if "raml" in figures else methods[0]]
-    return {
-        "dataset": dataset.name,
-        "shots": shots,
-        "images": len(dataset),
-        **first,
-        "methods": figures,
-        "support": used,
-    }
-
-
-def _heads(
-    world: OpenWorldModel,
-    support: LabelledImages,
-    split: ClassSplit,
-    used: dict[str, list[str]],
-    methods: Sequence[str],
-) -> TrainedHeads | None:
-    """What FT and PLM learn from the very shots that the world was taught; None where no such method is named."""
-    if not set(methods) & set(HEAD_METHODS):
-        return None
-    place = {key: i for i, key in enumerate(support.keys)}
-    classes = {split.taxonomy.id_of(name): [support[place[key]] for key in keys] for name, keys in used.items()}
-    return train_heads(world, classes, methods)
-
-
-def _figures(state: SegmentationMetrics, before: SegmentationMetrics) -> dict[str, Any]:
-    found = state.compute()
-    return {
-        "miou": found["miou"],
-        "iou": found["iou"],
-        "old_before": before.old_without_novel_pixels,
-        "old_after": state.old_without_novel_pixels,
-        "stolen": state.stolen(),
-    }
 
 
 def evaluate_closed_set(world: OpenWorldModel, dataset: LabelledImages, watch: Watcher | None = None) -> dict[str, Any]:

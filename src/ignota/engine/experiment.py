@@ -19,7 +19,8 @@ from ignota.data.drawn import DrawnImages
 from ignota.data.files import write_atomically
 from ignota.engine import exhibition
 from ignota.engine.configuration import DataConfig, ExperimentConfig, FitConfig
-from ignota.engine.evaluation import evaluate_anomaly, evaluate_closed_set, evaluate_incremental
+from ignota.engine.evaluation import evaluate_anomaly, evaluate_closed_set
+from ignota.engine.lessons import evaluate_incremental
 from ignota.engine.records import fingerprint, write_json
 from ignota.engine.stages import Stages
 from ignota.metrics.bootstrap import paired_bootstrap

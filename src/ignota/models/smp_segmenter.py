@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import segmentation_models_pytorch as smp
 import torch
@@ -18,6 +18,9 @@ from ignota.structures import InputError, Preprocessing, SegmenterOutput
 from ignota.taxonomy import nearest
 
 ARCHITECTURES = ("deeplabv3plus", "pspnet")
+
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,6 @@ def decoder_features(output: SegmenterOutput) -> Float[Tensor, "B F h w"]:
     return output.features["decoder"]
 
 
-def to_channels_last(network: nn.Module) -> nn.Module:
+def to_channels_last(network: Network) -> Network:
     """The memory layout in which CPUs and tensor cores convolve fastest."""
     return network.to(memory_format=torch.channels_last)

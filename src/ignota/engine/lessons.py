@@ -1,0 +1,134 @@
+"""Measuring few-shot learning: copies of a world are taught, by one draw of exemplars or several, then label images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ignota.data.datasets import LabelledImages
+from ignota.data.images import resize_label
+from ignota.data.shots import Shots
+from ignota.engine.evaluation import Watcher, teach, untaught_copy, world_split
+from ignota.engine.head_methods import HEAD_METHODS, TrainedHeads, train_heads
+from ignota.metrics.segmentation import SegmentationMetrics
+from ignota.structures import Encoding, InputError
+from ignota.taxonomy import ClassSplit, nearest
+from ignota.world.labelling import label_maps
+from ignota.world.model import OpenWorldModel
+
+
+def evaluate_incremental(
+    world: OpenWorldModel,
+    dataset: LabelledImages,
+    support: LabelledImages,
+    methods: Sequence[str],
+    shots: int | Sequence[Shots],
+    watch: Watcher | None = None,
+    novel: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Learns novel classes from `shots` images each of `support` on a copy of the world, then measures on `dataset`.
+
+    shots: one draw or several; of several the figures are means, with their standard deviations beside. novel: the
+    classes to be taught, the other novel ones being void; by default all. Raises InputError.
+    """
+    if dataset.taxonomy is None or support.taxonomy is None:
+        raise InputError(f"{dataset.name} has no classes, only anomalies: use `ignota evaluate anomaly`")
+    split = narrowed(world_split(world, dataset.taxonomy), novel)
+    if not split.novel:
+        raise InputError(f"every class of {dataset.name} is known to this world: there is nothing to learn from it")
+    draws = [Shots(shots)] if isinstance(shots, int) else list(shots)
+    lessons = [_Lesson.taught(world, support, split, draw, methods) for draw in draws]
+    lut, before = split.world_lut(), SegmentationMetrics(split.world_taxonomy, len(split.known))
+    for i in range(len(dataset)):
+        sample = dataset[i]
+        if sample.label is None:
+            raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
+        label, encoding = lut[sample.label], world.encode(sample.image)
+        for n, lesson in enumerate(lessons):
+            maps = {name: resize_label(m, label.shape) for name, m in lesson.label_maps(encoding, methods).items()}
+            for name, state in lesson.states.items():
+                state.update(label, maps[name])
+            if n == 0:
+                before.update(label, maps["closed"])
+                if watch is not None:
+                    watch(sample, {"maps": maps, "label": label})
+    found = [lesson.figures(before) for lesson in lessons]
+    figures = {name: _joined([each[name] for each in found]) for name in methods}
+    first = figures["raml" if "raml" in figures else methods[0]]
+    head = {"dataset": dataset.name, "shots": draws[0].count, "draws": len(draws), "images": len(dataset)}
+    used = [lesson.used for lesson in lessons]
+    return {**head, **first, "methods": figures, "support": used[0] if len(used) == 1 else used}
+
+
+def narrowed(split: ClassSplit, novel: Sequence[str]) -> ClassSplit:
+    """The split with the named novel classes alone; raises InputError for one that is not novel."""
+    names = {split.taxonomy.classes[i].name: i for i in split.novel}
+    for name in novel:
+        if name not in names:
+            raise InputError(f"{name!r} is no novel class of this world{nearest(name, list(names))}")
+    return dataclasses.replace(split, novel=tuple(names[name] for name in novel)) if novel else split
+
+
+@dataclasses.dataclass(frozen=True)
+class _Lesson:
+    """A copy of the world that was taught, what other methods learnt from the same exemplars, and a state of each."""
+
+    world: OpenWorldModel
+    heads: TrainedHeads | None
+    used: dict[str, list[str]]
+    states: dict[str, SegmentationMetrics]
+
+    @classmethod
+    def taught(
+        cls, world: OpenWorldModel, support: LabelledImages, split: ClassSplit, shots: Shots, methods: Sequence[str]
+    ) -> _Lesson:
+        copy = untaught_copy(world)
+        used = teach(copy, support, split, shots)
+        heads = None
+        if set(methods) & set(HEAD_METHODS):
+            place = {key: i for i, key in enumerate(support.keys)}
+            classes = {split.taxonomy.id_of(name): [support[place[key]] for key in keys] for name, keys in used.items()}
+            heads = train_heads(copy, classes, methods, shots.seed or 0)
+        states = {name: SegmentationMetrics(split.world_taxonomy, len(split.known)) for name in methods}
+        return cls(copy, heads, used, states)
+
+    def label_maps(self, encoding: Encoding, methods: Sequence[str]) -> dict[str, UInt8[np.ndarray, "H W"]]:
+        """World ids on the working grid by every method, and `closed`."""
+        maps = label_maps(self.world, encoding, [name for name in methods if name not in HEAD_METHODS])
+        return maps if self.heads is None else maps | self.heads.label_maps(encoding, methods)
+
+    def figures(self, before: SegmentationMetrics) -> dict[str, dict[str, Any]]:
+        return {name: _figures(state, before) for name, state in self.states.items()}
+
+
+def _figures(state: SegmentationMetrics, before: SegmentationMetrics) -> dict[str, Any]:
+    found = state.compute()
+    return {
+        "miou": found["miou"],
+        "iou": found["iou"],
+        "old_before": before.old_without_novel_pixels,
+        "old_after": state.old_without_novel_pixels,
+        "stolen": state.stolen(),
+    }
+
+
+def _joined(draws: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One draw as it is; of several the means, and the standard deviations under `std`."""
+    if len(draws) == 1:
+        return draws[0]
+    return {**_over(draws, np.mean), "std": _over([_without_counts(draw) for draw in draws], np.std)}
+
+
+def _without_counts(draw: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in draw.items() if key != "stolen"}
+
+
+def _over(values: Sequence[Any], statistic: Any) -> Any:
+    """A statistic over draws of every number in a nested dict; None where a draw has none."""
+    if isinstance(values[0], dict):
+        return {key: _over([value[key] for value in values], statistic) for key in values[0]}
+    return None if any(value is None for value in values) else float(statistic(values))
