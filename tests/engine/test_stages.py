@@ -16,6 +16,7 @@ from ignota.engine.configuration import EmbedderConfig, ExperimentConfig
 from ignota.engine.fitting import class_means, split_images
 from ignota.engine.harvest import RegionRows, chosen_images, joined_rows
 from ignota.engine.stages import Stages, embedder_variants, finished_stages
+from ignota.engine.weighing import TRUSTED, merit
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.reading import joined_parts, own_score, read_regions
 
@@ -104,15 +105,32 @@ def test_for_other_cameras_the_threshold_stands_on_distorted_pictures(
     tiny: ExperimentConfig, drawn: DrawnImages, folder: Path
 ) -> None:
     plain = Stages(tiny, drawn, folder, CPU, quiet=True).known.recipe
-    changed = dataclasses.replace(tiny, fit=dataclasses.replace(tiny.fit, distort=1.0, weights=plain.weights))
+    changed = dataclasses.replace(
+        tiny, fit=dataclasses.replace(tiny.fit, distort=1.0, weights=plain.weights, trusted=plain.trusted)
+    )
     stages = Stages(changed, drawn, folder, CPU, quiet=True)
     recipe = stages.known.recipe
     assert (recipe.centre, recipe.spread, recipe.weights) == (plain.centre, plain.spread, plain.weights)
     _, held_out = split_images(stages.images, tiny.fit.held_out)
-    trials = [stages._pasted(stages.networks({}), stages.known, i) for i in held_out]
+    trials = [stages.reader.read({0.0: stages.known}, i)[0.0][1] for i in held_out]
     known = np.concatenate([joined_parts(trial.parts, stages.known).numpy()[~trial.unknown] for trial in trials])
     assert float((known > recipe.threshold).mean()) == pytest.approx(tiny.fit.target_fpr, abs=0.01)
     assert recipe.threshold != plain.threshold
+
+
+def test_the_share_that_vouches_is_the_one_with_the_best_merit(
+    tiny: ExperimentConfig, drawn: DrawnImages, folder: Path
+) -> None:
+    stages = Stages(tiny, drawn, folder, CPU, quiet=True)
+    chosen = stages.known.recipe.trusted
+    assert set(stages.trusted) == set(TRUSTED)
+    assert stages.trusted[chosen] == max(stages.trusted.values()) > 0
+    assert max(map(merit, stages.weights.values())) == stages.trusted[chosen]
+    given = next(share for share in TRUSTED if share != chosen)
+    set_to = dataclasses.replace(tiny, fit=dataclasses.replace(tiny.fit, trusted=given))
+    forced = Stages(set_to, drawn, folder, CPU, quiet=True)
+    assert forced.known.recipe.trusted == given
+    assert forced.trusted == {given: stages.trusted[given]}  # candidates do not disturb each other
 
 
 def test_embedders_as_printed_and_as_released() -> None:

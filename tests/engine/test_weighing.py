@@ -10,7 +10,17 @@ import pytest
 import torch
 
 from ignota.data.synthetic.streets import SyntheticStreets
-from ignota.engine.weighing import BALANCED, FEATURES, PASTED, WEIGHTS, Trial, left_out_trials, pasted_trial, weigh
+from ignota.engine.weighing import (
+    BALANCED,
+    FEATURES,
+    PASTED,
+    WEIGHTS,
+    Trial,
+    left_out_trials,
+    merit,
+    pasted_trial,
+    weigh,
+)
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world import bundle
 from ignota.world.model import OpenWorldModel, calibrated
@@ -92,5 +102,12 @@ def test_trials_of_an_image(opened: OpenWorldModel) -> None:
         assert trial.unknown.sum() == (label == c).sum()
     assert left_out_trials(encoding, opened.known, reading, label, names[:1], rng) == []
     target = np.where(label == IGNORE_INDEX, IGNORE_INDEX, label == 1).astype(np.uint8)
-    pasted = pasted_trial(encoding, opened.known, target, rng)
+    pasted = pasted_trial(encoding, opened.known, reading, target, rng)
     assert pasted.kind == PASTED and pasted.unknown.sum() == (label == 1).sum()
+
+
+def test_merit_is_half_left_out_classes_and_half_pasted_things() -> None:
+    assert merit({"road": 0.2, "sky": 0.4, PASTED: 0.9}) == pytest.approx(0.6)
+    assert merit({"road": 0.2, "sky": 0.4}) == pytest.approx(0.3)
+    assert merit({PASTED: 0.9}) == pytest.approx(0.9)
+    assert merit({}) == 0.0

@@ -51,3 +51,36 @@ def test_vectors_are_the_taps_one_under_the_other_standardised_and_of_unit_lengt
     torch.testing.assert_close(
         space.taught_similarity(found, rows, owner, 2), owner_similarity(found, rows, owner, 2, 2)
     )
+
+
+def test_regions_that_are_sure_vouch_for_all_but_themselves() -> None:
+    generator = torch.Generator().manual_seed(3)
+    vectors, known = torch.randn(6, 5, generator=generator), torch.randn(7, 5, generator=generator)
+    of = torch.tensor([0, 1, 0, 2, 1, 0, 0], dtype=torch.uint8)
+    space = FeatureSpace(("far",), torch.zeros(5), torch.ones(5), known, of, 2)
+    sure = torch.tensor([True, False, True, False, False, True])
+    for without in (None, 0):
+        found = space.vouched_similarity(vectors, sure, without)
+        rows = [known[i] for i in range(7) if without is None or int(of[i]) != without]
+        for r in range(6):
+            others = [vectors[i] for i in range(6) if bool(sure[i]) and i != r]
+            best = sorted((cosine(vectors[r], row) for row in [*rows, *others]), reverse=True)[:2]
+            assert float(found[r]) == pytest.approx(sum(best) / 2, abs=1e-5)
+    nobody = torch.zeros(6, dtype=torch.bool)
+    torch.testing.assert_close(space.vouched_similarity(vectors, nobody), space.known_similarity(vectors))
+    few = FeatureSpace(("far",), torch.zeros(5), torch.ones(5), known[:1], of[:1], 2)  # fewer than count
+    torch.testing.assert_close(few.vouched_similarity(vectors, sure), few.known_similarity(vectors))
+
+
+def test_the_nearest_class_is_that_of_the_nearest_mean() -> None:
+    generator = torch.Generator().manual_seed(4)
+    vectors, known = torch.randn(4, 5, generator=generator), torch.randn(7, 5, generator=generator)
+    of = torch.tensor([0, 3, 0, 2, 3, 0, 0], dtype=torch.uint8)  # class 1 has no pixel
+    space = FeatureSpace(("far",), torch.zeros(5), torch.ones(5), known, of, 2)
+    for without in (None, 3, 0):
+        means = [known[of == c].mean(0) for c in (0, 2, 3) if c != without]
+        found = space.class_similarity(vectors, without)
+        for r in range(4):
+            assert float(found[r]) == pytest.approx(max(cosine(vectors[r], mean) for mean in means), abs=1e-5)
+    empty = FeatureSpace(("far",), torch.zeros(5), torch.ones(5), known[:0], of[:0], 2)
+    assert empty.class_similarity(vectors).tolist() == [-1.0] * 4

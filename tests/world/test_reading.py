@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from ignota.functional import scores
 from ignota.functional.meta_channels import aggregate
-from ignota.functional.regions import region_pool
+from ignota.functional.regions import paint, region_pool
 from ignota.structures import InputError
 from ignota.world.labelling import METHODS, label_maps
-from ignota.world.model import OpenWorldModel, closed_labels
+from ignota.world.model import OpenWorldModel, calibrated, closed_labels
 from ignota.world.novel import novel_evidence
-from ignota.world.reading import anomaly_maps, score_names
+from ignota.world.reading import anomaly_maps, likeness, own_parts, read_regions, score_names
 
 Photos = list[NDArray[np.uint8]]
 
@@ -70,6 +70,34 @@ def test_the_printed_score_is_equation_5_pixel_by_pixel(world: OpenWorldModel, p
         p, u = similar.get(int(regions.ids[y, x]), outside), best[y, x].item()
         expected = -u * p if name == "paper" else -float(np.logaddexp(0, u)) * (1 + p) / 2
         assert found[y, x].item() == pytest.approx(expected, abs=1e-4, rel=1e-4)
+
+
+def test_what_is_surely_known_in_an_image_vouches_for_its_like(world: OpenWorldModel, photos: Photos) -> None:
+    encoding = world.encode(photos[0])
+    known, reading = world.known, read_regions(encoding, world.known)
+    by_class = known.space.class_similarity(reading.embeddings)
+    plain = likeness(calibrated(known, trusted=0.0), reading)
+    torch.testing.assert_close(plain, (reading.known + by_class) / 2)
+    share, ids = 0.4, reading.hierarchy.finest.ids
+    painted = torch.from_numpy(np.append(0, plain.numpy())[ids])
+    smooth = reading.hierarchy.smooth(painted)
+    areas = {r: int((ids == r + 1).sum()) for r in range(reading.hierarchy.finest.count)}
+    means = {r: float(smooth[torch.from_numpy(ids == r + 1)].mean()) for r in areas}
+    sure, covered = [], 0
+    for r in sorted(means, key=lambda r: -means[r]):
+        covered += areas[r]
+        if covered > share * ids.size:
+            break
+        sure.append(r)
+    assert 0 < len(sure) < len(areas)
+    vouched = torch.zeros(len(areas), dtype=torch.bool)
+    vouched[sure] = True
+    expected = (known.space.vouched_similarity(reading.embeddings, vouched) + by_class) / 2
+    found = likeness(calibrated(known, trusted=share), reading)
+    torch.testing.assert_close(found, expected)
+    assert (found >= plain - 1e-6).all() and (found > plain + 1e-4).any()  # more neighbours
+    parts = own_parts(encoding, calibrated(known, trusted=share), reading)
+    torch.testing.assert_close(parts[2], paint(1 - expected, reading.hierarchy.finest, 0.0))
 
 
 def test_prototypes_are_the_mean_over_shots(world: OpenWorldModel, photos: Photos) -> None:

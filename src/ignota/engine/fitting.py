@@ -25,7 +25,7 @@ from ignota.world.features import HeldOut
 from ignota.world.known import KnownEvidence, Recipe
 from ignota.world.model import calibrated
 from ignota.world.networks import Networks
-from ignota.world.reading import joined_parts, own_parts, read_regions
+from ignota.world.reading import RegionReading, joined_parts, own_parts
 from ignota.world.spaces import MetricSpace, pool_taps
 
 _PIXELS = 4000
@@ -118,10 +118,14 @@ class HeldOutRows:
 
 
 def held_out_rows(
-    encoding: Encoding, known: KnownEvidence, label: NDArray[np.uint8], names: Sequence[str], rng: np.random.Generator
+    encoding: Encoding,
+    known: KnownEvidence,
+    reading: RegionReading,
+    label: NDArray[np.uint8],
+    names: Sequence[str],
+    rng: np.random.Generator,
 ) -> HeldOutRows:
     """Reads one held-out image as a new one is read. label: "H W" training ids on the working grid."""
-    reading = read_regions(encoding, known)
     parts = own_parts(encoding, known, reading)
     labelled = np.flatnonzero(label.ravel() != IGNORE_INDEX)
     picked = torch.from_numpy(rng.choice(labelled, min(_PIXELS, len(labelled)), replace=False)).to(parts.device)

@@ -12,9 +12,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ignota.data.images import resize_label
-from ignota.data.pasting import Thing, cut_things, paste
-from ignota.data.transforms import distort
+from ignota.data.pasting import cut_things
 from ignota.engine.closed_set_run import train_closed_set
 from ignota.engine.configuration import EmbedderConfig, ExperimentConfig
 from ignota.engine.embedder_run import train_embedder
@@ -23,19 +21,18 @@ from ignota.engine.fitting import (
     calibrate,
     class_means,
     fit_states,
-    held_out_rows,
-    image_generator,
     metric_space,
     no_regions,
     split_images,
     starting_recipe,
 )
 from ignota.engine.harvest import RegionRows, chosen_images, collect_grids, harvest_regions, joined_rows, training_label
+from ignota.engine.held_out import HeldOutReader
 from ignota.engine.levels import with_levels
 from ignota.engine.meta_channel_run import train_meta_channels
 from ignota.engine.records import StageFolder, fingerprint
 from ignota.engine.stream import Samples
-from ignota.engine.weighing import Trial, WeightTable, pasted_trial
+from ignota.engine.weighing import TRUSTED, Trial, WeightTable, merit
 from ignota.models.frozen_encoder import FrozenEncoder
 from ignota.models.meta_channels import MetaChannelHead
 from ignota.models.segmenter import ClosedSetSegmenter
@@ -43,12 +40,10 @@ from ignota.regions.proposals import UncertaintyRegions, fit_edge_thresholds
 from ignota.taxonomy import ClassSplit
 from ignota.world.exemplars import ExemplarStore
 from ignota.world.known import KnownEvidence
-from ignota.world.model import OpenWorldModel
+from ignota.world.model import OpenWorldModel, calibrated
 from ignota.world.networks import Networks
 from ignota.world.spaces import MetricSpace
 
-_PASTED = 3
-"""How many strange things are pasted into each held-out image."""
 _FOR_EDGES = 40
 """How many training images set α and β."""
 
@@ -70,6 +65,7 @@ class Stages:
     quiet: bool = False
     given: ClosedSetSegmenter | None = None
     weights: WeightTable = field(init=False, default_factory=dict)
+    trusted: dict[float, float] = field(init=False, default_factory=dict)
 
     @cached_property
     def split(self) -> ClassSplit:
@@ -182,36 +178,33 @@ class Stages:
             known = KnownEvidence(
                 spaces, states, no_regions(states["knn"]["mean"].shape[0], self.device), recipe, means
             )
-            rows, pasted = [], []
-            for i in held_out:
-                rows.append(self._held_out(networks, known, i))
-                pasted.append(self._pasted(networks, known, i))
-                bar.update()
-            known, self.weights = calibrate(known, rows, pasted, self.config.fit, seed)
+            known, self.weights, self.trusted = self._calibrated(known, held_out, bar)
             return with_levels(networks, known, self.samples, held_out, lut, seed, bar.update)
 
-    def _held_out(self, networks: Networks, known: KnownEvidence, image: int) -> HeldOutRows:
-        sample = self.samples[image]
-        encoding = networks.encode(sample.image)
-        label = training_label(sample, self.split.training_lut(), (encoding.image.shape[0], encoding.image.shape[1]))
-        names = self.split.known_taxonomy.names
-        return held_out_rows(encoding, known, label, names, image_generator(self.config.seed, image))
-
-    def _pasted(self, networks: Networks, known: KnownEvidence, image: int) -> Trial:
-        sample, rng = self.samples[image], image_generator(self.config.seed + 1, image)
-        size = (sample.image.shape[0], sample.image.shape[1])
-        view = distort(sample.image, self.config.fit.distort, rng)
-        picture, target = paste(
-            view, training_label(sample, self.split.training_lut(), size), self._things, _PASTED, rng
-        )
-        encoding = networks.encode(picture)
-        return pasted_trial(
-            encoding, known, resize_label(target, (encoding.image.shape[0], encoding.image.shape[1])), rng
-        )
-
     @cached_property
-    def _things(self) -> tuple[Thing, ...]:
-        return cut_things(self.config.fit.things, self.config.seed)
+    def reader(self) -> HeldOutReader:
+        fit, seed, names = self.config.fit, self.config.seed, self.split.known_taxonomy.names
+        things, lut = cut_things(fit.things, seed), self.split.training_lut()
+        return HeldOutReader(self.networks({}), self.samples, lut, names, things, fit.distort, seed)
+
+    def _calibrated(
+        self, known: KnownEvidence, held_out: Sequence[int], bar: tqdm
+    ) -> tuple[KnownEvidence, WeightTable, dict[float, float]]:
+        """The evidence with every number that held-out images set, how all weights did, and all shares that vouch."""
+        fit, seed = self.config.fit, self.config.seed
+        shares = TRUSTED if fit.trusted is None else (fit.trusted,)
+        candidates = {share: calibrated(known, trusted=share) for share in shares}
+        seen: dict[float, list[tuple[HeldOutRows, Trial]]] = {share: [] for share in shares}
+        for i in held_out:
+            for share, found in self.reader.read(candidates, i).items():
+                seen[share].append(found)
+            bar.update()
+        read = {
+            share: calibrate(candidates[share], [row for row, _ in found], [trial for _, trial in found], fit, seed)
+            for share, found in seen.items()
+        }
+        merits = {share: max(map(merit, table.values()), default=0.0) for share, (_, table) in read.items()}
+        return *read[max(merits, key=lambda share: merits[share])], merits
 
     def world(self) -> OpenWorldModel:
         """All stages, joined; in memory, with no class taught."""
@@ -220,6 +213,7 @@ class Stages:
             "configuration": dataclasses.asdict(self.config),
             "configuration_hash": fingerprint(self.config),
             "weights": {" ".join(map(str, weights)): found for weights, found in self.weights.items()},
+            "trusted": {str(share): found for share, found in self.trusted.items()},
         }
         networks = self.networks(self.heads)
         return OpenWorldModel(self.split.known_taxonomy, networks, known, ExemplarStore(None), provenance)

@@ -19,7 +19,7 @@ from ignota.functional.curves import binary_curve, curve_metrics
 from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.known import KnownEvidence
-from ignota.world.reading import RegionReading, joined_parts, own_parts, read_regions
+from ignota.world.reading import RegionReading, joined_parts, own_parts
 
 Weights = tuple[float, float, float]
 WeightTable = dict[Weights, dict[str, float]]
@@ -28,6 +28,8 @@ LOGITS = ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0))
 FEATURES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 WEIGHTS: tuple[Weights, ...] = tuple((a, b, c) for a, b in LOGITS for c in FEATURES)
 BALANCED: Weights = (0.5, 0.5, 1.0)
+TRUSTED = (0.0, 0.3, 0.5)
+"""Shares of an image that may vouch for the rest."""
 PASTED = "pasted"
 _PIXELS = 4000
 """How many pixels of each image count."""
@@ -63,10 +65,13 @@ def left_out_trials(
 
 
 def pasted_trial(
-    encoding: Encoding, known: KnownEvidence, target: UInt8[np.ndarray, "H W"], rng: np.random.Generator
+    encoding: Encoding,
+    known: KnownEvidence,
+    reading: RegionReading,
+    target: UInt8[np.ndarray, "H W"],
+    rng: np.random.Generator,
 ) -> Trial:
     """What pasted things look like. target: 0 known, 1 pasted, 255 void, on the working grid."""
-    reading = read_regions(encoding, known)
     return _trial(PASTED, own_parts(encoding, known, reading), reading, target, rng)
 
 
@@ -95,13 +100,15 @@ def weigh(known: KnownEvidence, trials: Sequence[Trial]) -> tuple[Weights, Weigh
     for weights in WEIGHTS:
         weighed = dataclasses.replace(known, recipe=dataclasses.replace(known.recipe, weights=weights))
         table[weights] = {kind: _aupr(weighed, found) for kind, found in kinds.items()}
-    return (max(table, key=lambda weights: _merit(table[weights])) if kinds else BALANCED), table
+    return (max(table, key=lambda weights: merit(table[weights])) if kinds else BALANCED), table
 
 
-def _merit(found: Mapping[str, float]) -> float:
+def merit(found: Mapping[str, float]) -> float:
+    """Mean AUPR: half of it the mean over left-out classes, half of it that of pasted things, or the one there is."""
     left_out = [value for kind, value in found.items() if kind != PASTED]
     halves = [float(np.mean(left_out))] if left_out else []
-    return float(np.mean(halves + ([found[PASTED]] if PASTED in found else [])))
+    halves += [found[PASTED]] if PASTED in found else []
+    return float(np.mean(halves)) if halves else 0.0
 
 
 def _aupr(known: KnownEvidence, trials: Sequence[Trial]) -> float:

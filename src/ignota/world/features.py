@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from ignota.functional.prototypes import unit_rows
+from ignota.functional.prototypes import class_prototypes, unit_rows
 from ignota.world.spaces import Pooled
 
 
@@ -50,8 +51,33 @@ class FeatureSpace:
 
     def known_similarity(self, embeddings: Float[Tensor, "R F"], without: int | None = None) -> Float[Tensor, " R"]:
         """Mean cosine to the k nearest training pixels of known classes; without: a class that is left out."""
-        rows = self.known if without is None else self.known[self.owner != without]
-        return nearest_similarity(embeddings, rows, self.neighbours)
+        return nearest_similarity(embeddings, self._rows(without), self.neighbours)
+
+    def class_similarity(self, embeddings: Float[Tensor, "R F"], without: int | None = None) -> Float[Tensor, " R"]:
+        """Cosine to the nearest mean of a class's training pixels, as Equation 4 has it; -1 where there is none."""
+        owner = self.owner.long()
+        number = torch.bincount(owner) if without is None else torch.bincount(owner[owner != without])
+        present = number.nonzero()[:, 0]
+        return nearest_similarity(embeddings, self._means[present], 1)
+
+    @cached_property
+    def _means(self) -> Float[Tensor, "C F"]:
+        owner = self.owner.long()
+        return class_prototypes(self.known, owner, int(owner.max()) + 1 if len(owner) else 0)
+
+    def vouched_similarity(
+        self, embeddings: Float[Tensor, "R F"], sure: Bool[Tensor, " R"], without: int | None = None
+    ) -> Float[Tensor, " R"]:
+        """The same to training pixels and to those regions of the image that are `sure` to be known, but themselves."""
+        rows, own = self._rows(without), sure.nonzero()[:, 0]
+        if len(rows) < self.neighbours:
+            return self.known_similarity(embeddings, without)
+        cosines = unit_rows(embeddings) @ unit_rows(torch.cat([rows, embeddings[own]])).T
+        cosines[own, len(rows) + torch.arange(len(own), device=own.device)] = -torch.inf
+        return cosines.topk(self.neighbours, dim=1).values.mean(1)
+
+    def _rows(self, without: int | None) -> Float[Tensor, "N F"]:
+        return self.known if without is None else self.known[self.owner != without]
 
     def taught_similarity(
         self, embeddings: Float[Tensor, "R F"], rows: Float[Tensor, "P F"], owner: Int[Tensor, " P"], classes: int

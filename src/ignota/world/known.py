@@ -24,7 +24,8 @@ class Recipe:
     """Numbers that shape reading, set by configuration or from training images, never from test data.
 
     alpha, beta, min_area: Equation 2. taps: what regions are compared by. weights: of -max logit, of the same in units
-    of its class, and of the features; centre, spread: of each of the three on held-out training images. threshold: of
+    of its class, and of the features; centre, spread: of each of the three on held-out training images. trusted: the
+    share of an image, that most like training pixels, whose regions count as known ones for the others. threshold: of
     the world's own score, at the target false positive rate; scale: its spread on held-out images. theta: θ_novel of
     Equation 12. kappa: Equation 13. steal: the share of known area that a new class may claim. extra: further scores
     that are held.
@@ -39,6 +40,7 @@ class Recipe:
     weights: tuple[float, float, float] = (0.5, 0.5, 1.0)
     centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
     spread: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    trusted: float = 0.0
     threshold: float = 0.0
     scale: float = 1.0
     target_fpr: float = 0.05

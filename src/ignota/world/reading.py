@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ignota.functional import scores
-from ignota.functional.regions import paint
+from ignota.functional.regions import paint, region_areas
 from ignota.regions.hierarchy import Hierarchy, image_hierarchy
 from ignota.structures import Encoding
 from ignota.world.composing import check_name, composed
@@ -82,6 +82,26 @@ def read_regions(encoding: Encoding, known: KnownEvidence) -> RegionReading:
     return RegionReading(hierarchy, embeddings, space.known_similarity(embeddings))
 
 
+def likeness(known: KnownEvidence, reading: RegionReading, without: int | None = None) -> Float[Tensor, " R"]:
+    """Similarity of the finest regions to what is known: half of it to the nearest pixels, half to the nearest class.
+
+    Pixels are those of training images and of what in this very image surely is known: regions with the largest
+    similarity, averaged over scales, until they cover the share τ of the image (the recipe's `trusted`), vouch for
+    their like. Under another sun or by another camera a road resembles its own next stretch more than any road of the
+    training images. τ = 0 trusts training pixels alone.
+    """
+    space, embeddings, hierarchy = known.space, reading.embeddings, reading.hierarchy
+    nearest = reading.known if without is None else space.known_similarity(embeddings, without)
+    by_class = space.class_similarity(embeddings, without)
+    if known.recipe.trusted > 0 and len(nearest):
+        order = hierarchy.blend((nearest + by_class)[:, None])[:, 0].argsort(descending=True)
+        area = region_areas(hierarchy.finest).to(nearest)
+        sure = torch.zeros(len(nearest), dtype=torch.bool, device=nearest.device)
+        sure[order] = area[order].cumsum(0) <= known.recipe.trusted * area.sum()
+        nearest = space.vouched_similarity(embeddings, sure, without)
+    return (nearest + by_class) / 2
+
+
 def own_parts(
     encoding: Encoding, known: KnownEvidence, reading: RegionReading, without: int | None = None
 ) -> Float[Tensor, "3 H W"]:
@@ -89,14 +109,13 @@ def own_parts(
 
     without: a known class that is left out of logits and training pixels, as if it had never been known.
     """
-    logits, sml, likeness = encoding.logits, known.states["sml"], reading.known
+    logits, sml = encoding.logits, known.states["sml"]
     kept = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
     if without is not None:
         kept[without] = False
-        likeness = known.space.known_similarity(reading.embeddings, without)
     one = logits[None, kept]
     pixel = (scores.max_logit(one)[0], scores.standardized_max_logits(one, sml["mean"][kept], sml["std"][kept])[0])
-    strange = paint(1 - likeness, reading.hierarchy.finest, 0.0)
+    strange = paint(1 - likeness(known, reading, without), reading.hierarchy.finest, 0.0)
     return torch.stack([*(to_image(part, encoding) for part in pixel), strange])
 
 
@@ -105,7 +124,7 @@ def own_score(encoding: Encoding, known: KnownEvidence, reading: RegionReading) 
 
     s = (e + Σ_l mean_l e) / (1 + L) with e = w₁ z₁ + w₂ z₂ + w₃ z₃; z are standardised by held-out training images:
     -max logit (1), -max logit in units of its class (2), and how far the finest region's features are from those of
-    labelled training pixels (3).
+    labelled training pixels and of what in the image is sure to be known (3).
     """
     return reading.hierarchy.smooth(joined_parts(own_parts(encoding, known, reading), known))
 
