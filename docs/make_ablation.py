@@ -14,7 +14,7 @@ import dataclasses
 import hashlib
 import sys
 import tempfile
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -58,6 +58,8 @@ TAPS = {
     "frozen encoder alone": ("frozen/16", "frozen/32"),
 }
 """What regions are compared by; None: what the run says."""
+_REMEMBERED = 400
+"""Images, of some 15 MB each at 360×480."""
 Figures = dict[str, dict[str, float]]
 """By the name of the row, then of the column, in 0..1."""
 
@@ -66,13 +68,16 @@ Figures = dict[str, dict[str, float]]
 class Remembering(Networks):
     """Networks that every image passes once, with every tap, however many seeds come after."""
 
-    memory: ClassVar[dict[bytes, Encoding]] = {}
+    memory: ClassVar[OrderedDict[bytes, Encoding]] = OrderedDict()
     whole: ClassVar[list[Networks]] = []
 
     def encode(self, image: ImageLike, size: int | None = None) -> Encoding:
         key = hashlib.sha256(as_pixels(image).tobytes()).digest()
         if key not in self.memory:
             self.memory[key] = self.whole[0].encode(image, size)
+        self.memory.move_to_end(key)
+        if len(self.memory) > _REMEMBERED:
+            self.memory.popitem(last=False)
         return self.memory[key]
 
 

@@ -99,7 +99,7 @@ def views(world: OpenWorldModel, dataset: LabelledImages, split: ClassSplit | No
 def true_space(world: OpenWorldModel, seen: Sequence[View]) -> FeatureSpace:
     """The world's space with known pixels of the very images that are measured, as many as it has training pixels."""
     space = world.known.space
-    rng, rows = np.random.default_rng(0), []
+    rng, rows, owner = np.random.default_rng(0), [], []
     for view in seen:
         small = resize_label(view.label, tuple(view.encoding.features[space.taps[0]].shape[-2:]))
         places = np.flatnonzero((small < view.known).ravel())
@@ -108,8 +108,8 @@ def true_space(world: OpenWorldModel, seen: Sequence[View]) -> FeatureSpace:
         ids[drawn] = np.arange(1, len(drawn) + 1)
         points = RegionSet(ids.reshape(small.shape), len(drawn))
         rows.append(space.embed(pool_taps(view.encoding, points, space.taps)))
-    known = torch.cat(rows)
-    return dataclasses.replace(space, known=known, owner=torch.zeros(len(known), dtype=torch.uint8))
+        owner.append(torch.from_numpy(small.ravel()[drawn]))
+    return dataclasses.replace(space, known=torch.cat(rows), owner=torch.cat(owner))
 
 
 def anomaly_scores(
@@ -121,6 +121,8 @@ def anomaly_scores(
     parts = own_parts(encoding, known, reading)
     by_pixel = torch.stack([parts[0], parts[1], world.scores(encoding, ["knn"])["knn"]])
     true_parts = own_parts(encoding, known, true)
+    state = known.states["knn"] | {"coreset": other.known, "owner": other.owner}
+    there = dataclasses.replace(known, states=known.states | {"knn": state})
     elsewhere = dataclasses.replace(reading, known=other.known_similarity(reading.embeddings))
     found = {
         "MaxLogit": parts[0],
@@ -130,7 +132,7 @@ def anomaly_scores(
         "**raml**": reading.hierarchy.smooth(joined_parts(parts, known)),
         "raml, true regions": _means(joined_parts(true_parts, known), view.truth),
         "raml, known pixels of these images": reading.hierarchy.smooth(
-            joined_parts(own_parts(encoding, known, elsewhere), known)
+            joined_parts(own_parts(encoding, there, elsewhere), there)
         ),
     }
     smooth = torch.stack([reading.hierarchy.smooth(part) for part in parts])
