@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ignota.anomaly.heads import Heads, HeadScore
-from ignota.anomaly.score import State
+from ignota.anomaly.score import AnomalyScore, State
 from ignota.functional import one_hot_metric
 
 _VARIANCE = 0.01
@@ -39,6 +39,10 @@ class MetricHead(HeadScore):
     ) -> None:
         super().__init__(tap, per_image, hidden, steps)
         self.reading = reading
+
+    def learns_like(self, other: AnomalyScore) -> bool:
+        """All readings stand on one head."""
+        return isinstance(other, MetricHead) and {**vars(self), "reading": ""} == {**vars(other), "reading": ""}
 
     def loss(
         self, heads: Heads, units: Float[Tensor, "M N F"], label: Int[Tensor, "M N"], generator: torch.Generator

@@ -45,6 +45,10 @@ class AnomalyScore(ABC):
         """Everything `score` needs, from the contributions of all training images."""
         return {}
 
+    def learns_like(self, other: AnomalyScore) -> bool:
+        """Whether the state of `other` is this one's too, so that it need not be made twice."""
+        return False
+
     @abstractmethod
     def score(self, encoding: Encoding, state: State) -> Float[Tensor, "h w"]: ...
 

@@ -74,8 +74,13 @@ def fit_states(
 
     tick: called once an image. bars: shows what is learnt by gradient descent. kept: holds finished states.
     """
-    states = {name: found for name, score in catalogue.items() if (found := _taken_up(kept, name, score)) is not None}
-    missing = {name: score for name, score in catalogue.items() if name not in states}
+    lessons = {
+        name: next(first for first in catalogue if first == name or score.learns_like(catalogue[first]))
+        for name, score in catalogue.items()
+    }
+    wanted = {name: score for name, score in catalogue.items() if lessons[name] == name}
+    states = {name: found for name, score in wanted.items() if (found := _taken_up(kept, name, score)) is not None}
+    missing = {name: score for name, score in wanted.items() if name not in states}
     observations = observed(networks, samples, images if missing else [], missing, lut, seed, tick)
     for name, score in missing.items():
         seen = observations.pop(name)  # one score's sample need not lie about while the next one learns
@@ -88,7 +93,7 @@ def fit_states(
             folder = kept.of(name, score)
             folder.begin()
             folder.finish({key: value.contiguous() for key, value in states[name].items()}, {"score": name})
-    return {name: {k: v.to(networks.device) for k, v in states[name].items()} for name in catalogue}
+    return {name: {k: v.to(networks.device) for k, v in states[first].items()} for name, first in lessons.items()}
 
 
 def observed(
