@@ -381,6 +381,15 @@ def test_windows_hold_what_is_wanted(share: float) -> None:
     assert places(np.zeros((20, 30), bool), 6, 0.0, 3, np.random.default_rng(1)) == []
 
 
+@pytest.mark.parametrize(("name", "height"), [("autoencoder", 10), ("autoencoder", 5), ("duir", 20)])
+def test_images_that_are_too_narrow_are_left_out(name: str, height: int) -> None:
+    score = QUICK[name]
+    narrow = dataclasses.replace(NEW, image=np.zeros((height, 60, 3), np.uint8))
+    seen = [score.observe(e, STREETS[0][1], np.random.default_rng(0)) for e in (STREETS[0][0], narrow)]
+    both, alone = (score.train(part, 0, lambda: None) for part in (seen, seen[:1]))
+    assert all(torch.equal(value, both[key]) for key, value in alone.items())
+
+
 def test_observations_have_an_order_of_their_own() -> None:
     seen = [{"a": torch.tensor([i]), "b": torch.tensor([i % 2])} for i in range(5)]
     there, back = ordered(seen), ordered(seen[::-1])

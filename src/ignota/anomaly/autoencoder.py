@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from ignota.anomaly.score import State, stacked
 from ignota.anomaly.trained import Tick, TrainedScore, descend, initialised, ordered, packed, unpacked
-from ignota.anomaly.windows import as_input, on_grid, picture, pixels_of, places
+from ignota.anomaly.windows import as_input, of_one_size, on_grid, picture, pixels_of, places
 from ignota.models.autoencoder import STRIDE, Autoencoder
-from ignota.structures import Encoding, InputError
+from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
 
 _BATCH, _LR = 16, 2e-3
@@ -49,9 +49,7 @@ class Reconstruction(TrainedScore):
         return {"images": torch.from_numpy(images), "labelled": torch.from_numpy(masks)}
 
     def train(self, observations: Sequence[State], seed: int, tick: Tick) -> State:
-        seen = ordered([observation for observation in observations if len(observation["images"])])
-        if not seen:
-            raise InputError("no window of the training images is labelled for the most part: check the labels")
+        seen = ordered(of_one_size(observations, "images"))
         images, labelled = stacked(seen, "images"), stacked(seen, "labelled")
         generator = torch.Generator().manual_seed(seed)
         network = initialised(Autoencoder(), generator)

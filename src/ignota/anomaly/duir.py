@@ -18,11 +18,11 @@ from torch.nn import functional as F
 
 from ignota.anomaly.score import State, stacked
 from ignota.anomaly.trained import Tick, TrainedScore, descend, initialised, ordered, packed, unpacked
-from ignota.anomaly.windows import as_input, on_grid, picture, pixels_of, places
+from ignota.anomaly.windows import as_input, of_one_size, on_grid, picture, pixels_of, places
 from ignota.data.images import resize_label
 from ignota.models.frozen_encoder import FrozenEncoder
 from ignota.models.resynthesis import STRIDE, DiscrepancyNet, Generator
-from ignota.structures import Encoding, InputError
+from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
 
 _BATCH, _LR = 4, 2e-3
@@ -60,9 +60,7 @@ class Resynthesis(TrainedScore):
         return {"windows": windows, "classes": torch.full((len(windows),), len(encoding.logits), dtype=torch.int16)}
 
     def train(self, observations: Sequence[State], seed: int, tick: Tick) -> State:
-        seen = ordered([observation for observation in observations if len(observation["windows"])])
-        if not seen:
-            raise InputError("no window of the training images is labelled for the most part: check the labels")
+        seen = ordered(of_one_size(observations, "windows"))
         windows, classes = stacked(seen, "windows"), int(stacked(seen, "classes")[0])
         images, label, shown = windows[..., :3], windows[..., 3], windows[..., 4]
         random, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)

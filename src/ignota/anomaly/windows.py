@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +11,9 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
+from ignota.anomaly.score import State
 from ignota.data.images import fit_short_side, resize_image, resize_label
-from ignota.structures import Encoding
+from ignota.structures import Encoding, InputError
 from ignota.taxonomy import IGNORE_INDEX
 
 GREY = 128
@@ -56,6 +58,18 @@ def places(
     found = np.flatnonzero(inside.ravel() >= max(1.0, share * side * side))
     chosen = rng.choice(found, min(most, len(found)), replace=False)
     return [(int(place) // inside.shape[1], int(place) % inside.shape[1]) for place in chosen]
+
+
+def of_one_size(observations: Sequence[State], name: str) -> list[State]:
+    """Those whose windows are as large as any; images that are too narrow for that have smaller ones or none.
+
+    Raises InputError where there is no window at all.
+    """
+    found = [observation for observation in observations if len(observation[name])]
+    if not found:
+        raise InputError("no window of the training images is labelled for the most part: check the labels")
+    largest = max(observation[name].shape[1] for observation in found)
+    return [observation for observation in found if observation[name].shape[1] == largest]
 
 
 def as_input(images: UInt8[Tensor, "N H W 3"]) -> Float[Tensor, "N 3 H W"]:
