@@ -147,7 +147,7 @@ def test_compare_and_fit(
     found = json.loads((tmp_path / "c.json").read_text())
     assert [one["images"] for one in found["comparisons"]] == [2, 2]
     assert {row["name"] for row in found["comparisons"][0]["scores"]} == {"msp", "region:msp", "fuse:knn+energy"}
-    assert found["missing"] == ["knn_decoder"]
+    assert {"knn_decoder", "dml", "duir"} <= set(found["missing"])
     assert "mean place on 2 data sets" in told.out
     assert f"To add them: {found['command']}" in told.out
 
@@ -158,8 +158,13 @@ def test_compare_and_fit(
     assert run(*one) == 0
     shown = capsys.readouterr().out
     assert "region:knn_decoder" in shown
-    assert "not held" not in shown
+    assert "not held: dml, " in shown
     assert "exists already" in wrong("fit", "vim", *more)
+    assert "--images is 2 or more" in wrong("fit", "rbm", *more[:-1], tmp_path / "other", "--images", 1)
+    assert run("fit", "rbm", "dml_eds", *more[:-1], tmp_path / "trained", "--images", 3, "--seed", 5, "--quiet") == 0
+    document = json.loads((tmp_path / "trained" / "world.json").read_text())
+    assert document["recipe"]["extra"][-2:] == ["rbm", "dml_eds"]
+    assert not (tmp_path / "trained.partial").exists()
     assert "can be fitted; did you mean 'vim'" in wrong("fit", "vin", *more[:-1], tmp_path / "other")
     assert "--draws is 1 or more" in wrong(*one, "--draws", 0)
     assert "did you mean 'msp'" in wrong(*one, "--scores", "region:msq")

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ignota.anomaly.autoencoder import Reconstruction
+from ignota.anomaly.dml import MetricHead
+from ignota.anomaly.duir import Resynthesis
+from ignota.anomaly.ensembles import Ensemble, MonteCarloDropout
 from ignota.anomaly.mahalanobis import Mahalanobis
+from ignota.anomaly.max_entropy import MaximisedEntropy
 from ignota.anomaly.nearest import NearestNeighbours
+from ignota.anomaly.rbm import RoadMachine
 from ignota.anomaly.react import RectifiedActivations
 from ignota.anomaly.score import AnomalyScore
 from ignota.anomaly.vim import VirtualLogit
@@ -17,6 +23,15 @@ FITTED_SCORES: dict[str, Callable[[int, int], AnomalyScore]] = {
     "vim": lambda coreset, neighbours: VirtualLogit(),
     "react": lambda coreset, neighbours: RectifiedActivations(),
     "knn_decoder": lambda coreset, neighbours: NearestNeighbours(("decoder",), coreset, neighbours),
+    "dml": lambda coreset, neighbours: MetricHead("mixed"),
+    "dml_eds": lambda coreset, neighbours: MetricHead("eds"),
+    "dml_mmsp": lambda coreset, neighbours: MetricHead("mmsp"),
+    "ensemble": lambda coreset, neighbours: Ensemble(),
+    "mc_dropout": lambda coreset, neighbours: MonteCarloDropout(),
+    "max_entropy": lambda coreset, neighbours: MaximisedEntropy(),
+    "autoencoder": lambda coreset, neighbours: Reconstruction(),
+    "rbm": lambda coreset, neighbours: RoadMachine(),
+    "duir": lambda coreset, neighbours: Resynthesis(),
 }
 """Each from the size of coresets and the number of neighbours."""
 

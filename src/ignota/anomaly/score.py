@@ -11,8 +11,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ignota.structures import Encoding
+from ignota.taxonomy import UNKNOWN_INDEX
 
 State = dict[str, Tensor]
+
+OUTLIER = UNKNOWN_INDEX
+"""In the labels that `observe` is given where a score is `pasted`: a pixel of a thing that belongs to no class."""
 
 LEVEL = "level"
 """In the state of any score, "3": centre, spread and threshold on labelled pixels of held-out training images."""
@@ -26,6 +30,8 @@ class AnomalyScore(ABC):
     """
 
     citation: str
+    pasted: bool = False
+    """Whether `observe` is to see the training images with strange things pasted in, rather than as they are."""
 
     def observe(self, encoding: Encoding, label: UInt8[np.ndarray, "h w"], rng: np.random.Generator) -> State:
         """The contribution of one training image.
@@ -38,6 +44,10 @@ class AnomalyScore(ABC):
     def state(self, observations: Sequence[State]) -> State:
         """Everything `score` needs, from the contributions of all training images."""
         return {}
+
+    def learns_like(self, other: AnomalyScore) -> bool:
+        """Whether the state of `other` is this one's too, so that it need not be made twice."""
+        return False
 
     @abstractmethod
     def score(self, encoding: Encoding, state: State) -> Float[Tensor, "h w"]: ...

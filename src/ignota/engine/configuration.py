@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+FittedScore = Literal[
+    "mahalanobis", "vim", "react", "knn_decoder", "dml", "dml_eds", "dml_mmsp", "ensemble", "mc_dropout",
+    "max_entropy", "autoencoder", "rbm", "duir",
+]  # fmt: skip
+"""Those of `anomaly.fitted_scores`."""
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -131,7 +137,7 @@ class FitConfig:
     how many regions of held-out images are kept to set the margins of taught classes. held_out: share of the training
     images, the last ones, kept from the coreset to set scales, weights and threshold. target_fpr: false positive rate
     of the threshold. steal: share of the known area that a taught class may claim. images: how many training images are
-    read. scores: which of the scores that need a state of their own are fitted.
+    read. scores: which of the scores that need a state of their own are fitted (`ignota fit` adds others later).
     """
 
     frozen_encoder: str = "tf_efficientnet_lite0"
@@ -149,7 +155,7 @@ class FitConfig:
     target_fpr: float = 0.05
     steal: float = 0.01
     images: int = 400
-    scores: tuple[Literal["mahalanobis", "vim", "react", "knn_decoder"], ...] = ("mahalanobis", "vim", "react")
+    scores: tuple[FittedScore, ...] = ("mahalanobis", "vim", "react")
 
 
 @dataclass(frozen=True)

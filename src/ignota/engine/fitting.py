@@ -1,9 +1,9 @@
-"""Stage 4, `fit`: no gradients; two passes over training images fill KnownEvidence."""
+"""Stage 4, `fit`: what held-out training images tell of a world's own recipe, without gradients."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,18 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ignota.engine.configuration import ExperimentConfig, FitConfig
-from ignota.engine.harvest import RegionRows, training_label
-from ignota.engine.stream import STAGES, Samples
+from ignota.engine.harvest import RegionRows
+from ignota.engine.stream import STAGES
 from ignota.engine.weighing import Trial, WeightTable, left_out_trials, weigh
 from ignota.functional.prototypes import class_prototypes
 from ignota.functional.regions import region_areas, region_majority, region_mean
 from ignota.models.embedder import RegionEmbedder
-from ignota.structures import Encoding, InputError
+from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.features import HeldOut
 from ignota.world.known import KnownEvidence, Recipe
 from ignota.world.model import calibrated
-from ignota.world.networks import Networks
 from ignota.world.reading import RegionReading, joined_parts, own_parts
 from ignota.world.spaces import MetricSpace, pool_taps
 
@@ -72,32 +71,6 @@ def class_means(rows: RegionRows, held_out: set[int], classes: int) -> Tensor:
     weighted = rows.pooled["decoder"][kept].double() * weight[:, None]
     means = torch.zeros(classes, weighted.shape[1], dtype=torch.float64).index_add_(0, rows.label[kept], weighted)
     return means.float()
-
-
-def fit_states(
-    networks: Networks,
-    samples: Samples,
-    images: Sequence[int],
-    recipe: Recipe,
-    lut: NDArray[np.uint8],
-    seed: int,
-    tick: Callable[[], object],
-) -> dict[str, dict[str, Tensor]]:
-    """The state of every score from one pass over `images`; raises InputError where no pixel is labelled."""
-    catalogue = recipe.scores()
-    observations: dict[str, list[dict[str, Tensor]]] = {name: [] for name in catalogue}
-    for i in images:
-        sample = samples[i]
-        encoding = networks.encode(sample.image)
-        label = training_label(sample, lut, (encoding.logits.shape[1], encoding.logits.shape[2]))
-        if (label != IGNORE_INDEX).any():
-            for name, score in catalogue.items():
-                observations[name].append(score.observe(encoding, label, image_generator(seed, i)))
-        tick()
-    if images and not any(observations.values()):
-        raise InputError("no training image has a labelled pixel of a known class: check --data and the split")
-    states = {name: score.state(observations[name]) for name, score in catalogue.items()}
-    return {name: {k: v.to(networks.device) for k, v in state.items()} for name, state in states.items()}
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,15 @@ def with_levels(
     lut: NDArray[np.uint8],
     seed: int,
     tick: Callable[[], object],
+    names: Sequence[str] | None = None,
 ) -> KnownEvidence:
     """The same evidence with the level of every pixel score in its state: fusions and fixed thresholds stand on it.
 
+    names: of those scores alone, the others keep theirs.
+
     The threshold is exceeded by a share `target_fpr` of the labelled pixels of `images`.
     """
-    names = list(known.recipe.scores())
+    names = list(known.recipe.scores()) if names is None else list(names)
     values: dict[str, list[Tensor]] = {name: [] for name in names}
     for i in images:
         sample = samples[i]
@@ -51,7 +54,7 @@ def with_levels(
         name: {**known.states[name], LEVEL: level(torch.cat(values[name]), known.recipe.target_fpr, networks.device)}
         for name in names
     }
-    return dataclasses.replace(known, states=states)
+    return dataclasses.replace(known, states=known.states | states)
 
 
 def level(values: Tensor, target_fpr: float, device: torch.device) -> Tensor:

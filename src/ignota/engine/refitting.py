@@ -1,4 +1,4 @@
-"""Further scores for a world that is trained already: one pass over training images, nothing is trained again."""
+"""Further scores for a world that is trained already: one pass over training images; its networks stay as they are."""
 
 from __future__ import annotations
 
@@ -6,42 +6,59 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from ignota.anomaly.fitted_scores import fitted_score
+from ignota.anomaly.score import LEVEL
 from ignota.data.datasets import LabelledImages
 from ignota.engine.configuration import FitConfig
 from ignota.engine.evaluation import world_split
-from ignota.engine.fitting import fit_states, split_images
+from ignota.engine.fitting import split_images
 from ignota.engine.harvest import chosen_images
 from ignota.engine.levels import with_levels
+from ignota.engine.score_states import Bars, KeptStates, fit_states, no_bars
 from ignota.structures import InputError
 from ignota.world.model import OpenWorldModel
 
 
-def parts_of(world: OpenWorldModel, train: LabelledImages) -> tuple[list[int], list[int]]:
-    """Which training images fit states, and which are held out: as when the world was trained."""
+def parts_of(world: OpenWorldModel, train: LabelledImages, images: int | None = None) -> tuple[list[int], list[int]]:
+    """Which training images fit states, and which are held out: as when the world was trained, or of so many images."""
     fit = world.provenance.get("configuration", {}).get("fit", {})
-    most, held_out = fit.get("images", FitConfig.images), fit.get("held_out", FitConfig.held_out)
+    most, held_out = images or fit.get("images", FitConfig.images), fit.get("held_out", FitConfig.held_out)
     return split_images(chosen_images(train, most), held_out)
 
 
 def with_scores(
-    world: OpenWorldModel, names: Sequence[str], train: LabelledImages, tick: Callable[[], object] = lambda: None
+    world: OpenWorldModel,
+    names: Sequence[str],
+    train: LabelledImages,
+    tick: Callable[[], object] = lambda: None,
+    bars: Bars = no_bars,
+    images: int | None = None,
+    seed: int | None = None,
+    kept: KeptStates | None = None,
 ) -> OpenWorldModel:
-    """The same world with the states of further scores; those that it holds keep theirs, all get their levels anew.
+    """The same world with the states of further scores; those that it holds keep theirs.
 
-    Raises InputError for a score that cannot be fitted or is held already, and for images without classes.
+    tick: called once an image; bars: shows the training of each score. images: at most so many instead of as many as
+    the world was trained with. kept: where finished states are kept until the world is written. Raises InputError for a
+    score that cannot be fitted or is held already, and for images without classes.
     """
     recipe = world.known.recipe
+    catalogue = {name: fitted_score(name, recipe.coreset, recipe.neighbours) for name in names}
     for name in names:
-        fitted_score(name, recipe.coreset, recipe.neighbours)
         if name in recipe.extra:
             raise InputError(f"the world holds {name} already: name other scores")
     if train.taxonomy is None:
         raise InputError(f"{train.name} has no classes: scores are fitted on labelled training images")
     lut = world_split(world, train.taxonomy).training_lut()
-    kept, held_out = parts_of(world, train)
+    part, held_out = parts_of(world, train, images)
+    seed = seed_of(world) if seed is None else seed
+    states = fit_states(world.networks, train, part, catalogue, lut, seed, tick, bars, kept)
     recipe = dataclasses.replace(recipe, extra=(*recipe.extra, *names))
-    seed = int(world.provenance.get("configuration", {}).get("seed", 0))
-    states = fit_states(world.networks, train, kept, recipe, lut, seed, tick) | world.known.states
-    known = dataclasses.replace(world.known, recipe=recipe, states=states)
-    known = with_levels(world.networks, known, train, held_out, lut, seed, tick)
+    known = dataclasses.replace(world.known, recipe=recipe, states=world.known.states | states)
+    bare = [name for name in recipe.scores() if LEVEL not in known.states[name]]
+    known = with_levels(world.networks, known, train, held_out, lut, seed, tick, bare)
     return dataclasses.replace(world, known=known)
+
+
+def seed_of(world: OpenWorldModel) -> int:
+    """The seed that the world was trained with."""
+    return int(world.provenance.get("configuration", {}).get("seed", 0))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +21,6 @@ from ignota.engine.fitting import (
     HeldOutRows,
     calibrate,
     class_means,
-    fit_states,
     metric_space,
     no_regions,
     split_images,
@@ -31,6 +31,7 @@ from ignota.engine.held_out import HeldOutReader
 from ignota.engine.levels import with_levels
 from ignota.engine.meta_channel_run import train_meta_channels
 from ignota.engine.records import StageFolder, fingerprint
+from ignota.engine.score_states import fit_states
 from ignota.engine.stream import Samples
 from ignota.engine.weighing import TRUSTED, Trial, WeightTable, merit
 from ignota.models.frozen_encoder import FrozenEncoder
@@ -174,7 +175,8 @@ class Stages:
         recipe, spaces, classes = starting_recipe(self.config, *self.edges), self.spaces, len(self.split.known)
         means = class_means(self.rows, set(held_out), classes).to(self.device)
         with self._bar("fit", len(kept) + 2 * len(held_out)) as bar:
-            states = fit_states(networks, self.samples, kept, recipe, lut, seed, bar.update)
+            scores = recipe.scores()
+            states = fit_states(networks, self.samples, kept, scores, lut, seed, bar.update, self._training_bar)
             known = KnownEvidence(
                 spaces, states, no_regions(states["knn"]["mean"].shape[0], self.device), recipe, means
             )
@@ -231,8 +233,13 @@ class Stages:
     def _stage(self, name: str, *parts: object) -> StageFolder:
         return StageFolder(self.folder / "stages" / name, fingerprint(name, *parts))
 
-    def _bar(self, title: str, total: int) -> tqdm:
-        return tqdm(total=total, desc=title, unit="image", disable=self.quiet, mininterval=1.0)
+    def _bar(self, title: str, total: int, unit: str = "image") -> tqdm:
+        return tqdm(total=total, desc=title, unit=unit, disable=self.quiet, mininterval=1.0)
+
+    @contextmanager
+    def _training_bar(self, title: str, total: int, unit: str) -> Iterator[Callable[[], object]]:
+        with self._bar(title, total, unit) as bar:
+            yield bar.update
 
 
 def finished_stages(folder: Path) -> Sequence[str]:

@@ -56,6 +56,10 @@ class FrozenEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B F h w"]]:
+        return self.read(images)
+
+    def read(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B F h w"]]:
+        """The same with gradients to the images, for losses in its features."""
         if self.magnify != 1:
             images = F.interpolate(images, scale_factor=self.magnify, mode="bilinear", antialias=self.magnify < 1)
         height, width = images.shape[-2:]
