@@ -13,8 +13,11 @@ reported come from 0016E5, the default. Learnt classes are measured on val.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import functools
 import hashlib
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,7 +56,7 @@ from ignota.world.teaching import exemplar
 REPORTED = ("0016E5",)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class KeepingWorld(OpenWorldModel):
     """A world that keeps what its networks say of each image below `folder`, and reads it back."""
 
@@ -166,18 +169,24 @@ def labelled(
     world: OpenWorldModel, dataset: LabelledImages, chosen: Iterable[int], class_ids: Sequence[int]
 ) -> NovelEvidence:
     """What the world knows once every novel class in these images was marked."""
-    rows: list[Exemplar] = []
-    for class_id in class_ids:
-        for i in chosen:
-            sample = dataset[i]
-            mask = np.asarray(sample.label == class_id)
-            encoding = world.encode(sample.image)
-            try:
-                name = dataset.taxonomy.names[class_id]  # type: ignore[union-attr]
-                rows.append(exemplar(world, name, encoding, world.tables(encoding).regions, mask))
-            except InputError:  # nothing of the class, or too little to see
-                continue
-    return novel_evidence(world.known, rows)
+    found = [marked(world, dataset, i) for i in chosen]
+    names = [dataset.taxonomy.names[class_id] for class_id in class_ids]  # type: ignore[union-attr]
+    return novel_evidence(world.known, [each[name] for name in names for each in found if name in each])
+
+
+@functools.cache
+def marked(world: OpenWorldModel, dataset: LabelledImages, i: int) -> dict[str, Exemplar]:
+    """An exemplar of each class unknown to the world that one image shows, by name."""
+    sample = dataset[i]
+    encoding = world.encode(sample.image)
+    regions = world.tables(encoding).regions
+    found = {}
+    for label in dataset.taxonomy.classes:  # type: ignore[union-attr]
+        if label.name in world.taxonomy.names:
+            continue
+        with contextlib.suppress(InputError):  # nothing of the class, or too little to see
+            found[label.name] = exemplar(world, label.name, encoding, regions, np.asarray(sample.label == label.id))
+    return found
 
 
 def measure_groups(args: argparse.Namespace, world: OpenWorldModel) -> dict[str, Any]:
@@ -201,13 +210,16 @@ def measure_learning(args: argparse.Namespace, world: OpenWorldModel) -> dict[st
     counts, car = pixel_counts(found, train), split.taxonomy.id_of("car")
     hold = [group for group in groups if int(counts[list(group.rows)].sum(0).argmax()) == car]
     lessons, evidence = {}, {}
-    for key, used in (("one group", hold[:1]), ("all groups of car", hold)):
+    for (title, used), count in itertools.product(
+        (("best group", hold[:1]), ("all groups", hold)), (None, *args.exemplars)
+    ):
         taught = untaught_copy(world)
         rows = [each.rows[i] for i in range(len(found)) for each in used if i < len(each.rows)]
         named = NamedRows("car", tuple(each.key for each in used), tuple(rows), max(each.exemplars for each in used))
-        lesson = learn_named(taught, found, named, force=True)
+        lesson = learn_named(taught, found, named, count, force=True)
         assert lesson is not None
-        lessons[key] = {"exemplars": lesson.examples, "stolen": lesson.stolen, "stolen_held": lesson.stolen_held}
+        key = f"{title}, {lesson.examples} exemplars" + ("" if count else " (as suggested)")
+        lessons[key] = {"groups": named.keys, "stolen": lesson.stolen, "stolen_held": lesson.stolen_held}
         evidence[key] = taught.novel
     areas = class_areas(train, [car])[0]
     among = np.zeros_like(areas)
@@ -269,6 +281,7 @@ def main() -> None:
     parser.add_argument("--measure", nargs="*", default=(), help="only these sequences of it")
     parser.add_argument("--step", type=int, default=1, help="measure on every N-th image")
     parser.add_argument("--images", type=int, default=5)
+    parser.add_argument("--exemplars", type=int, nargs="*", default=(), help="further numbers to learn from")
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

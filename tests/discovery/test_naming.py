@@ -34,7 +34,7 @@ def test_groups_of_one_name_are_merged_by_turns(tmp_path: Path) -> None:
 
 
 def test_two_columns_are_enough_and_a_mark_of_byte_order_is_no_fault(tmp_path: Path) -> None:
-    found = read(tmp_path, "\ufeffgroup,name\r\n3,moose\r\n1a,\"a, b\"\r\n")
+    found = read(tmp_path, '\ufeffgroup,name\r\n3,moose\r\n1a,"a, b"\r\n')
     assert [(each.name, each.rows) for each in found] == [("moose", (9,)), ("a, b", (3,))]
 
 

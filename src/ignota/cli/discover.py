@@ -71,6 +71,8 @@ def run(args: Namespace) -> None:
     out = Path(args.out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{one_line(out)} is no folder: name another --out")
+    if args.accept is not None and not Path(args.accept).is_file():
+        raise InputError(f"{one_line(args.accept)} is no file: save names.csv on the page {PAGE} and name it")
     with opened_world(args, writable=learns) as world:
         faults: list[InputError] = []
         if args.sources:
@@ -127,7 +129,7 @@ def _draw(
         made.state,
         tuple(label.name for label in world.store.classes()),
         note,
-        f"ignota discover --accept names.csv --world WORLD --out {out}",
+        f"ignota discover --accept names.csv --world {args.world} --out {out}",
     )
     write_groups_page(out / PAGE, page)
     return faults
@@ -183,7 +185,8 @@ def _learn_one(args: Namespace, world: OpenWorldModel, found: FoundRegions, name
     from ignota.discovery.learning import learn_named
 
     started = time.monotonic()
-    with progress(min(named.exemplars, len(named.rows)), named.name, "region", args.quiet) as bar:
+    wanted = args.exemplars or named.exemplars
+    with progress(min(wanted, len(named.rows)), named.name, "region", args.quiet) as bar:
         lesson = learn_named(world, found, named, args.exemplars, args.force, bar.update)
     if args.quiet:
         return

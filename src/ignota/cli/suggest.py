@@ -33,7 +33,7 @@ EXAMPLE = "ignota suggest drives/*.mp4 --every 10 --world my-world --count 20 --
 def arguments(parser: Parser) -> None:
     parser.add_argument("sources", nargs="+", type=str, help="a regions.parquet, or images, videos and folders of them")
     add_world(parser)
-    parser.add_argument("-n", "--count", type=int, default=20, metavar="N", help="how many images")
+    parser.add_argument("--count", "-n", type=int, default=20, metavar="N", help="how many images")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of videos, take each N-th frame alone")
     parser.add_argument("--json", type=str, metavar="FILE", help="the same for programs")
     parser.add_argument("--csv", type=str, metavar="FILE", help="the same for spreadsheets")

@@ -71,7 +71,7 @@ def project(vectors: Float[np.ndarray, "R F"], dimensions: int) -> Float[np.ndar
     from sklearn.decomposition import PCA
 
     some = vectors[np.linspace(0, len(vectors) - 1, min(len(vectors), _FITTED_ON)).astype(int)]
-    fitted = PCA(min(dimensions, *some.shape), svd_solver="full").fit(some)
+    fitted = PCA(min(dimensions, *some.shape), svd_solver="covariance_eigh").fit(some)
     points = np.asarray(fitted.transform(vectors), np.float32)
     lengths = np.linalg.norm(points, axis=1, keepdims=True)
     return np.asarray(points / np.maximum(lengths, 1e-12))

@@ -22,18 +22,18 @@ def representatives(vectors: Float[np.ndarray, "R D"], likeness: float) -> Int[n
         before = block @ vectors[kept[:count]].T if count else np.empty((len(block), 0))
         found = _first(before >= likeness)
         within = block @ block.T >= likeness
-        fresh: list[int] = []
+        fresh = np.zeros(len(block), bool)
         for i in range(len(block)):
+            like = within[i] & fresh
             if found[i] >= 0:
                 owner[start + i] = kept[found[i]]
-                continue
-            like = [j for j in fresh if within[i, j]]
-            if like:
-                owner[start + i] = start + like[0]
+            elif like.any():
+                owner[start + i] = start + like.argmax()
             else:
-                fresh.append(i)
-        kept[count : count + len(fresh)] = start + np.array(fresh, np.int64)
-        count += len(fresh)
+                fresh[i] = True
+        new = start + np.flatnonzero(fresh)
+        kept[count : count + len(new)] = new
+        count += len(new)
     return owner
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 from jaxtyping import Bool, Int
+from scipy import ndimage
 
 from ignota.formats.rle import encode_rle
 from ignota.structures import RegionSet
@@ -23,9 +24,9 @@ def unknown_pieces(unknown: Bool[np.ndarray, "H W"], regions: Int[np.ndarray, "H
     """Connected pieces of the unknown pixels inside each region, of at least `smallest` pixels, in reading order."""
     ids, count = np.zeros(unknown.shape, np.int32), 0
     cut = np.where(unknown, regions, 0)
-    for number in np.unique(cut[cut > 0]):
-        rows, columns = np.flatnonzero((cut == number).any(1)), np.flatnonzero((cut == number).any(0))
-        window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    for number, window in enumerate(ndimage.find_objects(cut), start=1):
+        if window is None:
+            continue
         inside = (cut[window] == number).astype(np.uint8)
         _, parts, statistics, _ = cv2.connectedComponentsWithStats(inside, connectivity=8, ltype=cv2.CV_32S)
         kept = statistics[:, cv2.CC_STAT_AREA] >= smallest

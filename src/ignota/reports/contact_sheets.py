@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 TILE = 96
 _GAP = 4
@@ -23,7 +25,7 @@ def contact_sheet(tiles: Sequence[bytes], columns: int = _COLUMNS) -> UInt8[np.n
     step = TILE + _GAP
     sheet = np.full((rows * step + _GAP, columns * step + _GAP, 3), _PAPER, np.uint8)
     for number, tile in enumerate(tiles):
-        picture = cv2.cvtColor(cv2.imdecode(np.frombuffer(tile, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        picture = np.asarray(Image.open(io.BytesIO(tile)).convert("RGB"))
         height, width = picture.shape[:2]
         top = _GAP + number // columns * step + (TILE - height) // 2
         left = _GAP + number % columns * step + (TILE - width) // 2
