@@ -6,8 +6,8 @@
 
 Labels are used to measure and for nothing else: never to find groups or to choose images. Each image passes the
 networks once; what they say is kept below --out at half precision (11 MB an image), for all three measurements. Frames
-of the sequences 0001TP and 0006R0 were used to choose the settings of `discover` and `suggest`; figures that are
-reported come from 0016E5, the default. Learnt classes are measured on val.
+of the sequences 0001TP and 0006R0 were used to choose the settings of `discover`; figures that are reported come from
+0016E5, the default. Learnt classes are measured on val.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from ignota.world.model import OpenWorldModel
 
 FOLDER = "regions"
 """Where the regions of images that were read are kept, below --out."""
-_FORM = "pieces 1"
+_FORM = "pieces 2"
 """Raised whenever other regions come to be found in the same image."""
 
 

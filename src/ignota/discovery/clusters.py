@@ -32,8 +32,8 @@ class Grouping:
     square of it.
     """
 
-    dimensions: int = 16
-    likeness: float = 0.97
+    dimensions: int = 32
+    likeness: float = 0.95
     smallest: int = 5
     neighbours: int = 2
     join: float = 0.3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,15 @@ class FoundRegions:
             return decode_rle({"size": self.sizes[row].tolist(), "counts": self.counts[row]})
         except InputError as error:
             raise InputError(f"region {row} of {one_line(self.names[row])}: {error}") from None
+
+    def only(self, rows: Sequence[int]) -> FoundRegions:
+        """These rows in this order."""
+        picked = list(rows)
+        return FoundRegions(
+            tuple(self.names[row] for row in picked), tuple(self.images[row] for row in picked), self.frames[picked],
+            self.sizes[picked], self.boxes[picked], tuple(self.counts[row] for row in picked), self.areas[picked],
+            self.scores[picked], self.vectors[picked], self.base,
+        )  # fmt: skip
 
     def path(self, row: int) -> Path:
         """Where the image lies: as written, or else below the folder of the table."""

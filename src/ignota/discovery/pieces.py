@@ -1,7 +1,8 @@
 """Unknown pieces of an image, as discovery compares them: unknown pixels, cut where the image itself has an edge.
 
 What a world calls one unknown region often holds several things, a car and the van beside it; a group of such regions
-would be called nothing. The coarsest regions of the image cut them apart.
+would be called nothing. Regions of middle size, from the image alone, cut them apart; the coarsest ones still hide
+pedestrians.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ def unknown_pieces(unknown: Bool[np.ndarray, "H W"], regions: Int[np.ndarray, "H
 def piece_rows(world: OpenWorldModel, scene: Scene) -> list[dict[str, Any]]:
     """One row for each unknown piece in the form of `segment`: box, mask, area, score, nearest, embedding."""
     size = scene.tables.size
-    coarse = scene.tables.reading.hierarchy.levels[-1].ids
-    regions = cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_NEAREST)
+    levels = scene.tables.reading.hierarchy.levels
+    regions = cv2.resize(levels[len(levels) // 2].ids, size[::-1], interpolation=cv2.INTER_NEAREST)
     pieces = unknown_pieces(scene.anomaly > 0.5, regions, max(1, round(SMALLEST_REGION * size[0] * size[1])))
     rows = [_row(scene, pieces.ids == number) for number in range(1, pieces.count + 1)]
     for row, embedding in zip(rows, embeddings(world, scene, pieces), strict=True):

@@ -8,7 +8,7 @@ is covered from the start.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -23,7 +23,7 @@ _AT_ONCE = 4_096
 
 @dataclass(frozen=True)
 class Weighing:
-    """What makes a region worth covering; chosen on two training sequences of CamVid, see docs/discover.md.
+    """What makes a region worth covering; set beforehand by reasoning, not tuned on any data.
 
     area: power of its share of the image. rare: power of its group's total weight that is divided by, 0 for none, 1 for
     groups that all weigh the same. border: how much more a region counts that known classes are near to. sharp: power
@@ -59,10 +59,12 @@ def suggest_images(
     """The `count` images to label first, in order of gain.
 
     known: cosine of each region to the nearest known class. taught: the same to what was taught; None for nothing.
-    Every image has one region at least; the order of the rows is of no influence but on equal gains.
+    The order of the rows is of no influence: they are brought into one of their own first.
     """
     if len(found) == 0:
         return ()
+    order = sorted(range(len(found)), key=lambda row: (found.place(row), found.counts[row]))
+    found, known, taught = found.only(order), known[order], None if taught is None else taught[order]
     labels = group_rows(found.vectors, found.shares, how)
     weights = region_weights(found.scores, found.shares, known, labels, weighing)
     places = sorted({found.place(row) for row in range(len(found))})
@@ -72,10 +74,11 @@ def suggest_images(
     base = None if taught is None else np.maximum(taught[targets], 0) ** weighing.sharp
     likeness = image_likeness(found.vectors, owner, len(places), found.vectors[targets]) ** weighing.sharp
     chosen = cover(likeness, weights[targets] / max(weights[targets].sum(), 1e-12), count, base)
-    return tuple(
+    made = (
         _suggestion(found, places[image], gain, np.flatnonzero(owner == image), weights, labels)
         for image, gain in zip(chosen.chosen, chosen.gains, strict=True)
     )
+    return tuple(replace(each, rows=tuple(order[row] for row in each.rows)) for each in made)
 
 
 def region_weights(
