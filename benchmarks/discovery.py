@@ -61,6 +61,7 @@ class KeepingWorld(OpenWorldModel):
     """A world that keeps what its networks say of each image below `folder`, and reads it back."""
 
     folder: Path = dataclasses.field(kw_only=True)
+    __hash__ = object.__hash__
 
     def encode(self, image: ImageLike, size: int | None = None) -> Encoding:
         pixels = as_pixels(image)

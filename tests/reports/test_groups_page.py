@@ -14,7 +14,7 @@ import pytest
 
 from ignota.discovery.groups import Group
 from ignota.discovery.naming import read_names
-from ignota.reports.contact_sheets import TILE, contact_sheet, missing_tile
+from ignota.reports.contact_sheets import TILE, contact_sheet, missing_tile, region_tile
 from ignota.reports.groups_page import GroupCard, GroupsPage, render_groups_page, write_groups_page
 
 NASTY = "</script><img src=x onerror=alert(1)>\"'&"
@@ -60,6 +60,22 @@ def test_sheets_hold_each_tile_once() -> None:
     assert contact_sheet([missing_tile()]).shape == (TILE + 8, TILE + 8, 3)
     with pytest.raises(ValueError, match="one tile at least"):
         contact_sheet([])
+
+
+@pytest.mark.parametrize("place", [(0, 0), (20, 70), (56, 92)])
+def test_a_tile_shows_its_region_outlined_wherever_it_lies(place: tuple[int, int]) -> None:
+    mask = np.zeros((60, 100), bool)
+    mask[place[0] : place[0] + 4, place[1] : place[1] + 8] = True
+    image = np.full((60, 100, 3), 60, np.uint8)
+    image[mask] = 200
+    shown = cv2.imdecode(np.frombuffer(region_tile(image, mask), np.uint8), cv2.IMREAD_COLOR)
+    assert shown is not None and shown.shape == (TILE, TILE, 3)
+    yellow = (shown[..., 2] > 200) & (shown[..., 0] < 120)
+    bright = (shown.min(2) > 150) & ~yellow
+    assert yellow.sum() > 20 and bright.sum() > 50
+    assert 0.4 < (shown.max(2) < 100).mean() < 0.98  # what surrounds it
+    with pytest.raises(ValueError, match="empty"):
+        region_tile(image, np.zeros((60, 100), bool))
 
 
 @pytest.fixture

@@ -13,12 +13,11 @@ from ignota.discovery.document import Discovery
 from ignota.discovery.found import FoundRegions
 from ignota.discovery.groups import MOST_EXEMPLARS, Group
 from ignota.discovery.learning import picture
-from ignota.reports.contact_sheets import contact_sheet, missing_tile
+from ignota.reports.contact_sheets import contact_sheet, missing_tile, region_tile
 from ignota.reports.groups_page import GroupCard
 from ignota.reports.pictures import overlay
 from ignota.structures import InputError
 from ignota.world.scene import resize_mask
-from ignota.world.thumbnails import thumbnail
 
 TILES = 2 * MOST_EXEMPLARS
 """Regions shown of a group."""
@@ -89,7 +88,7 @@ def _tile(found: FoundRegions, row: int, image: UInt8[np.ndarray, "H W 3"]) -> b
     small = resize_mask(found.mask(row), size)
     if not small.any():
         return missing_tile()
-    return thumbnail(resize_image(image, size), small)
+    return region_tile(resize_image(image, size), small)
 
 
 def _card(group: Group, tiles: Mapping[int, bytes]) -> GroupCard:

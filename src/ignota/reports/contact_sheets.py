@@ -7,13 +7,16 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image
 
 TILE = 96
 _GAP = 4
 _COLUMNS = 8
 _PAPER = 244
+_AROUND = 0.4
+_LEAST = 40
+_OUTLINE = (255, 215, 0)
 
 
 def contact_sheet(tiles: Sequence[bytes], columns: int = _COLUMNS) -> UInt8[np.ndarray, "H W 3"]:
@@ -31,6 +34,27 @@ def contact_sheet(tiles: Sequence[bytes], columns: int = _COLUMNS) -> UInt8[np.n
         left = _GAP + number % columns * step + (TILE - width) // 2
         sheet[top : top + height, left : left + width] = picture
     return sheet
+
+
+def region_tile(image: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]) -> bytes:
+    """A square JPEG round a region with its outline drawn, and enough of what surrounds it to tell what it is.
+
+    Raises ValueError for an empty mask.
+    """
+    if not mask.any():
+        raise ValueError("a tile shows a region, and this mask is empty")
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    side = max(rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
+    side = int(min(max(_LEAST, (1 + 2 * _AROUND) * side), *mask.shape))
+    top = int(np.clip((rows[0] + rows[-1] - side) // 2, 0, mask.shape[0] - side))
+    left = int(np.clip((columns[0] + columns[-1] - side) // 2, 0, mask.shape[1] - side))
+    window = np.s_[top : top + side, left : left + side]
+    how = cv2.INTER_AREA if side > TILE else cv2.INTER_CUBIC
+    tile = cv2.resize(image[window], (TILE, TILE), interpolation=how)
+    inside = cv2.resize(mask[window].astype(np.uint8), (TILE, TILE), interpolation=cv2.INTER_NEAREST)
+    borders, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(tile, borders, -1, _OUTLINE, 1, cv2.LINE_AA)
+    return bytes(cv2.imencode(".jpg", cv2.cvtColor(tile, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[1])
 
 
 def missing_tile() -> bytes:

@@ -70,8 +70,8 @@ def render_groups_page(page: GroupsPage) -> str:
 
 _HELP = (
     "Give a group a name and it becomes a class. Groups of the same name are merged. Split cuts a group in two; drop "
-    "puts it aside. Click a picture that does not belong to its group to leave it out. Regions of a group are bright, "
-    "what surrounds them is dark."
+    "puts it aside. Click a picture that does not belong to its group to leave it out. The regions "
+    "themselves are outlined."
 )
 
 
