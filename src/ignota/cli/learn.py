@@ -70,7 +70,7 @@ def run(args: Namespace) -> None:
             marks = [(image, _mark(kind, text, args.extent)) for image, text in pairs]
             lesson = world.learn(args.name, marks, force=args.force)
     if not args.quiet:
-        say(_told(lesson, time.monotonic() - started))
+        say(told(lesson, time.monotonic() - started))
 
 
 def _mark(kind: str, text: str, extent: Literal["unknown", "region", "channels", "union"]) -> Mark:
@@ -94,7 +94,8 @@ def _numbers(text: str, count: int, form: str) -> list[float]:
     return values
 
 
-def _told(lesson: Lesson, seconds: float) -> str:
+def told(lesson: Lesson, seconds: float) -> str:
+    """What was learnt, and what it takes from other classes."""
     count = f"{lesson.examples} {'example' if lesson.examples == 1 else 'examples'}"
     lines = [f"learnt {lesson.name!r} from {count}, {lesson.pixels:,} pixels, in {seconds:.1f} s"]
     lines.append(f"it takes {100 * lesson.recognised:.0f} % of what was marked")

@@ -3,7 +3,6 @@ NAME.json, and a table of all unknown regions, regions.parquet. A call that was 
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -34,7 +33,7 @@ def run(args: Namespace) -> None:
     from ignota.cli.pictures import write_scene
     from ignota.cli.resuming import image_fingerprint, is_finished, world_fingerprint
     from ignota.cli.table import can_write_tables, write_table
-    from ignota.cli.terminal import progress, say, skip
+    from ignota.cli.terminal import complain, progress, say, skip
     from ignota.structures import InputError
 
     out = Path(args.out)
@@ -69,7 +68,4 @@ def run(args: Namespace) -> None:
         say(f"{images}{f', {before} of them finished before' if before else ''} → {out}")
         if not can_write_tables():
             say("without regions.parquet: `pip install 'ignota[parquet]'` brings what it takes")
-    for fault in faults[:-1]:
-        sys.stderr.write(f"ignota: {fault}\n")
-    if faults:
-        raise faults[-1]
+    complain(faults)

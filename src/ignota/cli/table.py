@@ -24,11 +24,11 @@ def can_write_tables() -> bool:
     return find_spec("pyarrow") is not None
 
 
-def write_table(out: Path, names: Sequence[str]) -> int:
+def write_table(out: Path, names: Sequence[str], others: bool = True) -> int:
     """Writes the table of all results in `out` and returns its number of rows.
 
-    names: those that come first, in this order; others follow by name. The results are read one by one, so the table
-    may be larger than memory; it is written beside its place, synced, then renamed.
+    names: those that come first, in this order; others: those not named follow, by name. The results are read one by
+    one, so the table may be larger than memory; it is written beside its place, synced, then renamed.
     """
     import pyarrow.parquet as pq
 
@@ -36,7 +36,7 @@ def write_table(out: Path, names: Sequence[str]) -> int:
     count = 0
     try:
         with pq.ParquetWriter(temporary, _schema(), compression="zstd") as writer:
-            for rows in _batches(_rows(out, names)):
+            for rows in _batches(_rows(out, names, others)):
                 writer.write_batch(_record_batch(rows))
                 count += len(rows)
         with temporary.open("rb") as stream:
@@ -47,10 +47,10 @@ def write_table(out: Path, names: Sequence[str]) -> int:
     return count
 
 
-def _rows(out: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _rows(out: Path, names: Sequence[str], others: bool) -> Iterator[dict[str, Any]]:
     first = dict.fromkeys(names)
-    others = sorted((path.stem for path in out.glob("*.json") if path.stem not in first), key=natural_key)
-    for name in (*first, *others):
+    rest = (path.stem for path in out.glob("*.json") if others and path.stem not in first)
+    for name in (*first, *sorted(rest, key=natural_key)):
         result = read_result(out / f"{name}.json")
         if result is None:
             continue

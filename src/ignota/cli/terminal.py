@@ -76,3 +76,11 @@ def hush_training() -> None:
     """Lightning tells its hardware on standard error, where only our own lines belong."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def complain(faults: Sequence[Exception]) -> None:
+    """One line on standard error for each fault; the last one is raised, so that it decides how the command ends."""
+    for fault in faults[:-1]:
+        sys.stderr.write(f"ignota: {fault}\n")
+    if faults:
+        raise faults[-1]

@@ -77,7 +77,7 @@ def write_report(path: Path, report: Report) -> None:
 def render_report(report: Report) -> str:
     """The report as HTML. Every text in it is escaped, and its content policy forbids loading anything."""
     style, script = (files("ignota.reports").joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
-    policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
+    policy = f"default-src 'none'; img-src data:; style-src {policy_hash(style)}; script-src {policy_hash(script)}"
     sections = "".join(_section(number, section) for number, section in enumerate(report.sections, start=1))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -202,6 +202,6 @@ def _class(name: str) -> str:
     return f' class="{name}"' if name else ""
 
 
-def _hash(source: str) -> str:
+def policy_hash(source: str) -> str:
     """The content policy's name for an inline style or script."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"

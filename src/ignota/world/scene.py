@@ -20,7 +20,7 @@ from ignota.world.features import FeatureSpace
 from ignota.world.reading import RegionReading
 from ignota.world.spaces import pool_taps
 
-_SMALLEST = 0.0003
+SMALLEST_REGION = 0.0003
 """Unknown regions below this share of the image are not listed; their pixels stay unknown."""
 
 
@@ -148,7 +148,7 @@ class Scene:
         mask = (self.anomaly > threshold).astype(np.uint8)
         _, ids, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_32S)
         order = np.argsort(-statistics[:, cv2.CC_STAT_AREA], kind="stable")
-        kept = [i for i in order if i != 0 and statistics[i, cv2.CC_STAT_AREA] >= _SMALLEST * mask.size]
+        kept = [i for i in order if i != 0 and statistics[i, cv2.CC_STAT_AREA] >= SMALLEST_REGION * mask.size]
         return tuple(self._unknown_region(ids, statistics, int(i)) for i in kept)
 
     def region(self, mask: Bool[np.ndarray, "H W"], given: str = "mask") -> UnknownRegion:

@@ -1,0 +1,106 @@
+"""Unknown regions of images, or of a table that `segment` wrote, for the commands that sort them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from ignota.cli.inputs import Picture, image_files, picture_count, read_pictures, targets
+from ignota.cli.resuming import image_fingerprint, read_result, world_fingerprint
+from ignota.cli.table import TABLE, write_table
+from ignota.cli.terminal import progress, skip
+from ignota.data.files import one_line, write_atomically
+from ignota.discovery.found import FoundRegions, read_table
+from ignota.discovery.pieces import piece_rows
+from ignota.structures import InputError
+from ignota.world.model import OpenWorldModel
+
+FOLDER = "regions"
+"""Where the regions of images that were read are kept, below --out."""
+_FORM = "pieces 2"
+"""Raised whenever other regions come to be found in the same image."""
+
+
+def check_extra() -> None:
+    """Raises InputError where the extra `discover` is not installed."""
+    missing = [
+        name for name, module in (("scikit-learn", "sklearn"), ("pyarrow", "pyarrow")) if find_spec(module) is None
+    ]
+    if missing:
+        raise InputError(f"this command needs {' and '.join(missing)}: `pip install 'ignota[discover]'` brings them")
+
+
+def features_of(world: OpenWorldModel) -> int:
+    """How many numbers an embedding of this world has."""
+    return int(world.known.space.known.shape[1])
+
+
+def gathered(
+    words: Sequence[str], world: OpenWorldModel, out: Path, args: Namespace
+) -> tuple[FoundRegions, Path, tuple[InputError, ...]]:
+    """The unknown regions of a table or of images, where their table lies, and the images that could not be read.
+
+    Regions of images are kept below `out`, so that a call that was stopped goes on where it was.
+    """
+    tables = [word for word in words if word.lower().endswith(".parquet")]
+    if tables:
+        if len(words) > 1:
+            raise InputError(f"{one_line(tables[0])} is a table: name it alone, or images alone")
+        return read_table(Path(tables[0]), features_of(world)), Path(tables[0]), ()
+    folder = out / FOLDER
+    named = targets(image_files(words, folder), folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    names, faults = _read(named, world, folder, args)
+    if not names:
+        raise faults[-1]
+    write_table(folder, names, others=False)
+    return read_table(folder / TABLE, features_of(world)), folder / TABLE, tuple(faults)
+
+
+def _read(
+    named: dict[str, Path], world: OpenWorldModel, folder: Path, args: Namespace
+) -> tuple[list[str], list[InputError]]:
+    state = f"{_FORM} {world_fingerprint(world)}"
+    names: list[str] = []
+    faults: list[InputError] = []
+
+    def made_by(path: Path) -> dict[str, str]:
+        return {"world": state, "image": image_fingerprint(path)}
+
+    def wanted(name: str, path: Path, _: int | None) -> bool:
+        result = read_result(folder / f"{name}.json")
+        return result is None or result.get("made_by") != made_by(path)
+
+    total = picture_count(named.values(), args.every)
+    with progress(total, "regions", "image", args.quiet) as bar:
+        for picture in read_pictures(named, args.every, wanted):
+            if picture.fault is not None:
+                faults.append(picture.fault)
+                bar.update()
+                continue
+            names.append(picture.name)
+            if picture.image is None:
+                skip(bar)
+                continue
+            _write(folder / f"{picture.name}.json", picture, world, made_by(picture.path))
+            bar.update()
+    return names, faults
+
+
+def _write(path: Path, picture: Picture, world: OpenWorldModel, made_by: dict[str, str]) -> None:
+    assert picture.image is not None
+    scene = world.segment(picture.image)
+    height, width = picture.image.shape[:2]
+    document = {
+        "image": str(picture.path.absolute()),
+        "frame": picture.frame,
+        "width": width,
+        "height": height,
+        "regions": piece_rows(world, scene),
+        "made_by": made_by,
+    }
+    write_atomically(path, json.dumps(document, ensure_ascii=False).encode())

@@ -1,0 +1,113 @@
+"""names.csv: which groups people named, and which regions of them they left out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ignota.data.files import one_line
+from ignota.discovery.groups import Group
+from ignota.structures import InputError
+
+_LARGEST = 10_000_000
+_COLUMNS = ("group", "name", "without", "of")
+
+
+@dataclass(frozen=True)
+class NamedRows:
+    """A class to be taught: its name, and the regions that show it, those that show most first.
+
+    keys: of the groups that bear the name. exemplars: how many of the regions are suggested.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    rows: tuple[int, ...]
+    exemplars: int
+
+
+def all_groups(groups: Sequence[Group]) -> dict[str, Group]:
+    """Groups and their parts by key."""
+    return {each.key: each for group in groups for each in (group, *group.parts)}
+
+
+def read_names(path: Path, groups: Sequence[Group], state: str) -> tuple[NamedRows, ...]:
+    """Reads a names.csv with the columns `group` and `name`, and perhaps `without` (numbers of regions) and `of`.
+
+    Groups of one name are merged; rows without a name are left out. state: the fingerprint of the groups, which `of`
+    must bear where it is given. Raises InputError.
+    """
+    where = one_line(path)
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise InputError(f"{where} is larger than {_LARGEST:,} bytes: it holds a row for each named group")
+        text = path.read_bytes().decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{where} cannot be read ({one_line(error)[:80]}): export it from groups.html") from None
+    heads = rows[0].keys() if rows else next(csv.reader([text.partition("\n")[0]]), [])
+    if not {"group", "name"} <= set(heads):
+        raise InputError(f"{where} has no columns 'group' and 'name': export it from groups.html")
+    found = all_groups(groups)
+    chosen: dict[str, list[tuple[Group, frozenset[int]]]] = {}
+    taken: dict[str, str] = {}
+    for number, row in enumerate(rows, start=2):
+        group, name, without = _row(f"{where}, line {number}", row, found, state)
+        if name:
+            _take(f"{where}, line {number}", group, name, taken)
+            chosen.setdefault(name, []).append((group, without))
+    return tuple(_merged(name, parts) for name, parts in chosen.items())
+
+
+def unnamed(
+    groups: Sequence[Group], named: Sequence[NamedRows], most: int, names: Sequence[str]
+) -> tuple[NamedRows, ...]:
+    """The `most` best groups that bear no name as unknown-1, unknown-2, …; names: those that are taken."""
+    seen = {int(re.sub(r"\D", "", key)) for each in named for key in each.keys}
+    free = [group for group in groups if int(group.key) not in seen][:most]
+    numbers = (number for number in range(1, len(free) + len(names) + 1) if f"unknown-{number}" not in names)
+    return tuple(
+        NamedRows(f"unknown-{number}", (group.key,), group.rows, group.exemplars)
+        for number, group in zip(numbers, free, strict=False)
+    )
+
+
+def _row(
+    where: str, row: Mapping[str | None, object], found: Mapping[str, Group], state: str
+) -> tuple[Group, str, frozenset[int]]:
+    if None in row or any(value is None for key, value in row.items() if key in ("group", "name")):
+        raise InputError(f"{where}: it has more or fewer cells than the first line: put names with commas in quotes")
+    cells = {key: str(row.get(key) or "").strip() for key in _COLUMNS}
+    if cells["of"] and cells["of"] != state:
+        raise InputError(
+            f"{where}: it names groups of another run of `ignota discover`: export it anew from groups.html"
+        )
+    if cells["group"] not in found:
+        known = f"1 to {sum(key.isdigit() for key in found)}" if found else "none"
+        raise InputError(f"{where}: there is no group {one_line(cells['group'])!r}; there are {known}")
+    words = cells["without"].split()
+    if not all(re.fullmatch(r"[0-9]{1,12}", word) for word in words):
+        raise InputError(f"{where}: 'without' lists numbers of regions, not {one_line(cells['without'])[:40]!r}")
+    return found[cells["group"]], cells["name"], frozenset(map(int, words))
+
+
+def _take(where: str, group: Group, name: str, taken: dict[str, str]) -> None:
+    """A group has one name, and either itself or its parts have."""
+    whole = group.key.rstrip("ab")
+    same = {group.key} | ({whole} if group.key != whole else {f"{whole}a", f"{whole}b"})
+    for key in same & taken.keys():
+        raise InputError(f"{where}: {name!r} is given to group {group.key}, but {key} is {taken[key]!r} already")
+    taken[group.key] = name
+
+
+def _merged(name: str, parts: Sequence[tuple[Group, frozenset[int]]]) -> NamedRows:
+    """The regions of all groups of one name by turns, so that each group is shown from the first exemplar on."""
+    kept = [[row for row in group.rows if row not in without] for group, without in parts]
+    rows = [each[i] for i in range(max(map(len, kept))) for each in kept if i < len(each)]
+    if not rows:
+        raise InputError(f"{name!r}: every region of its groups is left out; leave some, or take the name away")
+    return NamedRows(name, tuple(group.key for group, _ in parts), tuple(rows), max(g.exemplars for g, _ in parts))
