@@ -22,7 +22,11 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--world", type=worlds, default="synthetic", help="drawn streets, CamVid or the paper's data")
     parser.renamed |= {"--data": "--data_root", "--target-fpr": "--fit.target_fpr"}
     parser.add_argument(
-        "--data_root", type=str | None, default=None, metavar="ROOT", help="the folder that holds the data sets' folders"
+        "--data_root",
+        type=str | None,
+        default=None,
+        metavar="ROOT",
+        help="the folder that holds those of the data sets",
     )
     parser.add_argument("--fidelity", type=Literal["quick", "full"], default="full", help="claims rest on full alone")
     parser.add_argument("--out", type=str, default="runs/reproduce", metavar="DIR", help="where everything is kept")

@@ -18,7 +18,6 @@ from ignota.engine.training import Stage, run_stage, save_module
 from ignota.functional.circle import batch_circle_loss
 from ignota.models.embedder import RegionEmbedder
 
-
 _ONE_HOT_SCALE = 6.0
 """Of -‖f - 3e_c‖² = 6f_c - ‖f‖² - 9 the softmax over classes sees the first term alone."""
 

@@ -18,9 +18,9 @@ LOSSES = ("rec", "split", "inter")
 class Variant:
     """How the paper's own part of a world is made.
 
-    seed: of meta channels and D. channels: K. losses: those of Equation 6 that are on. one_hot: DMLNet's centres in
-    place of the circle loss. theta: θ_novel, None for the configuration's. sobel: Equation 2 with its first term. gated:
-    only what the anomaly map calls unknown may become a novel class (Figure 2).
+    seed: of meta channels and D. channels: K, None for the configuration's. losses: those of Equation 6 that are on.
+    one_hot: DMLNet's centres in place of the circle loss. theta: θ_novel, None for the configuration's. sobel: Equation
+    2 with its first term. gated: only what the anomaly map calls unknown may become a novel class (Figure 2).
     """
 
     seed: int = 0
@@ -62,7 +62,15 @@ class ClosedCell:
     kind: Literal["closed"] = "closed"
 
 
-Cell = AnomalyCell | IncrementalCell | ClosedCell
+@dataclass(frozen=True)
+class ExampleCell:
+    """The image of Table D and Figure I: that of the evaluation split with the most classes among its regions."""
+
+    split: str = "16+3"
+    kind: Literal["example"] = "example"
+
+
+Cell = AnomalyCell | IncrementalCell | ClosedCell | ExampleCell
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,4 @@ class Ledger:
 
     def write(self, cell: Cell, setting: Any, figures: dict[str, Any], seconds: float) -> None:
         """Keeps the figures; seconds: what measuring took, a pass being shared evenly by its cells."""
-        write_json(
-            self.path(cell, setting), {"cell": dataclasses.asdict(cell), "figures": figures, "seconds": seconds}
-        )
+        write_json(self.path(cell, setting), {"cell": dataclasses.asdict(cell), "figures": figures, "seconds": seconds})

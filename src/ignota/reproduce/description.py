@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from ignota.reproduce.cells import Cell
 from ignota.reports.tables import Better
+from ignota.reproduce.cells import Cell
 
 Lookup = Callable[[Cell], Mapping[str, Any] | None]
 """Figures of a cell, None where it is not measured."""

@@ -193,8 +193,8 @@ class Setting:
         cls, world: str, fidelity: str, read: Callable[[str, Mapping[str, Any]], ExperimentConfig], root: Path | None,
         given: bool = False,
     ) -> Setting:  # fmt: skip
-        """read: preset and changes -> configuration. given: the closed set is somebody's finished one, so that only what
-        comes after it is changed. Raises InputError where a ground on disk has no root."""
+        """read: preset and changes -> configuration. given: the closed set is somebody's finished one, so that only
+        what comes after it is changed. Raises InputError where a ground on disk has no root."""
         ground, chosen = GROUNDS[world], FIDELITIES[fidelity]
         if world != "synthetic" and root is None:
             raise InputError(f"{world} lies on disk: say where with --data ROOT")

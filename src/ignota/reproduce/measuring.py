@@ -23,6 +23,7 @@ from ignota.reproduce.cells import AnomalyCell, ClosedCell, IncrementalCell, Var
 from ignota.reproduce.pupils import Pupil, School, lesson_of
 from ignota.reproduce.workshop import Workshop
 from ignota.structures import Encoding, InputError, Sample
+from ignota.taxonomy import ClassSplit
 from ignota.world.composing import check_name
 from ignota.world.model import OpenWorldModel, closed_labels
 from ignota.world.reading import OWN, PRINTED, RELEASED, score_names, uncertainty
@@ -73,6 +74,8 @@ def _measure_anomalies(workshop: Workshop, cells: Sequence[AnomalyCell], done: D
         [cell for cell in cells if score_of(cell.score) not in refused],
         [name for name in fitted if name not in refused],
     )
+    if not cells:
+        return
     worlds = {
         variant: workshop.scored(workshop.world(where.closed, variant), where.closed, fitted)
         for variant in dict.fromkeys(cell.variant for cell in cells)
@@ -97,9 +100,7 @@ def _measure_anomalies(workshop: Workshop, cells: Sequence[AnomalyCell], done: D
         done(cell, {**figures["scores"][str(n)], "images": figures["images"]}, seconds)
 
 
-def anomaly_maps(
-    world: OpenWorldModel, encoding: Encoding, names: Sequence[str]
-) -> dict[str, Float[Tensor, "H W"]]:
+def anomaly_maps(world: OpenWorldModel, encoding: Encoding, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:
     """The world's scores, and `raml_mca`."""
     for name in names:
         if name != META_REGIONS:
@@ -120,10 +121,12 @@ def measure_incremental(workshop: Workshop, cells: Sequence[IncrementalCell], do
     school, images = School(workshop, split), workshop.setting.evaluate(split)
     pupils = _pupils(workshop, school, cells, done)
     cells = list(pupils)
+    if not cells:
+        return
     ground = workshop.setting.ground
     splits = {name: ground.parsed(name) for name in dict.fromkeys(cell.split for cell in cells)}
-    states = {cell: SegmentationMetrics(splits[cell.split].world_taxonomy, len(splits[cell.split].known)) for cell in cells}
-    before = {name: SegmentationMetrics(one.world_taxonomy, len(one.known)) for name, one in splits.items()}
+    states = {cell: _empty(splits[cell.split]) for cell in cells}
+    before = {name: _empty(one) for name, one in splits.items()}
     base, started = workshop.base(split), time.monotonic()
     with workshop.bar(f"known and learnt classes, {ground.shown(split)}", len(images)) as bar:
         for i in range(len(images)):
@@ -167,6 +170,10 @@ def _pupils(
             for cell in members:
                 pupils[cell] = taught if cell.variant.theta is None else _at(taught, cell.variant.theta)
     return pupils
+
+
+def _empty(split: ClassSplit) -> SegmentationMetrics:
+    return SegmentationMetrics(split.world_taxonomy, len(split.known))
 
 
 def _plain(variant: Variant) -> Variant:

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, UInt8
 
 from ignota.data.datasets import LabelledImages
-from ignota.data.shots import class_areas, largest_shots, random_shots
-from ignota.engine.head_methods import HEAD_METHODS, TrainedHeads, train_heads
+from ignota.data.shots import largest_shots, random_shots
 from ignota.engine.harvest import training_label
+from ignota.engine.head_methods import HEAD_METHODS, TrainedHeads, train_heads
 from ignota.reproduce.cells import IncrementalCell, Variant
 from ignota.reproduce.workshop import Workshop
 from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX, ClassSplit
 from ignota.world.labelling import label_maps, meta_regions, region_labels
-from ignota.world.model import OpenWorldModel, closed_labels
+from ignota.world.model import OpenWorldModel
 from ignota.world.reading import uncertainty
 from ignota.world.scene import Tables
 from ignota.world.teaching import prepare
@@ -82,7 +82,6 @@ class School:
     workshop: Workshop
     split: str
     train: LabelledImages = field(init=False)
-    _areas: Int[np.ndarray, "K N"] | None = field(init=False, default=None)
     _seen: dict[int, tuple[Encoding, Tables]] = field(init=False, default_factory=dict)
     _gates: dict[tuple[Variant, str], float] = field(init=False, default_factory=dict)
 
@@ -111,11 +110,9 @@ class School:
 
     def shots(self, split: ClassSplit, lesson: Lesson) -> dict[str, tuple[int, ...]]:
         """Which training images teach each novel class: those where it is largest, or random ones."""
-        if self._areas is None:
-            self._areas = class_areas(self.train, range(len(split.taxonomy)))
-        chosen = {}
+        everything, chosen = self.workshop.areas(self.split), {}
         for class_id in split.novel:
-            areas = self._areas[class_id]
+            areas = everything[class_id]
             if lesson.draw is None:
                 found = largest_shots(self.train, class_id, lesson.shots, areas)
             else:
@@ -134,9 +131,7 @@ class School:
                 encoding = world.encode(sample.image)
                 found = uncertainty(encoding, world.known, space).cpu().numpy()
                 values.append(found[training_label(sample, lut, found.shape) != IGNORE_INDEX])
-            self._gates[variant, space] = float(
-                np.quantile(np.concatenate(values), 1 - world.known.recipe.target_fpr)
-            )
+            self._gates[variant, space] = float(np.quantile(np.concatenate(values), 1 - world.known.recipe.target_fpr))
         return self._gates[variant, space]
 
     def _encoded(self, index: int) -> tuple[Encoding, Tables]:

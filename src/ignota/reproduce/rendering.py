@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ignota.reports.tables import Cell, Table
+from ignota.reproduce.claims import Verdict
 from ignota.reproduce.description import (
     Description,
     Line,
     Lookup,
     Ours,
     Value,
+    published,
     published_value,
     reasons,
     value_of,
 )
-from ignota.reports.tables import Cell, Table
 
 PAPER = "paper"
 
@@ -73,3 +78,41 @@ def _note(description: Description, lookup: Lookup) -> str:
                 lacking.setdefault(reason, []).append(line.labels[-1])
     parts = [f"No figures for {', '.join(dict.fromkeys(names))}: {reason}." for reason, names in lacking.items()]
     return " ".join([description.note, *parts])
+
+
+def claim_table(verdicts: Sequence[Verdict]) -> Table:
+    """Each comparison with both means, the difference and the verdict."""
+    rows = tuple(
+        (
+            one.claim.claim, one.claim.comparison, one.first, one.second,
+            None if one.difference is None else f"{one.difference:+.1f}" + (f" ± {one.error:.1f}" if one.error else ""),
+            one.word,
+        )
+        for one in verdicts
+    )  # fmt: skip
+    return Table("", ("the paper claims", "comparison", "first", "second", "difference", "here it"), rows)
+
+
+def example_table(example: Mapping[str, Any]) -> Table:
+    """Table D: cosine of each candidate region to each taught class, the paper's regions first."""
+    rows: list[tuple[Cell, ...]] = []
+    classes = tuple(example["regions"][0]["similarity"]) if example.get("regions") else ("car", "truck", "bus")
+    for letter, values in published()["table-d"].items():
+        shown = dict(zip(("car", "truck", "bus"), values[1:], strict=True))
+        rows.append((letter, PAPER, values[0].lower(), None, *(_cosine(shown.get(name)) for name in classes)))
+    for row in example.get("regions", []):
+        rows.append((row["letter"], "here", row["output"], row["truth"], *map(_cosine, row["similarity"].values())))
+    note = (
+        f"Cosine similarities; a region bears the class of the largest one from θ_novel = {example.get('theta', 0.8):g}"
+        f" on. Here: image {example.get('key', '–')}, regions of {example.get('from', 'nothing')}, as released, 5 shot."
+    )
+    heads = ("Region", "by", "Output", "Truth", *classes)
+    return Table("Table D, an example", heads, tuple(rows), note + _why(example))
+
+
+def _cosine(value: float | None) -> Cell:
+    return None if value is None else f"{value:.2f}"
+
+
+def _why(example: Mapping[str, Any]) -> str:
+    return f" No figures: {example['reason']}." if "reason" in example else ""

@@ -6,13 +6,16 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ignota.reproduce.cells import AnomalyCell, Cell, ClosedCell, IncrementalCell, Ledger
+from ignota.reproduce.cells import AnomalyCell, Cell, ClosedCell, ExampleCell, IncrementalCell, Ledger
 from ignota.reproduce.description import Description
+from ignota.reproduce.example import example_pupil, measure_example
 from ignota.reproduce.grounds import Setting
 from ignota.reproduce.measuring import measure_anomalies, measure_closed, measure_incremental
+from ignota.reproduce.pupils import Pupil
 from ignota.reproduce.tables import TABLES
 from ignota.reproduce.workshop import Workshop
 from ignota.structures import InputError
@@ -75,6 +78,26 @@ class Reproduction:
     def complete(self, name: str) -> bool:
         """Whether every cell of a table is measured."""
         return all(self.lookup(cell) is not None for cell in self.cells(name))
+
+    @cached_property
+    def pupil(self) -> Pupil:
+        """The taught world that figures look through."""
+        return example_pupil(self.workshop)
+
+    def example(self) -> Mapping[str, Any]:
+        """The image of Table D and Figure I, looked for once."""
+        cell = ExampleCell()
+        if self._entry(cell) is None:
+            started = time.monotonic()
+            figures = measure_example(self.workshop, self.pupil)
+            self._keep(cell, figures, time.monotonic() - started)
+        return dict(self.lookup(cell) or {})
+
+    def measured(self, name: str) -> bool:
+        """Whether a table is there to be shown, whole; False for what is a picture alone."""
+        if name == "table-d":
+            return self._entry(ExampleCell()) is not None
+        return bool(self.cells(name)) and self.complete(name)
 
     def measure(self, names: Sequence[str]) -> int:
         """Measures whatever cells of these tables are missing; returns how many there were."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ignota.reports.tables import Better
 from ignota.reproduce.cells import LOSSES, AnomalyCell, ClosedCell, IncrementalCell, Variant
 from ignota.reproduce.description import Column, Description, Line, Ours
 from ignota.reproduce.grounds import RATIOS, Setting
@@ -38,12 +39,7 @@ def table_1(setting: Setting) -> tuple[Description, ...]:
 
 def _anomaly_table(setting: Setting, protocol: str) -> Description:
     sets = setting.ground.anomaly_sets
-    metrics = (("AUPR", "aupr", "higher"), ("AUROC", "auroc", "higher"), ("FPR95", "fpr95", "lower"))
-    columns = tuple(
-        Column(f"{where.title} {title}", (protocol, name), better, place, 3 * place + i if place < 2 else None)  # type: ignore[arg-type]
-        for place, where in enumerate(sets)
-        for i, (title, name, better) in enumerate(metrics)
-    )
+    columns = anomaly_columns(setting, protocol)
     plain = (("Ensemble", "ensemble"), ("RBM", "rbm"), ("MSP", "msp"), ("MaxLogit", "max_logit"), ("DUIR", "duir"),
              ("DML", "dml"))  # fmt: skip
     lines = [Line((label,), (score_row(setting, OWN, score),), label) for label, score in plain]
@@ -58,6 +54,20 @@ def _anomaly_table(setting: Setting, protocol: str) -> Description:
     note = f"In percent, {_PROTOCOLS[protocol]}. Here {here}."
     return Description("table-1", f"Table 1, {protocol.replace('dmlnet', 'per image')}", ("Method",), columns,
                        tuple(lines), note)  # fmt: skip
+
+
+def anomaly_columns(setting: Setting, protocol: str, printed: bool = True) -> tuple[Column, ...]:
+    """Three measures of each anomaly set; the paper has figures of the first two sets."""
+    metrics: tuple[tuple[str, str, Better], ...] = (
+        ("AUPR", "aupr", "higher"), ("AUROC", "auroc", "higher"), ("FPR95", "fpr95", "lower"),
+    )  # fmt: skip
+    return tuple(
+        Column(
+            f"{where.title} {title}", (protocol, name), better, place, 3 * place + i if printed and place < 2 else None
+        )
+        for place, where in enumerate(setting.ground.anomaly_sets)
+        for i, (title, name, better) in enumerate(metrics)
+    )
 
 
 def score_row(setting: Setting, name: str, score: str) -> Ours:
@@ -112,7 +122,9 @@ def _class_table(setting: Setting, split: str, top: str) -> Description:
         lines.append(Line((group, "RAML"), both(setting, split, shots), f"{split} {group} RAML"))
         lines.append(Line((group, "RAML, URS regions"), (seeded(setting, PRINTED, split, "raml_urs", shots),)))
         lines.append(Line((group, "Ignota's own"), (once(OWN, split, "raml", shots),)))
-    note = f"IoU in percent, setting {split}, here {ground.shown(split)}: {', '.join(names[len(parsed.known):])} learnt."
+    note = (
+        f"IoU in percent, setting {split}, here {ground.shown(split)}: {', '.join(names[len(parsed.known) :])} learnt."
+    )
     return Description("table-2", f"Table 2, {split}", ("Shots", "Method"), columns, tuple(lines), note)
 
 
@@ -124,8 +136,8 @@ def table_3(setting: Setting) -> tuple[Description, ...]:
         label = "".join(f"+L_{name} " for name in on).strip() or "Baseline (L_seg alone)"
         lines.append(Line((label,), both(setting, "16+3", 5, losses=on), " ".join(on) or "Baseline"))
     note = (
-        f"mIoU in percent, {setting.ground.shown('16+3')}, 5 shots. Under the softmax that is printed all channels sum to"
-        " one, so that L_rec is null; the released code's sigmoid gives it something to do."
+        f"mIoU in percent, {setting.ground.shown('16+3')}, 5 shots. Under the softmax that is printed all channels sum "
+        "to one, so that L_rec is null; the released code's sigmoid gives it something to do."
     )
     return (Description("table-3", "Table 3, losses of meta channels", ("Losses",), MIOU, tuple(lines), note),)
 
@@ -188,7 +200,9 @@ def ratios(setting: Setting) -> tuple[Description, ...]:
         lines.append(Line((label, "RAML"), both(setting, split, 5)))
         lines.append(Line((label, "Ignota's own"), (once(OWN, split, "raml", 5),)))
     note = "mIoU in percent, 5 shots. The paper prints these figures as curves alone."
-    return (Description("figure-7", "Figure 7, share of unknown classes", ("Setting", "Method"), MIOU, tuple(lines), note),)
+    return (
+        Description("figure-7", "Figure 7, share of unknown classes", ("Setting", "Method"), MIOU, tuple(lines), note),
+    )
 
 
 def choices(setting: Setting) -> tuple[Description, ...]:
@@ -197,12 +211,7 @@ def choices(setting: Setting) -> tuple[Description, ...]:
     seen = tuple(
         Line((label,), (seeded_scores(setting, PRINTED, "raml_paper", **changes),)) for label, changes in pairs
     )
-    wheres = setting.ground.anomaly_sets
-    columns = tuple(
-        Column(f"{where.title} {title}", ("dmlnet", name), better, place)  # type: ignore[arg-type]
-        for place, where in enumerate(wheres)
-        for title, name, better in (("AUPR", "aupr", "higher"), ("AUROC", "auroc", "higher"), ("FPR95", "fpr95", "lower"))
-    )
+    columns = anomaly_columns(setting, "dmlnet", printed=False)
     steps = (("circle loss", {}), ("one-hot centres", {"one_hot": True}), ("gated by the anomaly map", {"gated": True}),
              ("K = 1", {"channels": 1}))  # fmt: skip
     learnt = tuple(Line((label,), both(setting, "16+3", 5, **changes)) for label, changes in steps)

@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
+from jaxtyping import Int
 from tqdm import tqdm
 
 from ignota.anomaly.score import State
 from ignota.data.files import write_atomically
+from ignota.data.shots import class_areas
 from ignota.engine.configuration import EmbedderConfig, ExperimentConfig, MetaChannelConfig
 from ignota.engine.embedder_run import train_embedder
 from ignota.engine.fitting import metric_space, split_images
@@ -55,6 +58,7 @@ class Workshop:
     _stages: dict[str, Stages] = field(init=False, default_factory=dict)
     _bases: dict[str, OpenWorldModel] = field(init=False, default_factory=dict)
     _grids: dict[str, Grids] = field(init=False, default_factory=dict)
+    _areas: dict[str, Int[np.ndarray, "classes N"]] = field(init=False, default_factory=dict)
 
     def config(self, split: str) -> ExperimentConfig:
         """Of the world that serves a split, without scores that need a state of their own."""
@@ -141,6 +145,14 @@ class Workshop:
 
     def _state_file(self, split: str, name: str) -> Path:
         return self.place(split) / "scores" / f"{name}.safetensors"
+
+    def areas(self, split: str) -> Int[np.ndarray, "classes N"]:
+        """Pixels of every class in every training image; splits of one data set share them."""
+        data = fingerprint(dataclasses.replace(self.config(split).data, split=""))
+        if data not in self._areas:
+            images = self.setting.train(split)
+            self._areas[data] = class_areas(images, range(len(self.setting.ground.parsed(split).taxonomy)))
+        return self._areas[data]
 
     def seconds(self, split: str) -> float:
         """What making the world of a split took; 0 where that was not done here."""
