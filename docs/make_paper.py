@@ -38,24 +38,25 @@ ignota reproduce all --world camvid --data $IGNOTA_DATA --fidelity full
 ignota reproduce all --world cityscapes --data $IGNOTA_DATA --fidelity full --device cuda
 ```
 
-**Fidelity.** `quick` trains a few steps on small images and repeats what is random twice: it shows that everything runs,
-and its figures carry no claim. `full` trains the presets and repeats five times; claims rest on it alone. Both go on where
-they were stopped, and trainings are shared: a closed set is trained once for each set of known classes, and seeds vary what
-comes after it.
+**Fidelity.** `quick` trains a few steps on small images and repeats what is random twice: it shows that everything
+runs, and its figures carry no claim. `full` trains the presets and repeats five times; claims rest on it alone. Both go
+on where they were stopped, and trainings are shared: a closed set is trained once for each set of known classes, and
+seeds vary what comes after it.
 
 """
 
 WHY = {
-    "table-1": "The paper trains PSPNet on 7000 real images of BDD100K; here the network, its training and the data are "
-    "those of the world named above. α and β of Equation 2 come from training images, where the paper sets them by hand "
-    "for each test set. Baselines are this project's own trainings, on one scale.",
+    "table-1": "The paper trains PSPNet on 7000 real images of BDD100K; here network, training and data are those of "
+    "the world named above. α and β of Equation 2 come from training images, where the paper sets them by hand for "
+    "each test set. Baselines are trainings of this project, on one scale.",
     "table-2": "The closed set stays frozen after stage 1, where the paper fine-tunes it with the shots; so the known "
     "classes move by theft alone. FT and PLM train a label predictor on frozen features.",
-    "table-3": "Each loss is switched off by its weight λ; the released recipe keeps its supervision of known channels in "
-    "every row. The baseline trains the head by L_seg alone, so its meta channels stay where they began.",
+    "table-3": "Each loss is switched off by its weight λ; the released recipe keeps its supervision of known channels "
+    "in every row. The baseline trains the head by L_seg alone, so its meta channels stay where they began.",
     "table-d": "Another image of another world: the pattern counts, not the figures.",
     "table-e": "As in Table 2; URS takes every region between edges of the image for a candidate.",
-    "table-f": "As in Table 2; the spread of cosines depends on D and its training data, so the best θ_novel need not be 0.8.",
+    "table-f": "As in Table 2; the spread of cosines depends on D and its training data, so that the best θ_novel need "
+    "not be 0.8.",
     "table-g": "As in Table 2; the draws are from all training images that show the class, however small.",
     "choices": "The paper has no table of these; it argues for its choices in the text.",
     "figure-7": "The paper shows curves without figures.",
@@ -88,8 +89,8 @@ def page(folders: Sequence[Path], pictures: bool) -> str:
     return text + _missing(found)
 
 
-_ORDER = """Differences in points; `undecided` is less than two standard errors over the seeds, or no difference at all; a
-comparison without seeds shows its sign alone. On `quick` read this as a test that the comparison runs.
+_ORDER = """Differences in points; `undecided` is less than two standard errors over the seeds, or no difference at
+all; a comparison without seeds shows its sign alone. On `quick` read this as a test that the comparison runs.
 
 """
 
