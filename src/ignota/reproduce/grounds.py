@@ -145,28 +145,28 @@ class Fidelity:
 
 
 _QUICK_LATER = {
-    "meta_channels.steps": 60,
-    "embedder.steps": 150,
+    "meta_channels.steps": 50,
+    "embedder.steps": 120,
     "embedder.batch": 256,
-    "fit.images": 40,
-    "fit.coreset": 500,
-    "fit.things": 16,
+    "fit.images": 30,
+    "fit.coreset": 400,
+    "fit.things": 12,
 }
 _QUICK_SIZE = {
-    "size": 96,
-    "closed_set.steps": 90,
+    "size": 80,
+    "closed_set.steps": 60,
     "closed_set.batch": 8,
-    "closed_set.crop": (96, 192),
+    "closed_set.crop": (80, 160),
     "closed_set.warmup": 10,
-    "closed_set.checkpoint_every": 30,
+    "closed_set.checkpoint_every": 20,
 }
-_QUICK_DRAWN = {"data.height": 96, "data.width": 192, "data.train_length": 160, "data.evaluate_length": 16}
+_QUICK_DRAWN = {"data.height": 80, "data.width": 160, "data.train_length": 120, "data.evaluate_length": 12}
 
 FIDELITIES: dict[str, Fidelity] = {
     "quick": Fidelity(
         "quick",
         2,
-        16,
+        12,
         {name: _QUICK_SIZE | (_QUICK_DRAWN if name == "synthetic" else {}) for name in GROUNDS},
         _QUICK_LATER,
     ),
