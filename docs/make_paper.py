@@ -2,8 +2,9 @@
 
     python docs/make_paper.py runs/reproduce/synthetic-quick [runs/reproduce/camvid-full …] [--pictures]
 
-Each folder is one that `ignota reproduce` wrote, WORLD-FIDELITY. With --pictures the sheets of the first folder's
-figures are put beside the page; they must be drawn ones, for images of others are never copied.
+Each folder is one that `ignota reproduce` wrote, WORLD-FIDELITY; without any the page says what was not run. With
+--pictures the sheets of the first folder's figures are put beside the page; they must be drawn ones, for images of others
+are never copied.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ignota.reports.tables import Table, to_markdown
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, PICTURES = ROOT / "docs" / "paper.md", ROOT / "docs" / "pictures"
 _NAMES = ("table-1", "table-2", "table-3", "table-d", "table-e", "table-f", "table-g", "choices", "figure-7")
-_FIGURES = ("figure-1", "figure-2", "figure-3", "figure-4", "figure-5", "figure-6", "figure-8", "figure-i")
+_FIGURES = ("figure-1", "figure-2", "figure-3", "figure-4", "figure-5", "figure-6", "figure-7", "figure-8", "figure-i")
 
 HEAD = """# The paper, table by table
 
@@ -68,7 +69,8 @@ def page(folders: Sequence[Path], pictures: bool) -> str:
     """The whole page from the results of some folders."""
     found = [json.loads((folder / "results.json").read_text(encoding="utf-8")) for folder in folders]
     text = HEAD + "".join(_setting(one) for one in found)
-    text += "## Does the paper's order hold?\n\n" + _ORDER
+    if found:
+        text += "## Does the paper's order hold?\n\n" + _ORDER
     text += "".join(f"### {_title(one)}\n\n{_table(one['claims'])}\n" for one in found)
     for name in _NAMES:
         shown = [one for one in found if name in one["tables"]]
@@ -79,7 +81,7 @@ def page(folders: Sequence[Path], pictures: bool) -> str:
             text += f"### {name}: {_title(one)}\n\n`{_command(one, name)}`: {_duration(one, name)}\n\n"
             text += "".join(f"{_table(table)}\n" for table in one["tables"][name])
         text += f"Why ours differ: {WHY[name]}\n\n"
-    text += "## Figures\n\n"
+    text += "## Figures\n\n" if any(one["figures"] for one in found) else ""
     for name in _FIGURES:
         for one in (one for one in found if name in one["figures"]):
             text += f"**{one['figures'][name]['title']}.** {one['figures'][name]['text']} `{_command(one, name)}`: "
@@ -134,18 +136,18 @@ def _missing(found: Sequence[dict[str, Any]]) -> str:
         if lacking:
             lines.append(f"- {_title(one)}: not run: {', '.join(lacking)}.")
     settings = {(one["world"], one["fidelity"]) for one in found}
-    for world in ("synthetic", "camvid", "cityscapes"):
-        if (world, "full") not in settings:
-            lines.append(f"- {world}, full: not run for this page.")
+    wanted = [("synthetic", "quick"), *((world, "full") for world in ("synthetic", "camvid", "cityscapes"))]
+    lines += [f"- {world}, {fidelity}: not run for this page." for world, fidelity in wanted
+              if (world, fidelity) not in settings]  # fmt: skip
     return "## What was not run\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--pictures", action="store_true")
     args = parser.parse_args()
-    if args.pictures:
+    if args.pictures and args.folders:
         first = json.loads((args.folders[0] / "results.json").read_text(encoding="utf-8"))
         if first["world"] != "synthetic":
             sys.exit("--pictures: only drawn images may be copied; name a synthetic folder first")

@@ -11,11 +11,12 @@ from jaxtyping import UInt8
 from ignota.engine.evaluation import anomaly_label_lut
 from ignota.reports.pictures import heat_map
 from ignota.reports.report import PictureRow
+from ignota.reproduce.description import value_of
 from ignota.reproduce.embeddings import clouds
 from ignota.reproduce.example import PRESET, SPLIT, candidates
 from ignota.reproduce.pupils import Pupil
 from ignota.reproduce.runner import Reproduction
-from ignota.reproduce.sheets import cloud_sheet, grid_sheet, pipeline_sheet
+from ignota.reproduce.sheets import cloud_sheet, curve_sheet, grid_sheet, pipeline_sheet
 from ignota.reproduce.views import Picture, View, worthiest
 
 _ROWS = 3
@@ -146,6 +147,25 @@ def figure_6(reproduction: Reproduction) -> Figure:
     return Figure("Figure 6: t-SNE of what is compared", text, (PictureRow("", (("t-SNE", sheet),)),), sheet)
 
 
+def figure_7(reproduction: Reproduction) -> Figure:
+    """Ever more classes are unknown: the table of the same name as curves."""
+    (table,) = reproduction.descriptions("figure-7")
+    panels: dict[str, dict[str, tuple[list[str], list[float | None]]]] = {}
+    for column in table.columns[1::2]:  # novel and harmonic
+        series = panels.setdefault(column.title, {})
+        for line in table.lines:
+            for ours in line.ours:
+                name = f"{line.labels[1]}{ours.name.removeprefix('here')}"
+                places, values = series.setdefault(name, ([], []))
+                value = value_of(ours.groups[0], column.path, reproduction.lookup)
+                places.append(line.labels[0].partition(" ")[0])
+                values.append(None if value is None else value.mean)
+    sheet = curve_sheet(panels)
+    text = "From few novel classes to many, five shots; the paper's own settings by name, ours stand in the table."
+    rows = (PictureRow("", (("mIoU over the share of unknown classes", sheet),)),)
+    return Figure("Figure 7: share of unknown classes", text, rows, sheet)
+
+
 def figure_8(reproduction: Reproduction) -> Figure:
     """Open-world segmentation from the image to the learnt classes."""
 
@@ -187,6 +207,7 @@ FIGURES: dict[str, Callable[[Reproduction], Figure]] = {
     "figure-4": figure_4,
     "figure-5": figure_5,
     "figure-6": figure_6,
+    "figure-7": figure_7,
     "figure-8": figure_8,
     "figure-i": figure_i,
 }

@@ -86,7 +86,8 @@ def write_figure(reproduction: Reproduction, name: str) -> list[Path]:
     if name not in FIGURES:
         return []
     sheet, record = reproduction.folder / f"{name}.png", reproduction.folder / "figures" / name / "figure.json"
-    mark = fingerprint(name, reproduction.workshop.config(SPLIT), reproduction.setting.fidelity.images)
+    configs = [reproduction.workshop.config(split) for split in reproduction.setting.ground.splits]
+    mark = fingerprint(name, [dataclasses.asdict(one) for one in configs], reproduction.setting.fidelity.images)
     if _record(record).get("hash") != mark or not sheet.is_file():
         started = time.monotonic()
         _keep_figure(FIGURES[name](reproduction), sheet, record, {"hash": mark}, started)
@@ -116,6 +117,7 @@ def results(reproduction: Reproduction) -> dict[str, Any]:
     tables = {name: tables_of(reproduction, name) for name in NAMES if reproduction.measured(name)}
     figures = {name: _record(reproduction.folder / "figures" / name / "figure.json") for name in FIGURES}
     verdicts = [verdict(claim, reproduction.lookup) for claim in claims(setting)]
+    networks = dict.fromkeys(setting.ground.trained_as(split) for split in setting.ground.splits)
     return {
         "world": setting.ground.name,
         "stands_for": setting.ground.stands_for,
@@ -125,7 +127,7 @@ def results(reproduction: Reproduction) -> dict[str, Any]:
         "images": len(setting.evaluate(SPLIT)),
         "tables": {name: [dataclasses.asdict(shown) for shown, _ in found] for name, found in tables.items()},
         "seconds": {name: reproduction.seconds(name) for name in tables},
-        "trainings": {split: workshop.seconds(split) for split in setting.ground.splits if workshop.seconds(split)},
+        "trainings": {split: workshop.seconds(split) for split in networks if workshop.seconds(split)},
         "figures": {
             name: {key: one[key] for key in ("title", "text", "seconds")} for name, one in figures.items() if one
         },

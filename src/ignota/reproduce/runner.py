@@ -21,7 +21,6 @@ from ignota.reproduce.workshop import Workshop
 from ignota.structures import InputError
 from ignota.taxonomy import nearest
 
-FIGURES = ("figure-1", "figure-2", "figure-3", "figure-4", "figure-5", "figure-6", "figure-8", "figure-i")
 NAMES = (
     "table-1", "table-2", "table-3", "table-d", "table-e", "table-f", "table-g", "choices",
     "figure-1", "figure-2", "figure-3", "figure-4", "figure-5", "figure-6", "figure-7", "figure-8", "figure-i",

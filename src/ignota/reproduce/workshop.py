@@ -86,12 +86,13 @@ class Workshop:
         if name not in self._bases:
             place = self.place(name)
             if not (place / "world").exists():
-                started = time.monotonic()
+                started, before = time.monotonic(), self.seconds(name)
                 bundle.save(self.stages(name).world(), place / "world")
-                write_json(place / _SECONDS, {"seconds": time.monotonic() - started})
-            self._bases[name] = dataclasses.replace(
-                bundle.load(place / "world", self.device), store=ExemplarStore(None)
-            )
+                fitting = time.monotonic() - started - (self.seconds(name) - before)  # stages keep their own
+                write_json(place / _SECONDS, {"seconds": max(0.0, fitting)})
+            loaded = bundle.load(place / "world", self.device)
+            loaded.store.close()
+            self._bases[name] = dataclasses.replace(loaded, store=ExemplarStore(None))
         return self._bases[name]
 
     def world(self, split: str, variant: Variant) -> OpenWorldModel:
@@ -155,11 +156,10 @@ class Workshop:
         return self._areas[data]
 
     def seconds(self, split: str) -> float:
-        """What making the world of a split took; 0 where that was not done here."""
-        try:
-            return float(json.loads((self.place(split) / _SECONDS).read_text(encoding="utf-8"))["seconds"])
-        except (OSError, ValueError):
-            return 0.0
+        """What all trainings around the network of a split took, and fitting its world; 0 where there is none yet."""
+        place = self.place(split)
+        records = [*place.glob(f"stages/*/{RECORD}"), *place.glob(_SECONDS)]
+        return sum(float(json.loads(path.read_text(encoding="utf-8"))["seconds"]) for path in records)
 
     def _heads(self, split: str, variant: Variant) -> dict[str, MetaChannelHead]:
         stages = self.stages(split)
