@@ -3,7 +3,7 @@
     python docs/make_paper.py runs/reproduce/synthetic-quick [runs/reproduce/camvid-full …] [--pictures]
 
 Each folder is one that `ignota reproduce` wrote, WORLD-FIDELITY; without any the page says what was not run. With
---pictures the sheets of the first folder's figures are put beside the page; they must be drawn ones, for images of others
+--pictures the sheets of the first folder's figures are put beside the page; they must be drawn ones: images of others
 are never copied.
 """
 

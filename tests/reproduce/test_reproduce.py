@@ -193,6 +193,24 @@ def test_meta_channels_of_another_k_have_as_many(copy: Path, setting: Setting, f
         assert workshop.world("16+3", Variant(channels=k)).networks.heads["paper"].meta_channels == k
 
 
+def test_a_finished_closed_set_is_taken_over_and_another_refused(
+    whole: Path, setting: Setting, forbidden: None, tmp_path: Path
+) -> None:
+    (run,) = [path.parents[1] for path in (whole / FOLDER / "trained").glob("*/stages/closed_set")]
+    workshop = opened(setting, tmp_path / "new", CPU, quiet=True, given=[run]).workshop
+    workshop.check_given()
+    taken, source = workshop.stages("16+3").segmenter.state_dict(), opened(setting, whole, CPU).workshop.stages("16+3")
+    for name, value in source.segmenter.state_dict().items():
+        assert torch.equal(taken[name], value), name
+    config = setting.config("16+3")
+    other = dataclasses.replace(config, closed_set=dataclasses.replace(config.closed_set, steps=5))
+    changed = dataclasses.replace(setting, configs={setting.ground.preset: other})
+    with pytest.raises(InputError, match="another configuration"):
+        reproduce(["table-e"], changed, tmp_path / "new", CPU, quiet=True, given=[run])
+    with pytest.raises(InputError, match="holds no closed set"):
+        reproduce(["table-e"], setting, tmp_path / "new", CPU, quiet=True, given=[tmp_path])
+
+
 def test_the_page_is_written_from_the_results(whole: Path) -> None:
     place = Path(__file__).resolve().parents[2] / "docs" / "make_paper.py"
     spec = importlib.util.spec_from_file_location("make_paper", place)

@@ -40,6 +40,7 @@ def reproduce(
 ) -> list[Path]:  # fmt: skip
     """Measures what is missing, then writes the files of `names` and the report; returns what was written."""
     reproduction = opened(setting, out, device, quiet, given)
+    reproduction.workshop.check_given()
     reproduction.measure(names)
     written = []
     for name in names:

@@ -206,13 +206,30 @@ class Workshop:
         """A progress bar, unless the workshop is quiet."""
         return tqdm(total=total, desc=title, unit=unit, disable=self.quiet, mininterval=1.0)
 
+    def check_given(self) -> None:
+        """Raises InputError for a given folder that serves none of the networks here."""
+        splits = self.setting.ground.splits
+        wanted = {_closed_hash(self.config(split)) for split in splits}
+        for run in self.given:
+            if _hash_of(run) not in wanted:
+                raise InputError(f"{run} was trained with another configuration than any network here: leave it out")
+
     def _take(self, config: ExperimentConfig, place: Path) -> None:
-        """Copies a given closed set of the same configuration; raises InputError where folders hold no closed set."""
-        wanted = fingerprint("closed_set", config.seed, config.data, config.segmenter, config.closed_set)
+        """Copies the given closed set of the same configuration, if there is one."""
         target = place / "stages" / "closed_set"
         for run in self.given:
-            source = run / "stages" / "closed_set"
-            if not (source / RECORD).is_file():
-                raise InputError(f"{run} holds no closed set: name a folder that `ignota run` has finished")
-            if not target.exists() and json.loads((source / RECORD).read_text("utf-8")).get("hash") == wanted:
-                shutil.copytree(source, target)
+            if not target.exists() and _hash_of(run) == _closed_hash(config):
+                shutil.copytree(run / "stages" / "closed_set", target)
+
+
+def _closed_hash(config: ExperimentConfig) -> str:
+    """Of stage 1, as `Stages` names it."""
+    return fingerprint("closed_set", config.seed, config.data, config.segmenter, config.closed_set)
+
+
+def _hash_of(run: Path) -> str:
+    """Of the closed set in a folder of `ignota run`; raises InputError where there is none."""
+    try:
+        return str(json.loads((run / "stages" / "closed_set" / RECORD).read_text(encoding="utf-8"))["hash"])
+    except (OSError, ValueError, KeyError):
+        raise InputError(f"{run} holds no closed set: name a folder that `ignota run` has finished") from None
