@@ -12,7 +12,8 @@ import torch
 
 from ignota.engine.configuration import ExperimentConfig
 from ignota.reproduce.cells import Cell, ClosedCell
-from ignota.reproduce.grounds import GROUNDS, Fidelity, Setting
+from ignota.reproduce.fidelity import Fidelity
+from ignota.reproduce.grounds import GROUNDS, Setting
 
 CPU = torch.device("cpu")
 

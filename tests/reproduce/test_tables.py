@@ -15,7 +15,8 @@ from ignota.reports.tables import to_csv
 from ignota.reproduce.cells import AnomalyCell, Cell
 from ignota.reproduce.claims import Claim, claims, verdict
 from ignota.reproduce.description import Column, Description, Line, Ours
-from ignota.reproduce.grounds import FIDELITIES, GROUNDS, Setting
+from ignota.reproduce.fidelity import FIDELITIES
+from ignota.reproduce.grounds import GROUNDS, Setting
 from ignota.reproduce.rendering import example_table, number_table, shown_table
 from ignota.reproduce.tables import DRAWS, TABLES, THETAS
 
