@@ -42,7 +42,7 @@ def measure_example(workshop: Workshop, pupil: Pupil) -> dict[str, Any]:
             encoding = pupil.world.encode(sample.image)
             regions, source = candidates(pupil, encoding)
             assert sample.label is not None
-            label = resize_label(split.world_lut()[sample.label], encoding.image.shape[:2])  # type: ignore[arg-type]
+            label = resize_label(split.world_lut()[sample.label], encoding.image.shape[:2])
             rows = _rows(pupil, encoding, regions, label, split.world_taxonomy.names)
             true = {row["truth"] for row in rows} & set(pupil.world.novel.names)
             worth = (int(source == "meta channels"), len(true), len(rows))

@@ -88,7 +88,7 @@ def _measure_anomalies(workshop: Workshop, cells: Sequence[AnomalyCell], done: D
             sample = images[i]
             label = lut[_label(sample, images.name)]
             encoding = base.encode(sample.image)
-            maps = {}
+            maps: dict[str, Float[np.ndarray, "H W"]] = {}
             for variant, world in worlds.items():
                 names = {cell.score: str(n) for n, cell in enumerate(cells) if cell.variant == variant}
                 found = anomaly_maps(world, encoding, list(names))

@@ -207,13 +207,21 @@ def ratios(setting: Setting) -> tuple[Description, ...]:
 
 def choices(setting: Setting) -> tuple[Description, ...]:
     """Choices that the paper makes without a table of its own."""
-    pairs = (("URS with Sobel", {}), ("URS without Sobel", {"sobel": False}), ("one-hot centres", {"one_hot": True}))
+    pairs: tuple[tuple[str, dict[str, object]], ...] = (
+        ("URS with Sobel", {}),
+        ("URS without Sobel", {"sobel": False}),
+        ("one-hot centres", {"one_hot": True}),
+    )
     seen = tuple(
         Line((label,), (seeded_scores(setting, PRINTED, "raml_paper", **changes),)) for label, changes in pairs
     )
     columns = anomaly_columns(setting, "dmlnet", printed=False)
-    steps = (("circle loss", {}), ("one-hot centres", {"one_hot": True}), ("gated by the anomaly map", {"gated": True}),
-             ("K = 1", {"channels": 1}))  # fmt: skip
+    steps: tuple[tuple[str, dict[str, object]], ...] = (
+        ("circle loss", {}),
+        ("one-hot centres", {"one_hot": True}),
+        ("gated by the anomaly map", {"gated": True}),
+        ("K = 1", {"channels": 1}),
+    )
     learnt = tuple(Line((label,), both(setting, "16+3", 5, **changes)) for label, changes in steps)
     return (
         Description("choices", "The paper's choices: anomalies", ("Choice",), columns, seen,

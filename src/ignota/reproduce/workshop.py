@@ -138,7 +138,7 @@ class Workshop:
         if not names:
             return
         with self.bar(f"fit {', '.join(names)}", len(self.stages(split).images)) as bar:
-            states = with_scores(self.base(split), names, self.stages(split).samples, bar.update).known.states
+            states = with_scores(self.base(split), names, self.setting.train(split), bar.update).known.states
         for name in names:
             file = self._state_file(split, name)
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,8 @@ class Workshop:
         stages = self.stages(split)
         base = stages.config.meta_channels
         weights = {name: getattr(base, name) if name in variant.losses else 0.0 for name in LOSSES}
-        config = dataclasses.replace(base, channels=variant.channels or base.channels, **weights)
+        config = dataclasses.replace(base, channels=variant.channels or base.channels)
+        config = dataclasses.replace(config, **weights)  # type: ignore[arg-type]
         folders = {preset: self._folder(split, f"meta_channels_{preset}", config, variant.seed) for preset in _PRESETS}
         grids = None
         if any(folder.finished() is None for folder in folders.values()):
