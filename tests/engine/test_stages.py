@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from ignota.engine.fitting import class_means, split_images
 from ignota.engine.harvest import RegionRows, chosen_images, joined_rows
 from ignota.engine.stages import Stages, embedder_variants, finished_stages
 from ignota.engine.weighing import TRUSTED, merit
+from ignota.models.meta_channels import MetaChannelHead
 from ignota.taxonomy import IGNORE_INDEX
+from ignota.world.networks import LOSSES
 from ignota.world.reading import joined_parts, own_score, read_regions
 
 CPU = torch.device("cpu")
@@ -185,3 +188,26 @@ def test_rows_are_joined_and_picked_alike() -> None:
     picked = double.where(double.image == 1)
     assert picked.label.tolist() == [0, 1, 0, 1]
     assert picked.pooled["decoder"].tolist() == [[4, 5], [8, 9], [4, 5], [8, 9]]
+
+
+def test_the_weights_of_meta_channel_losses_are_settings(tiny: ExperimentConfig) -> None:
+    config = dataclasses.replace(tiny.meta_channels, inter=0.0, split=0.3, rec=0.2)
+    for preset in ("paper", "released"):
+        losses = meta_channel_run.MetaChannelStage(MetaChannelHead(3, 2), config, preset, 0).losses
+        assert (losses.weight_overlap, losses.weight_split, losses.weight_reconstruction) == (0.0, 0.3, 0.2)
+        usual = meta_channel_run.MetaChannelStage(MetaChannelHead(3, 2), tiny.meta_channels, preset, 0).losses
+        assert usual == LOSSES[preset]
+
+
+def test_one_hot_centres_are_the_prototypes(
+    tiny: ExperimentConfig, drawn: DrawnImages, folder: Path, tmp_path: Path
+) -> None:
+    changed = dataclasses.replace(tiny, embedder=dataclasses.replace(tiny.embedder, one_hot=True, steps=60))
+    place = Path(shutil.copytree(folder, tmp_path / "stages"))
+    stages = Stages(changed, drawn, place, CPU, quiet=True)
+    space, classes = stages.spaces["paper"], len(stages.split.known)
+    assert torch.equal(space.prototypes, torch.eye(classes))
+    kept = stages.rows.where(stages.rows.source == 0)
+    embeddings = space.embed(kept.pooled)
+    assert embeddings.shape == (len(kept), classes)
+    assert (embeddings.argmax(1) == kept.label).float().mean() > 0.5  # each class lies along its own axis

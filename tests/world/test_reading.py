@@ -12,7 +12,7 @@ from ignota.functional import scores
 from ignota.functional.meta_channels import aggregate
 from ignota.functional.regions import paint, region_pool
 from ignota.structures import InputError
-from ignota.world.labelling import METHODS, label_maps
+from ignota.world.labelling import METHODS, label_maps, meta_regions
 from ignota.world.model import OpenWorldModel, calibrated, closed_labels
 from ignota.world.novel import novel_evidence
 from ignota.world.reading import anomaly_maps, likeness, own_parts, read_regions, score_names
@@ -171,3 +171,18 @@ def test_every_method_paints_taught_classes_over_the_closed_set(world: OpenWorld
         assert union.any() or (maps[f"raml_{preset}"] == maps["closed"]).all()
     with pytest.raises(InputError, match="did you mean 'npm'"):
         label_maps(world, encoding, ["nmp"])
+
+
+def test_meta_channel_regions_stay_within_what_is_unknown(world: OpenWorldModel, photos: Photos) -> None:
+    encoding = world.encode(photos[0])
+    size = encoding.image.shape[:2]
+    assert meta_regions(world, encoding, "released").count == 0  # nothing is taught
+    world.learn("crate", [(photos[0], box(20, 60))], force=True)
+    world.novel.selected["released"][:] = True
+    free = meta_regions(world, encoding, "released")
+    assert free.count
+    left = np.zeros(size, bool)
+    left[:, : size[1] // 2] = True
+    half = meta_regions(world, encoding, "released", left)
+    assert not (half.ids[:, size[1] // 2 + 8 :] > 0).any()
+    assert meta_regions(world, encoding, "released", ~np.ones(size, bool)).count == 0

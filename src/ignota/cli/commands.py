@@ -38,6 +38,7 @@ COMMANDS: dict[str, Command] = {
     "suggest": Command("ignota.cli.suggest", "says which images are worth labelling next"),
     "compare": Command("ignota.cli.compare", "ranks anomaly scores on your own data"),
     "fit": Command("ignota.cli.fit", "adds further anomaly scores to a world"),
+    "reproduce": Command("ignota.cli.reproduce", "the paper's tables and figures, its numbers beside ours"),
     "export-labels": Command("ignota.cli.export_labels", "labels in the format of another program"),
     "import-labels": Command("ignota.cli.import_labels", "labels of another program as a data set"),
     "data check": Command("ignota.cli.data_check", "looks a data set through and explains every fault"),

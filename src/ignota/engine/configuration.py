@@ -72,9 +72,15 @@ class ClosedSetConfig:
 
 @dataclass(frozen=True)
 class MetaChannelConfig:
-    """Stage 2, Equations 6 to 9. channels: the paper's K. Both presets' losses are trained, a head each."""
+    """Stage 2, Equations 6 to 9. channels: the paper's K. Both presets' losses are trained, a head each.
+
+    inter, split, rec: λ of Equation 6, Appendix C.1; 0 leaves a loss out.
+    """
 
     channels: int = 4
+    inter: float = 0.1
+    split: float = 0.1
+    rec: float = 0.01
     steps: int = 600
     batch: int = 8
     head_lr: float = 0.1
@@ -103,7 +109,7 @@ class EmbedderConfig:
 
     taps: what D sees; the paper's D sees the decoder alone. regions: where training regions come from.
     classification: weight of the released code's cross entropy; circle: weight of the circle loss. self_paced: Sun et
-    al. 2020 rather than Equation 16.
+    al. 2020 rather than Equation 16. one_hot: DMLNet's fixed centres, one axis of D a class, in place of all of these.
     """
 
     taps: tuple[str, ...] = ("decoder",)
@@ -122,6 +128,7 @@ class EmbedderConfig:
     self_paced: bool = True
     classification: float = 1.0
     circle: float = 0.1
+    one_hot: bool = False
 
 
 @dataclass(frozen=True)

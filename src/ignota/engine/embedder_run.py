@@ -18,6 +18,9 @@ from ignota.engine.training import Stage, run_stage, save_module
 from ignota.functional.circle import batch_circle_loss
 from ignota.models.embedder import RegionEmbedder
 
+_ONE_HOT_SCALE = 6.0
+"""Of -‖f - 3e_c‖² = 6f_c - ‖f‖² - 9 the softmax over classes sees the first term alone."""
+
 
 class EmbedderStage(Stage):
     """Each step draws a batch in which every class present is about equally common; D learns from pooled vectors."""
@@ -37,6 +40,8 @@ class EmbedderStage(Stage):
         vectors = self.vectors[rows].float().to(self.device)
         labels = self.labels[rows].to(self.device)
         raw = self.embedder.raw(vectors)
+        if self.config.one_hot:
+            return {"loss": F.cross_entropy(_ONE_HOT_SCALE * raw.float(), labels)}
         loss = self.config.circle * batch_circle_loss(
             raw.float(), labels, self.config.gamma, self.config.margin, self_paced=self.config.self_paced
         )
@@ -79,7 +84,8 @@ def train_embedder(
     vectors = torch.cat([rows.pooled[tap].float() for tap in config.taps], dim=1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        embedder = RegionEmbedder(vectors.shape[1], num_classes, config.hidden, config.embedding)
+        width = num_classes if config.one_hot else config.embedding
+        embedder = RegionEmbedder(vectors.shape[1], num_classes, config.hidden, width)
     embedder.mean.copy_(vectors.mean(0))
     embedder.std.copy_(vectors.std(0).clamp(min=1e-6))
     if folder.finished() is None:

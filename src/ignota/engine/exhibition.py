@@ -49,7 +49,7 @@ def anomaly_row(
     ]
     for name in ("max_logit", "raml"):
         if name in maps:
-            cells.append((name, heat_map(_stretched(maps[name]), sample.image)))
+            cells.append((name, heat_map(stretched(maps[name]), sample.image)))
     cells.append(("unknown regions", overlay(sample.image, scene.labels, palette, 0.3, scene.anomaly > 0.5)))
     if "released" in world.networks.heads:
         channels = world.networks.channels(encoding, "released").cpu().numpy()
@@ -67,7 +67,7 @@ def incremental_row(
     return PictureRow(sample.key, (("input", sample.image), ("truth", colour_labels(label, palette)), *pictures))
 
 
-def _stretched(score: NDArray[np.float32]) -> NDArray[np.float32]:
+def stretched(score: NDArray[np.float32]) -> NDArray[np.float32]:
     """To 0..1 between the 2nd and the 99.8th percentile of the image, for the eye alone."""
     low, high = np.quantile(score, (0.02, 0.998))
     return np.clip((score - low) / max(float(high - low), 1e-9), 0, 1).astype(np.float32)

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ignota.engine.configuration import ExperimentConfig, FitConfig
+from ignota.engine.configuration import EmbedderConfig, ExperimentConfig, FitConfig
 from ignota.engine.harvest import RegionRows
 from ignota.engine.stream import STAGES
 from ignota.engine.weighing import Trial, WeightTable, left_out_trials, weigh
@@ -53,9 +53,15 @@ def split_images(images: Sequence[int], held_out: float) -> tuple[list[int], lis
 
 
 def metric_space(
-    taps: tuple[str, ...], embedder: RegionEmbedder, rows: RegionRows, held_out: set[int], classes: int
+    config: EmbedderConfig, embedder: RegionEmbedder, rows: RegionRows, held_out: set[int], classes: int
 ) -> MetricSpace:
-    """D with the prototypes of Equation 4, from the label regions of all images that are not held out."""
+    """D with the prototypes of Equation 4, from the label regions of all images that are not held out.
+
+    The fixed centres of `config.one_hot` are the prototypes themselves.
+    """
+    taps = config.taps
+    if config.one_hot:
+        return MetricSpace(taps, embedder, torch.eye(classes, device=embedder.mean.device))
     with torch.inference_mode():
         device = embedder.mean.device
         embeddings = embedder(torch.cat([rows.pooled[tap].float() for tap in taps], dim=1).to(device)).cpu()

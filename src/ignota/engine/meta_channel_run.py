@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,10 @@ class MetaChannelStage(Stage):
 
     def __init__(self, head: MetaChannelHead, config: MetaChannelConfig, preset: str, seed: int) -> None:
         super().__init__(seed, STAGES["meta_channels"], config.steps, 10, config.power)
-        self.head, self.config, self.losses = head, config, LOSSES[preset]
+        self.head, self.config = head, config
+        self.losses = dataclasses.replace(
+            LOSSES[preset], weight_overlap=config.inter, weight_split=config.split, weight_reconstruction=config.rec
+        )
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _: int) -> dict[str, Any]:
         logits, labels, image = batch

@@ -164,7 +164,7 @@ class Stages:
             embedder = train_embedder(
                 config, self.rows, classes, folder, self.device, self.config.seed, self.quiet, f"embedder ({name})"
             )
-            spaces[name] = metric_space(config.taps, embedder, self.rows, set(held_out), classes)
+            spaces[name] = metric_space(config, embedder, self.rows, set(held_out), classes)
         return spaces
 
     @cached_property

@@ -14,7 +14,7 @@ from torch import Tensor
 from ignota.functional import scores
 from ignota.functional.regions import paint, region_areas
 from ignota.regions.hierarchy import Hierarchy, image_hierarchy
-from ignota.structures import Encoding
+from ignota.structures import Encoding, RegionSet
 from ignota.world.composing import check_name, composed
 from ignota.world.known import KnownEvidence
 from ignota.world.spaces import pool_taps
@@ -54,9 +54,11 @@ def anomaly_maps(encoding: Encoding, known: KnownEvidence, names: Sequence[str])
         return {name: composed(name, read, lambda: reading().hierarchy, known.states) for name in names}
 
 
-def uncertainty(encoding: Encoding, known: KnownEvidence, space: str) -> Float[Tensor, "H W"]:
-    """Q of Equation 5 with URS regions, as printed in the paper, in one of the metric spaces."""
-    regions = known.recipe.urs(encoding.image, encoding.logits)
+def uncertainty(
+    encoding: Encoding, known: KnownEvidence, space: str, regions: RegionSet | None = None
+) -> Float[Tensor, "H W"]:
+    """Q of Equation 5 in one of the metric spaces. regions: by default URS's, as printed in the paper."""
+    regions = known.recipe.urs(encoding.image, encoding.logits) if regions is None else regions
     metric = known.spaces[space]
     similarity = metric.known_similarity(metric.embed(pool_taps(encoding, regions, metric.taps)))
     best = to_image(encoding.logits.amax(0), encoding)

@@ -1,0 +1,58 @@
+"""The tables and figures of the RAML paper, its published numbers beside those measured here; run again, it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse import Namespace
+
+from ignota.cli.outcome import UsageError
+from ignota.cli.parsing import Parser
+from ignota.cli.settings import add_settings, configuration, read_preset
+
+USAGE = "reproduce TABLE… [--world synthetic|camvid|cityscapes] [--data ROOT] [--fidelity quick|full] [--out DIR]"
+EXAMPLE = "ignota reproduce table-1 table-2 --fidelity quick --out runs/reproduce"
+
+
+def arguments(parser: Parser) -> None:
+    parser.add_argument("tables", nargs="+", type=str, help="table-1 … table-g, figure-1 … figure-i, choices, or all")
+    worlds = Literal["synthetic", "camvid", "cityscapes"]
+    parser.add_argument("--world", type=worlds, default="synthetic", help="drawn streets, CamVid or the paper's data")
+    parser.renamed |= {"--data": "--data_root", "--target-fpr": "--fit.target_fpr"}
+    parser.add_argument(
+        "--data_root",
+        type=str | None,
+        default=None,
+        metavar="ROOT",
+        help="the folder that holds those of the data sets",
+    )
+    parser.add_argument("--fidelity", type=Literal["quick", "full"], default="full", help="claims rest on full alone")
+    parser.add_argument("--out", type=str, default="runs/reproduce", metavar="DIR", help="where everything is kept")
+    parser.add_argument("--reuse", type=str | None, default=None, metavar="RUN,…", help="finished runs of `ignota run`")
+    add_settings(parser, besides=("size", "seed", "name"))
+
+
+def run(args: Namespace) -> None:
+    from ignota.cli.opening import chosen_device
+    from ignota.cli.terminal import hush_training, say
+    from ignota.reproduce.grounds import Setting
+    from ignota.reproduce.publishing import reproduce
+    from ignota.reproduce.runner import chosen_names
+
+    names = chosen_names(args.tables)
+    given = tuple(Path(run) for run in (args.reuse or "").split(",") if run)
+    for folder in given:
+        if not folder.is_dir():
+            raise UsageError(f"no folder {folder}: --reuse names what `ignota run` wrote")
+
+    def read(preset: str, changes: Mapping[str, Any]) -> Any:
+        return configuration(read_preset(preset) | dict(changes), args)
+
+    root = None if args.data_root is None else Path(args.data_root)
+    setting = Setting.of(args.world, args.fidelity, read, root, bool(given))
+    hush_training()
+    written = reproduce(names, setting, Path(args.out), chosen_device(args), args.quiet, given)
+    if not args.quiet:
+        say("\n".join(str(path) for path in written))

@@ -1,0 +1,212 @@
+"""On what the paper's experiments are run: its own data, or data that stand in for them, and how much of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ignota.data.datasets import LabelledImages, open_dataset
+from ignota.data.drawn import DrawnImages
+from ignota.engine.configuration import ExperimentConfig
+from ignota.engine.experiment import open_split
+from ignota.reproduce.fidelity import FIDELITIES, Fidelity
+from ignota.structures import InputError, Sample
+from ignota.taxonomy import ClassSplit, Taxonomy
+
+
+@dataclass(frozen=True)
+class AnomalySet:
+    """One column group of Table 1.
+
+    closed: the split whose network sees it. dataset: name; None for the evaluation images with the split's own novel
+    classes as anomalies. split: of the data set. text: what it holds.
+    """
+
+    title: str
+    closed: str
+    dataset: str | None
+    split: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Ground:
+    """One of `--world`. splits: the paper's name of a setting -> ours. preset: of every network, but for those of the
+    splits that `presets` names. stands_for: what a reader should know about it."""
+
+    name: str
+    preset: str
+    splits: Mapping[str, str]
+    anomaly_sets: tuple[AnomalySet, ...]
+    stands_for: str
+    presets: Mapping[str, str] = field(default_factory=dict)
+
+    def trained_as(self, split: str) -> str:
+        """The split whose network serves this one: the first with the same known classes and preset."""
+        known = self.parsed(split).known
+        same = (
+            name
+            for name in self.splits
+            if self.parsed(name).known == known and self.preset_of(name) == self.preset_of(split)
+        )
+        return next(same)
+
+    def parsed(self, split: str) -> ClassSplit:
+        return ClassSplit.parse(self.splits[split])
+
+    def preset_of(self, split: str) -> str:
+        return self.presets.get(split, self.preset)
+
+    def shown(self, split: str) -> str:
+        """How many known and novel classes a setting has here."""
+        parsed = self.parsed(split)
+        return f"{len(parsed.known)}+{len(parsed.novel)}"
+
+
+RATIOS = ("18+1", "16+3", "14+5", "12+7")
+"""Figure 7, from few novel classes to many."""
+
+GROUNDS: dict[str, Ground] = {
+    "synthetic": Ground(
+        "synthetic",
+        "synthetic-16+3",
+        {
+            "16+3": "cityscapes:16+3",
+            "16+1": "cityscapes:16+1",
+            "All 17": "cityscapes:truck,bus",
+            "All 19": "cityscapes:19+0",
+            "18+1": "cityscapes:18+1",
+            "14+5": "cityscapes:14+5",
+            "12+7": "cityscapes:12+7",
+        },
+        (
+            AnomalySet("Lost and Found", "All 19", "synthetic", "anomaly", "drawn things on the street, all 19 known"),
+            AnomalySet("Road Anomaly", "16+3", None, None, "drawn cars, trucks and buses, never seen"),
+        ),
+        "Drawn streets with the nineteen classes of Cityscapes stand in for Cityscapes and BDD100K.",
+    ),
+    "camvid": Ground(
+        "camvid",
+        "camvid-8+3",
+        {
+            "16+3": "camvid:8+3",
+            "16+1": "camvid:8+1",
+            "All 17": "camvid:pedestrian,bicyclist",
+            "All 19": "camvid:11+0",
+            "18+1": "camvid:car",
+            "14+5": "camvid:car,pedestrian,bicyclist,sign",
+            "12+7": "camvid:car,pedestrian,bicyclist,sign,fence",
+        },
+        (
+            AnomalySet("Lost and Found", "All 19", "road_obstacle_21", "val", "RoadObstacle21, CamVid's eleven known"),
+            AnomalySet("Road Anomaly", "All 19", "road_anomaly_21", "val", "RoadAnomaly21, CamVid's eleven known"),
+            AnomalySet("CamVid 8+3", "16+3", None, None, "CamVid's cars, pedestrians and bicyclists, never seen"),
+        ),
+        "CamVid 8+1 and 8+3 stand in for Cityscapes 16+1 and 16+3.",
+        {"All 19": "camvid-11"},
+    ),
+    "cityscapes": Ground(
+        "cityscapes",
+        "cityscapes-16+3",
+        {
+            "16+3": "cityscapes:16+3",
+            "16+1": "cityscapes:16+1",
+            "All 17": "cityscapes:truck,bus",
+            "All 19": "cityscapes:19+0",
+            "18+1": "cityscapes:18+1",
+            "14+5": "cityscapes:14+5",
+            "12+7": "cityscapes:12+7",
+            "BDD100K": "cityscapes:19+0",
+        },
+        (
+            AnomalySet("Lost and Found", "BDD100K", "lost_and_found", "test", "Lost and Found's test images"),
+            AnomalySet("Road Anomaly", "BDD100K", "road_anomaly", None, "Road Anomaly's images"),
+        ),
+        "The paper's own data; the network stays frozen after stage 1, where the paper fine-tunes it.",
+        {"BDD100K": "bdd100k-anomaly"},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A ground at a fidelity. configs: by the name of a preset, for any split. root: where images lie, if on disk."""
+
+    ground: Ground
+    fidelity: Fidelity
+    configs: Mapping[str, ExperimentConfig]
+    root: Path | None
+
+    @classmethod
+    def of(
+        cls, world: str, fidelity: str, read: Callable[[str, Mapping[str, Any]], ExperimentConfig], root: Path | None,
+        given: bool = False,
+    ) -> Setting:  # fmt: skip
+        """read: preset and changes -> configuration. given: the closed set is somebody's finished one, so that only
+        what comes after it is changed. Raises InputError where a ground on disk has no root."""
+        ground, chosen = GROUNDS[world], FIDELITIES[fidelity]
+        if world != "synthetic" and root is None:
+            raise InputError(f"{world} lies on disk: say where with --data ROOT")
+        changes = dict(chosen.later) | ({} if given else dict(chosen.changes.get(world, {})))
+        presets = {ground.preset, *ground.presets.values()}
+        return cls(ground, chosen, {name: read(name, changes) for name in sorted(presets)}, root)
+
+    def config(self, split: str) -> ExperimentConfig:
+        """Of the network that serves a split."""
+        name = self.ground.trained_as(split)
+        config = self.configs[self.ground.preset_of(name)]
+        return dataclasses.replace(config, data=dataclasses.replace(config.data, split=self.ground.splits[name]))
+
+    def train(self, split: str) -> LabelledImages:
+        config = self.config(split)
+        return open_split(config.data, self.root, "train", config.seed)
+
+    def evaluate(self, split: str) -> LabelledImages:
+        """The images on which known and learnt classes are measured."""
+        config = self.config(split)
+        return self._few(open_split(config.data, self.root, "evaluate", config.seed))
+
+    def anomalies(self, place: int) -> LabelledImages:
+        """An anomaly set; its labels are class ids where it has a taxonomy."""
+        where = self.ground.anomaly_sets[place]
+        data = self.config(where.closed).data
+        if where.dataset is None:
+            return self.evaluate(where.closed)
+        if where.dataset == "synthetic":
+            return DrawnImages(where.split, data.evaluate_length, (data.height, data.width), self.config("16+3").seed)
+        return self._few(open_dataset(where.dataset, self.root, where.split))
+
+    def _few(self, images: LabelledImages) -> LabelledImages:
+        most = self.fidelity.images
+        return images if most is None or len(images) <= most else EvenlySpaced(images, most)
+
+
+class EvenlySpaced:
+    """Some images of a data set, evenly spread over it; a `LabelledImages`."""
+
+    def __init__(self, images: LabelledImages, count: int) -> None:
+        self.images = images
+        self.chosen = np.linspace(0, len(images) - 1, count).round().astype(int).tolist()
+        self.name, self.split, self.expected_size = images.name, images.split, images.expected_size
+        self.keys = tuple(images.keys[i] for i in self.chosen)
+        self.expected_length = None
+        self.image_paths = tuple(images.image_paths[i] for i in self.chosen) if images.image_paths else ()
+        self.label_paths = tuple(images.label_paths[i] for i in self.chosen) if images.label_paths else ()
+
+    @property
+    def taxonomy(self) -> Taxonomy | None:
+        return self.images.taxonomy
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.images[self.chosen[index]]
+
+    def load_label(self, index: int) -> np.ndarray:
+        return self.images.load_label(self.chosen[index])

@@ -1,0 +1,195 @@
+"""What `ignota reproduce` leaves: each table as Markdown and CSV, each figure as PNG, everything in one HTML report."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from ignota.data.files import write_atomically
+from ignota.data.images import read_image
+from ignota.engine.records import fingerprint, write_json
+from ignota.reports.report import Item, PictureRow, Report, Section, write_report
+from ignota.reports.tables import Table, to_csv, to_markdown
+from ignota.reproduce.claims import claims, verdict
+from ignota.reproduce.example import SPLIT
+from ignota.reproduce.figures import FIGURES, Figure
+from ignota.reproduce.grounds import Setting
+from ignota.reproduce.rendering import claim_table, example_table, number_table, shown_table
+from ignota.reproduce.runner import NAMES, Reproduction
+from ignota.reproduce.workshop import Workshop
+
+REPORT, RESULTS, EXAMPLE = "report.html", "results.json", "table-d"
+_SMALLEST_WIDTH = 320
+"""Pictures of small images are enlarged, so that a viewer does not blur them."""
+
+
+def reproduce(
+    names: Sequence[str], setting: Setting, out: Path, device: torch.device, quiet: bool = False,
+    given: Sequence[Path] = (),
+) -> list[Path]:  # fmt: skip
+    """Measures what is missing, then writes the files of `names` and the report; returns what was written."""
+    reproduction = opened(setting, out, device, quiet, given)
+    reproduction.workshop.check_given()
+    reproduction.measure(names)
+    written = []
+    for name in names:
+        written += [*write_tables(reproduction, name), *write_figure(reproduction, name)]
+    write_json(reproduction.folder / RESULTS, results(reproduction))
+    write_report(reproduction.folder / REPORT, report(reproduction))
+    return [*written, reproduction.folder / RESULTS, reproduction.folder / REPORT]
+
+
+def opened(
+    setting: Setting, out: Path, device: torch.device, quiet: bool = False, given: Sequence[Path] = ()
+) -> Reproduction:
+    """The reproduction of a setting in `out`, with whatever was measured before."""
+    folder = out / f"{setting.ground.name}-{setting.fidelity.name}"
+    return Reproduction(setting, folder, Workshop(setting, folder / "trained", device, quiet, tuple(given)))
+
+
+def tables_of(reproduction: Reproduction, name: str) -> tuple[tuple[Table, Table], ...]:
+    """Each table of a name for people and for programs."""
+    if name == EXAMPLE:
+        table = example_table(reproduction.example())
+        return ((table, table),)
+    return tuple(
+        (shown_table(one, reproduction.lookup), number_table(one, reproduction.lookup))
+        for one in reproduction.descriptions(name)
+    )
+
+
+def write_tables(reproduction: Reproduction, name: str) -> list[Path]:
+    """NAME.md with every table of that name, and NAME.csv, or NAME-2.csv and so on for further ones."""
+    tables = tables_of(reproduction, name)
+    if not tables:
+        return []
+    paths = [reproduction.folder / f"{name}.md"]
+    write_atomically(paths[0], "\n".join(to_markdown(shown) for shown, _ in tables).encode())
+    for number, (_, plain) in enumerate(tables, start=1):
+        paths.append(reproduction.folder / (f"{name}.csv" if number == 1 else f"{name}-{number}.csv"))
+        write_atomically(paths[-1], to_csv(plain).encode())
+    return paths
+
+
+def write_figure(reproduction: Reproduction, name: str) -> list[Path]:
+    """NAME.png, and its single pictures in figures/NAME; drawn once for each configuration."""
+    if name not in FIGURES:
+        return []
+    sheet, record = reproduction.folder / f"{name}.png", reproduction.folder / "figures" / name / "figure.json"
+    configs = [reproduction.workshop.config(split) for split in reproduction.setting.ground.splits]
+    mark = fingerprint(name, [dataclasses.asdict(one) for one in configs], reproduction.setting.fidelity.images)
+    if _record(record).get("hash") != mark or not sheet.is_file():
+        started = time.monotonic()
+        _keep_figure(FIGURES[name](reproduction), sheet, record, {"hash": mark}, started)
+    return [sheet]
+
+
+def _keep_figure(figure: Figure, sheet: Path, record: Path, mark: dict[str, Any], started: float) -> None:
+    folder = record.parent
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    rows = []
+    for i, row in enumerate(figure.rows):
+        cells = []
+        for j, (caption, picture) in enumerate(row.cells):
+            file = f"{i + 1}-{j + 1}.png"
+            write_atomically(folder / file, _png(_visible(picture)))
+            cells.append([caption, file])
+        rows.append({"caption": row.caption, "cells": cells})
+    write_atomically(sheet, _png(figure.sheet))
+    seconds = time.monotonic() - started
+    write_json(record, {**mark, "title": figure.title, "text": figure.text, "rows": rows, "seconds": seconds})
+
+
+def results(reproduction: Reproduction) -> dict[str, Any]:
+    """Everything that is measured so far as plain values, for `docs/make_paper.py` and other programs."""
+    setting, workshop = reproduction.setting, reproduction.workshop
+    tables = {name: tables_of(reproduction, name) for name in NAMES if reproduction.measured(name)}
+    figures = {name: _record(reproduction.folder / "figures" / name / "figure.json") for name in FIGURES}
+    verdicts = [verdict(claim, reproduction.lookup) for claim in claims(setting)]
+    networks = dict.fromkeys(setting.ground.trained_as(split) for split in setting.ground.splits)
+    return {
+        "world": setting.ground.name,
+        "stands_for": setting.ground.stands_for,
+        "fidelity": setting.fidelity.name,
+        "seeds": setting.fidelity.seeds,
+        "size": workshop.config(SPLIT).size,
+        "images": len(setting.evaluate(SPLIT)),
+        "tables": {name: [dataclasses.asdict(shown) for shown, _ in found] for name, found in tables.items()},
+        "seconds": {name: reproduction.seconds(name) for name in tables},
+        "trainings": {split: workshop.seconds(split) for split in networks if workshop.seconds(split)},
+        "figures": {
+            name: {key: one[key] for key in ("title", "text", "seconds")} for name, one in figures.items() if one
+        },
+        "claims": dataclasses.asdict(claim_table(verdicts)),
+    }
+
+
+def report(reproduction: Reproduction) -> Report:
+    """Everything that is measured so far, in the paper's order, the claims first."""
+    setting = reproduction.setting
+    found = [verdict(claim, reproduction.lookup) for claim in claims(setting)]
+    sections = [Section("Does the paper's order hold?", _CLAIMS, (claim_table(found),))]
+    for name in NAMES:
+        items: list[Item] = []
+        if reproduction.measured(name):
+            items += [shown for shown, _ in tables_of(reproduction, name)]
+        record = _record(reproduction.folder / "figures" / name / "figure.json")
+        items += figure_rows(reproduction.folder / "figures" / name, record)
+        if items:
+            title = record.get("title") or name.replace("-", " ").capitalize()
+            sections.append(Section(str(title), str(record.get("text", "")), tuple(items)))
+    provenance = {
+        "command": f"ignota reproduce all --world {setting.ground.name} --fidelity {setting.fidelity.name}",
+        "world": setting.ground.stands_for,
+        "runs": f"{setting.fidelity.seeds} seeds of D and meta channels; the closed sets are trained once",
+        "torch": torch.__version__,
+    }
+    return Report("The paper, reproduced", f"{setting.ground.stands_for} Fidelity: {setting.fidelity.name}.",
+                  tuple(sections), provenance)  # fmt: skip
+
+
+_CLAIMS = (
+    "Differences in points, ours minus the rival's, mean over seeds with its standard error where there is more than "
+    "one pair. Undecided: less than two standard errors from zero, or no difference at all."
+)
+
+
+def figure_rows(folder: Path, record: dict[str, Any]) -> list[PictureRow]:
+    """The pictures of a figure, as they were kept."""
+    return [
+        PictureRow(row["caption"], tuple((caption, read_image(folder / file)) for caption, file in row["cells"]))
+        for row in record.get("rows", [])
+    ]
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _png(picture: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+def _visible(picture: np.ndarray) -> np.ndarray:
+    times = -(-_SMALLEST_WIDTH // picture.shape[1])
+    if times == 1:
+        return picture
+    size = (picture.shape[1] * times, picture.shape[0] * times)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST))

@@ -1,0 +1,223 @@
+"""From names to files: measured once, kept cell by cell, taken up where it was stopped, nothing trained twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ignota.engine import closed_set_run, embedder_run, meta_channel_run
+from ignota.reproduce import measuring, publishing, runner
+from ignota.reproduce.cells import Cell, IncrementalCell, Ledger, Variant
+from ignota.reproduce.grounds import Setting
+from ignota.reproduce.publishing import opened, reproduce
+from ignota.reproduce.pupils import Lesson, School
+from ignota.reproduce.runner import NAMES, chosen_names
+from ignota.structures import InputError
+from ignota.world.model import closed_labels
+
+CPU = torch.device("cpu")
+FOLDER = "synthetic-tiny"
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Path:
+    """A copy of the whole reproduction that a test may spoil."""
+    return Path(shutil.copytree(whole, tmp_path / "out"))
+
+
+@pytest.fixture
+def forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on nothing may be trained."""
+
+    def stage(module: object, *rest: object) -> None:
+        raise AssertionError(f"{type(module).__name__} is trained again")
+
+    for room in (closed_set_run, meta_channel_run, embedder_run):
+        monkeypatch.setattr(room, "run_stage", stage)
+
+
+def test_tables_figures_and_report_are_there(whole: Path) -> None:
+    folder = whole / FOLDER
+    page = (folder / "table-e.md").read_text(encoding="utf-8")
+    assert "| MCA (K = 4) | paper | 63.2 | 36.5 | 68.3 | 47.5 |" in page
+    assert "| MCA (K = 2) | here, as released |" in page
+    assert "not measured" not in page
+    for name in ("figure-2", "figure-5", "figure-6", "figure-i"):
+        picture = np.asarray(Image.open(folder / f"{name}.png"))
+        assert picture.shape[1] > 1000 and picture.std() > 10, name
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    assert html.count("<img") >= 20
+    assert "Does the paper&#x27;s order hold?" in html
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert list(results["tables"]) == ["table-1", "table-d", "table-e"]
+    assert results["seconds"]["table-e"] > 0 and results["trainings"]["16+3"] > 0
+
+
+def test_a_second_call_trains_and_measures_nothing(
+    copy: Path, setting: Setting, asked: tuple[str, ...], forbidden: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: path.read_bytes() for path in sorted(copy.rglob("*.json")) if path.parent.name == "cells"}
+    page = (copy / FOLDER / "table-1.md").read_bytes()
+
+    def never(*_: object) -> None:
+        raise AssertionError("measured again")
+
+    for name in ("measure_closed", "measure_anomalies", "measure_incremental", "measure_example"):
+        monkeypatch.setattr(runner, name, lambda w, cells, *_: never() if cells else None)
+    monkeypatch.setattr(publishing, "FIGURES", dict.fromkeys(publishing.FIGURES, never))
+    reproduce(asked, setting, copy, CPU, quiet=True)
+    assert len(before) > 20
+    assert {path: path.read_bytes() for path in before} == before
+    assert (copy / FOLDER / "table-1.md").read_bytes() == page
+
+
+def test_a_stopped_call_goes_on_with_what_is_missing(
+    copy: Path, whole: Path, setting: Setting, forbidden: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = sorted((copy / FOLDER / "cells").glob("incremental-*.json"))
+    for path in cells:
+        path.unlink()
+    write, kept = Ledger.write, []
+
+    def until_three(self: Ledger, cell: Cell, *rest: Any) -> None:
+        if len(kept) == 3:
+            raise KeyboardInterrupt
+        kept.append(cell)
+        write(self, cell, *rest)
+
+    monkeypatch.setattr(Ledger, "write", until_three)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(["table-e"], setting, copy, CPU, quiet=True)
+    left = sorted((copy / FOLDER / "cells").glob("incremental-*.json"))
+    assert len(left) == 3
+    written: list[Cell] = []
+
+    def noted(self: Ledger, cell: Cell, *rest: Any) -> None:
+        written.append(cell)
+        write(self, cell, *rest)
+
+    monkeypatch.setattr(Ledger, "write", noted)
+    reproduce(["table-e"], setting, copy, CPU, quiet=True)
+    assert len(written) == len(cells) - 3 and not set(written) & set(kept)
+    for path in cells:
+        old = json.loads((whole / FOLDER / "cells" / path.name).read_text(encoding="utf-8"))
+        new = json.loads(path.read_text(encoding="utf-8"))
+        assert old["figures"] == new["figures"]
+
+
+def test_another_configuration_is_another_cell(whole: Path, setting: Setting) -> None:
+    assert opened(setting, whole, CPU).complete("table-e")
+    config = setting.config("16+3")
+    other = dataclasses.replace(config, embedder=dataclasses.replace(config.embedder, margin=0.3))
+    changed = dataclasses.replace(setting, configs={setting.ground.preset: other})
+    assert not opened(changed, whole, CPU).complete("table-e")
+
+
+def test_names_are_sorted_and_wrong_ones_refused() -> None:
+    assert chosen_names(["figure-8", "table-1", "table-1"]) == ("table-1", "figure-8")
+    assert chosen_names(["all"]) == NAMES
+    with pytest.raises(InputError, match="did you mean 'table-2'"):
+        chosen_names(["tabel-2"])
+
+
+def test_the_command_names_the_nearest_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from ignota.cli import main
+
+    assert main(["reproduce", "tabel-2", "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "did you mean 'table-2'" in error and error.count("\n") == 1
+    assert main(["reproduce", "table-1", "--world", "camvid", "--out", str(tmp_path / "out")]) == 2
+    assert "--data ROOT" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def school(copy: Path, setting: Setting) -> School:
+    return School(opened(setting, copy, CPU, quiet=True).workshop, "16+3")
+
+
+def test_a_gated_pupil_finds_novel_classes_only_where_the_anomaly_map_says_unknown(school: School) -> None:
+    pupil = school.pupil(Lesson("16+3", 1, None, Variant()), ["raml_released"], gated=True)
+    pupil.world.known = dataclasses.replace(
+        pupil.world.known, recipe=dataclasses.replace(pupil.world.known.recipe, theta=-1.0)
+    )
+    pupil.world.novel.selected["released"][:] = True
+    images = school.workshop.setting.evaluate("16+3")
+    novel, unknown = 0, 0
+    for i in range(len(images)):
+        encoding = pupil.world.encode(images[i].image)
+        tables, closed = pupil.world.tables(encoding), closed_labels(encoding)
+        for gates in ({"paper": 1e9, "released": 1e9}, {"paper": -1e9, "released": -1e9}):
+            pupil.gates = gates
+            found = pupil.labels(encoding, tables, closed, "raml_released", True)
+            if gates["released"] > 0:
+                assert (found == closed).all()
+            else:
+                novel += int((found >= 16).sum())
+        unknown += int((pupil.labels(encoding, tables, closed, "raml_released", False) >= 16).sum())
+    assert novel == unknown > 0
+
+
+def test_draws_differ_and_the_largest_are_the_default(school: School) -> None:
+    split = school.workshop.setting.ground.parsed("16+3")
+
+    def shots(draw: int | None) -> dict[str, tuple[int, ...]]:
+        return school.shots(split, Lesson("16+3", 1, draw, Variant()))
+
+    areas = school.workshop.areas("16+3")
+    assert shots(None)["car"] == (int(areas[13].argmax()),)
+    assert len({shots(draw)["car"] for draw in range(5)}) > 1
+    assert shots(3) == shots(3)
+
+
+def test_a_class_with_too_few_images_has_a_reason_for_a_figure(copy: Path, setting: Setting) -> None:
+    cell = IncrementalCell("16+3", "npm", 1000)
+    found: dict[Cell, dict[str, Any]] = {}
+    workshop = opened(setting, copy, CPU, quiet=True).workshop
+    measuring.measure_incremental(workshop, [cell], lambda one, figures, _: found.update({one: figures}))
+    assert "1000 shots" in found[cell]["reason"]
+
+
+def test_meta_channels_of_another_k_have_as_many(copy: Path, setting: Setting, forbidden: None) -> None:
+    workshop = opened(setting, copy, CPU, quiet=True).workshop
+    for k in (2, 6):
+        assert workshop.world("16+3", Variant(channels=k)).networks.heads["paper"].meta_channels == k
+
+
+def test_a_finished_closed_set_is_taken_over_and_another_refused(
+    whole: Path, setting: Setting, forbidden: None, tmp_path: Path
+) -> None:
+    (run,) = [path.parents[1] for path in (whole / FOLDER / "trained").glob("*/stages/closed_set")]
+    workshop = opened(setting, tmp_path / "new", CPU, quiet=True, given=[run]).workshop
+    workshop.check_given()
+    taken, source = workshop.stages("16+3").segmenter.state_dict(), opened(setting, whole, CPU).workshop.stages("16+3")
+    for name, value in source.segmenter.state_dict().items():
+        assert torch.equal(taken[name], value), name
+    config = setting.config("16+3")
+    other = dataclasses.replace(config, closed_set=dataclasses.replace(config.closed_set, steps=5))
+    changed = dataclasses.replace(setting, configs={setting.ground.preset: other})
+    with pytest.raises(InputError, match="another configuration"):
+        reproduce(["table-e"], changed, tmp_path / "new", CPU, quiet=True, given=[run])
+    with pytest.raises(InputError, match="holds no closed set"):
+        reproduce(["table-e"], setting, tmp_path / "new", CPU, quiet=True, given=[tmp_path])
+
+
+def test_the_page_is_written_from_the_results(whole: Path) -> None:
+    place = Path(__file__).resolve().parents[2] / "docs" / "make_paper.py"
+    spec = importlib.util.spec_from_file_location("make_paper", place)
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    page = script.page([whole / FOLDER], pictures=False)
+    assert "| MCA (K = 4) | paper | 63.2 | 36.5 | 68.3 | 47.5 |" in page
+    assert "synthetic, tiny: not run: table-2, table-3" in page
+    assert "`ignota reproduce table-e --world synthetic --fidelity tiny`" in page
