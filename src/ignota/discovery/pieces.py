@@ -53,7 +53,7 @@ def piece_rows(world: OpenWorldModel, scene: Scene) -> list[dict[str, Any]]:
 def embeddings(world: OpenWorldModel, scene: Scene, pieces: RegionSet) -> np.ndarray:
     """Unit vectors "R F" of pieces in the world's own space, float32."""
     height, width = scene.encoding.image.shape[:2]
-    ids = cv2.resize(pieces.ids, (width, height), interpolation=cv2.INTER_NEAREST)
+    ids = np.asarray(cv2.resize(pieces.ids, (width, height), interpolation=cv2.INTER_NEAREST), np.int32)
     for number in np.setdiff1d(np.arange(1, pieces.count + 1), ids):  # thinner than the grid: the cell of its middle
         rows, columns = np.nonzero(pieces.ids == number)
         middle = len(rows) // 2
