@@ -13,11 +13,10 @@ from ignota.data.images import read_image
 from ignota.data.video import read_frames
 from ignota.discovery.found import FoundRegions
 from ignota.discovery.naming import NamedRows
+from ignota.discovery.pieces import SMALLEST
 from ignota.structures import Encoding, InputError
 from ignota.world.lesson import Lesson
 from ignota.world.model import OpenWorldModel
-
-_SMALLEST = 16
 
 
 def learn_named(
@@ -33,11 +32,9 @@ def learn_named(
     exemplars: how many regions, instead of what is suggested. Raises InputError for images that are gone or changed,
     and LessonRefused where the class would steal too much unless `force` is set.
     """
-    large = [row for row in named.rows if found.areas[row] >= _SMALLEST]
+    large = [row for row in named.rows if found.areas[row] >= SMALLEST]
     if not large:
-        raise InputError(
-            f"{named.name!r}: every region is smaller than {_SMALLEST} pixels, nothing can be learnt of it"
-        )
+        raise InputError(f"{named.name!r}: every region is smaller than {SMALLEST} pixels, nothing can be learnt of it")
     chosen = large[: named.exemplars if exemplars is None else exemplars]
     held = {(card.image_sha256, str(card.mask)) for card in world.store.cards(named.name)}
     examples: list[tuple[Encoding, Bool[np.ndarray, "H W"]]] = []

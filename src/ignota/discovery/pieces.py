@@ -20,6 +20,9 @@ from ignota.world.model import OpenWorldModel
 from ignota.world.scene import SMALLEST_REGION, Scene
 from ignota.world.spaces import pool_taps
 
+SMALLEST = 16
+"""Pixels of the smallest piece: nothing can be learnt of less."""
+
 
 def unknown_pieces(unknown: Bool[np.ndarray, "H W"], regions: Int[np.ndarray, "H W"], smallest: int) -> RegionSet:
     """Connected pieces of the unknown pixels inside each region, of at least `smallest` pixels, in reading order."""
@@ -43,7 +46,7 @@ def piece_rows(world: OpenWorldModel, scene: Scene) -> list[dict[str, Any]]:
     size = scene.tables.size
     levels = scene.tables.reading.hierarchy.levels
     regions = cv2.resize(levels[len(levels) // 2].ids, size[::-1], interpolation=cv2.INTER_NEAREST)
-    pieces = unknown_pieces(scene.anomaly > 0.5, regions, max(1, round(SMALLEST_REGION * size[0] * size[1])))
+    pieces = unknown_pieces(scene.anomaly > 0.5, regions, max(SMALLEST, round(SMALLEST_REGION * size[0] * size[1])))
     rows = [_row(scene, pieces.ids == number) for number in range(1, pieces.count + 1)]
     for row, embedding in zip(rows, embeddings(world, scene, pieces), strict=True):
         row["embedding"] = [float(str(value)) for value in embedding]
