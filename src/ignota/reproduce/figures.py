@@ -87,7 +87,7 @@ def figure_2(reproduction: Reproduction) -> Figure:
     titles = ("Anomaly segmentation", "Incremental few-shot learning")
     rows = (PictureRow(titles[0], tuple(seen)), PictureRow(titles[1], tuple(learnt)))
     text = "Every step of the released recipe on one image; five examples of each novel class were shown."
-    return Figure("Figure 2: the pipeline", text, rows, pipeline_sheet((seen, learnt), titles))
+    return Figure("Figure 2: the pipeline", text, rows, pipeline_sheet((seen, learnt), titles, (6, 4)))
 
 
 def figure_3(reproduction: Reproduction) -> Figure:

@@ -104,7 +104,8 @@ def example_table(example: Mapping[str, Any]) -> Table:
         rows.append((row["letter"], "here", row["output"], row["truth"], *map(_cosine, row["similarity"].values())))
     note = (
         f"Cosine similarities; a region bears the class of the largest one from θ_novel = {example.get('theta', 0.8):g}"
-        f" on. Here: image {example.get('key', '–')}, regions of {example.get('from', 'nothing')}, as released, 5 shot."
+        f" on. Here: image {example.get('key', '–')}, regions of {example.get('from', 'nothing')}, as released, "
+        "5 shots."
     )
     heads = ("Region", "by", "Output", "Truth", *classes)
     return Table("Table D, an example", heads, tuple(rows), note + _why(example))

@@ -31,7 +31,8 @@ def grid_sheet(rows: Sequence[PictureRow]) -> Picture:
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for line, row in zip(axes, rows, strict=True):
         for place, axis in enumerate(line):
-            axis.axis("off")
+            _frame(axis, "#b8b8b8", 0.6)
+            axis.set_visible(place < len(row.cells))
             if place < len(row.cells):
                 caption, picture = row.cells[place]
                 axis.imshow(picture, interpolation="nearest", aspect="auto")
@@ -41,8 +42,11 @@ def grid_sheet(rows: Sequence[PictureRow]) -> Picture:
     return _drawn(figure)
 
 
-def pipeline_sheet(steps: Sequence[Sequence[tuple[str, Picture]]], titles: Sequence[str]) -> Picture:
-    """Rows of steps with arrows between them: the first row sees the unknown, the second learns it."""
+def pipeline_sheet(
+    steps: Sequence[Sequence[tuple[str, Picture]]], titles: Sequence[str], flow: Sequence[int]
+) -> Picture:
+    """Rows of steps: the first sees the unknown, the second learns it. flow: how many of each row arrows lead through;
+    the others stand beside them."""
     columns = max(len(row) for row in steps)
     shape = steps[0][0][1].shape
     cell = _WIDTH / columns
@@ -56,13 +60,9 @@ def pipeline_sheet(steps: Sequence[Sequence[tuple[str, Picture]]], titles: Seque
             left, low = (place + 0.07) / columns, top - high - 0.62 / (tall * len(steps))
             axis = figure.add_axes((left, low, wide, high))
             axis.imshow(picture, interpolation="nearest", aspect="auto")
-            axis.set_xticks([])
-            axis.set_yticks([])
-            for spine in axis.spines.values():
-                spine.set_edgecolor(colour)
-                spine.set_linewidth(1.6)
+            _frame(axis, colour, 1.6)
             axis.set_title(caption, fontsize=8.5, pad=3)
-            if place + 1 < len(row):
+            if place + 1 < flow[line]:
                 arrow = {"arrowstyle": "-|>", "color": colour, "lw": 2}
                 axis.annotate("", (1.16, 0.5), (1.0, 0.5), xycoords="axes fraction", arrowprops=arrow)
     return _drawn(figure)
@@ -107,6 +107,14 @@ def curve_sheet(panels: Mapping[str, Mapping[str, tuple[Sequence[str], Sequence[
 def _lines(axis: Axes, series: Mapping[str, tuple[Sequence[str], Sequence[float | None]]]) -> None:
     for (name, (places, values)), marker in zip(series.items(), "os^vD", strict=False):
         axis.plot(places, [np.nan if v is None else v for v in values], marker=marker, label=name)
+
+
+def _frame(axis: Axes, colour: str, width: float) -> None:
+    axis.set_xticks([])
+    axis.set_yticks([])
+    for spine in axis.spines.values():
+        spine.set_edgecolor(colour)
+        spine.set_linewidth(width)
 
 
 def _drawn(figure: Figure) -> NDArray[np.uint8]:

@@ -102,7 +102,7 @@ class View:
         return np.asarray(self.pupil.world.networks.channels(self.encoding, preset).cpu().numpy())
 
     def channel_tiles(self, preset: str) -> Picture:
-        return channels_picture(self.channels(preset))
+        return channels_picture(np.stack([self.enlarged(channel) for channel in self.channels(preset)]))
 
     def aggregated(self, preset: str) -> Picture:
         """The union of the channels that the taught classes use, white."""
