@@ -125,7 +125,7 @@ def figure_5(reproduction: Reproduction) -> Figure:
             view = View(sample, setting.ground.parsed(where.closed), Pupil(world, None, {}))
             truth = np.where(labels[i] == 1, 1.0, np.where(labels[i] == 255, 0.35, 0.0)).astype(np.float32)
             cells = (
-                ("(a) input", view.image), ("(b) truth (grey: void)", heat_map(truth)), ("(c) edges", view.edges()),
+                ("(a) input", view.image), ("(b) truth (violet: void)", heat_map(truth)), ("(c) edges", view.edges()),
                 ("(d) MaxLogit", view.anomaly("max_logit")), ("(e) RAML as printed", view.anomaly("raml_paper")),
                 ("Ignota's own", view.anomaly("raml")),
             )  # fmt: skip
