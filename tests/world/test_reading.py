@@ -76,6 +76,8 @@ def test_what_is_surely_known_in_an_image_vouches_for_its_like(world: OpenWorldM
     encoding = world.encode(photos[0])
     known, reading = world.known, read_regions(encoding, world.known)
     by_class = known.space.class_similarity(reading.embeddings)
+    assert torch.equal(likeness(calibrated(known, trusted=0.0, by_class=False), reading), reading.known)
+    known = calibrated(known, by_class=True)
     plain = likeness(calibrated(known, trusted=0.0), reading)
     torch.testing.assert_close(plain, (reading.known + by_class) / 2)
     share, ids = 0.4, reading.hierarchy.finest.ids
@@ -96,6 +98,9 @@ def test_what_is_surely_known_in_an_image_vouches_for_its_like(world: OpenWorldM
     found = likeness(calibrated(known, trusted=share), reading)
     torch.testing.assert_close(found, expected)
     assert (found >= plain - 1e-6).all() and (found > plain + 1e-4).any()  # more neighbours
+    alone = calibrated(known, trusted=share, by_class=False)
+    found_alone = likeness(alone, reading)
+    assert (found_alone >= reading.known - 1e-6).all() and (found_alone > reading.known + 1e-4).any()
     parts = own_parts(encoding, calibrated(known, trusted=share), reading)
     torch.testing.assert_close(parts[2], paint(1 - expected, reading.hierarchy.finest, 0.0))
 

@@ -40,8 +40,8 @@ def starting_recipe(config: ExperimentConfig, alpha: float, beta: float) -> Reci
     fit, incremental = config.fit, config.incremental
     return Recipe(
         alpha, beta, config.regions.min_area, fit.taps, fit.coreset, fit.neighbours,
-        target_fpr=fit.target_fpr, theta=incremental.threshold, kappa=incremental.kappa, steal=fit.steal,
-        extra=fit.scores,
+        by_class=fit.by_class, target_fpr=fit.target_fpr, theta=incremental.threshold, kappa=incremental.kappa,
+        steal=fit.steal, extra=fit.scores,
     )  # fmt: skip
 
 

@@ -85,23 +85,24 @@ def read_regions(encoding: Encoding, known: KnownEvidence) -> RegionReading:
 
 
 def likeness(known: KnownEvidence, reading: RegionReading, without: int | None = None) -> Float[Tensor, " R"]:
-    """Similarity of the finest regions to what is known: half of it to the nearest pixels, half to the nearest class.
+    """Similarity of the finest regions to the nearest known pixels, or half to these and half to the nearest class.
 
     Pixels are those of training images and of what in this very image surely is known: regions with the largest
     similarity, averaged over scales, until they cover the share τ of the image (the recipe's `trusted`), vouch for
     their like. Under another sun or by another camera a road resembles its own next stretch more than any road of the
     training images. τ = 0 trusts training pixels alone.
     """
-    space, embeddings, hierarchy = known.space, reading.embeddings, reading.hierarchy
+    space, recipe, embeddings, hierarchy = known.space, known.recipe, reading.embeddings, reading.hierarchy
     nearest = reading.known if without is None else space.known_similarity(embeddings, without)
-    by_class = space.class_similarity(embeddings, without)
-    if known.recipe.trusted > 0 and len(nearest):
-        order = hierarchy.blend((nearest + by_class)[:, None])[:, 0].argsort(descending=True)
+    by_class = space.class_similarity(embeddings, without) if recipe.by_class else None
+    if recipe.trusted > 0 and len(nearest):
+        first = nearest if by_class is None else nearest + by_class
+        order = hierarchy.blend(first[:, None])[:, 0].argsort(descending=True)
         area = region_areas(hierarchy.finest).to(nearest)
         sure = torch.zeros(len(nearest), dtype=torch.bool, device=nearest.device)
-        sure[order] = area[order].cumsum(0) <= known.recipe.trusted * area.sum()
+        sure[order] = area[order].cumsum(0) <= recipe.trusted * area.sum()
         nearest = space.vouched_similarity(embeddings, sure, without)
-    return (nearest + by_class) / 2
+    return nearest if by_class is None else (nearest + by_class) / 2
 
 
 def own_parts(
