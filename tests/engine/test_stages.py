@@ -202,7 +202,8 @@ def test_the_weights_of_meta_channel_losses_are_settings(tiny: ExperimentConfig)
 def test_one_hot_centres_are_the_prototypes(
     tiny: ExperimentConfig, drawn: DrawnImages, folder: Path, tmp_path: Path
 ) -> None:
-    changed = dataclasses.replace(tiny, embedder=dataclasses.replace(tiny.embedder, one_hot=True, steps=60))
+    embedder = dataclasses.replace(tiny.embedder, one_hot=True, steps=300, batch=64, hidden=64, lr=0.02)
+    changed = dataclasses.replace(tiny, embedder=embedder)
     place = Path(shutil.copytree(folder, tmp_path / "stages"))
     stages = Stages(changed, drawn, place, CPU, quiet=True)
     space, classes = stages.spaces["paper"], len(stages.split.known)
