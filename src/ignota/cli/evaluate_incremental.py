@@ -11,7 +11,7 @@ from ignota.cli.parsing import Parser, add_world
 
 USAGE = (
     "evaluate incremental DATASET --data ROOT [--split S] [--world WORLD] [--methods raml,npm,…] [--shots N]"
-    " [--draws N [--min-share S]] [--novel a,b] [--support ROOT] --json FILE"
+    " [--support ROOT] --json FILE [--draws N [--min-share S]] [--novel a,b]"
 )
 EXAMPLE = "ignota evaluate incremental camvid --data data/camvid --world camvid-8+3 --shots 5 --json few.json"
 
