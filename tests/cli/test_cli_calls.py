@@ -118,6 +118,7 @@ WRONG_CALLS = {
         "--size wants a whole number, not 'big'",
     ),
     "size too small": (["segment", "a.png", "--out", "d", "--size", "0"], "32 to 8192"),
+    "seed below zero": (["segment", "a.png", "--out", "d", "--seed", "-1"], "from 0 to 4294967295, not -1"),
     "size negative": (["segment", "a.png", "--out", "d", "--size", "-5"], "32 to 8192"),
     "protocol": (["evaluate", "anomaly", "camvid", "--protocol", "dmlnt"], "did you mean 'dmlnet'"),
     "data set": (["evaluate", "anomaly", "camvit", "--data", "."], "did you mean 'camvid'"),

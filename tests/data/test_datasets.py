@@ -8,6 +8,7 @@ from PIL import Image
 
 from ignota.data.check import check_dataset
 from ignota.data.datasets import DATASETS, LabelledImages, open_dataset
+from ignota.data.drawn import DrawnImages
 from ignota.data.folder import read_classes
 from ignota.data.layouts import write_layout
 from ignota.data.synthetic import SyntheticStreets
@@ -324,6 +325,13 @@ class TestSynthetic:
         np.testing.assert_array_equal(dataset.load_label(0), sample.label)
         with pytest.raises(InputError, match="no split 'vla'; did you mean 'val'"):
             open_dataset("synthetic", None, "vla")
+
+    def test_measured_anomalies_are_not_those_that_training_pastes_in(self):
+        streets = SyntheticStreets("anomaly", 2, (48, 96), 0)  # what `cut_things` cuts from, seed 0
+        measured = DrawnImages("anomaly", 2, (48, 96), 0)
+        assert all((measured[i].image != streets[k].image).any() for i in range(2) for k in range(2))
+        known = DrawnImages("val", 1, (48, 96), 0)[0].image
+        np.testing.assert_array_equal(known, SyntheticStreets("val", 1, (48, 96), 0)[0].image)
 
     def test_lengths_and_taxonomies(self):
         lengths = {split: len(open_dataset("synthetic", None, split)) for split in ("train", "val", "anomaly")}

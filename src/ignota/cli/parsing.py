@@ -65,6 +65,9 @@ class Parser(ArgumentParser):
         size = args.get("size")
         if isinstance(size, int) and not SMALLEST <= size <= LARGEST:
             raise UsageError(f"--size is the short side in pixels, {SMALLEST} to {LARGEST}, not {size}")
+        seed = args.get("seed")
+        if isinstance(seed, int) and not 0 <= seed < 2**32:
+            raise UsageError(f"--seed is a whole number from 0 to {2**32 - 1}, not {seed}")
         return args
 
     def format_help(self, formatter: HelpFormatter | None = None) -> str:

@@ -15,6 +15,10 @@ LENGTHS = {"train": 1000, "val": 100, "anomaly": 60}
 """Scenes per split where the data set is opened by its name."""
 
 
+_APART = 1_000_000
+"""Things that training pastes in are cut from the anomaly scenes of its own seed: what is measured must be others."""
+
+
 class DrawnImages:
     """`SyntheticStreets` of a named split as a `LabelledImages`: no root, no paths, the length is a choice."""
 
@@ -28,7 +32,8 @@ class DrawnImages:
         self.split = "val" if split is None else split
         if self.split not in LENGTHS:
             raise InputError(f"synthetic has no split {self.split!r}{nearest(self.split, list(LENGTHS))}")
-        self.streets = SyntheticStreets(self.split, length or LENGTHS[self.split], size, seed)
+        apart = _APART if self.split == "anomaly" else 0
+        self.streets = SyntheticStreets(self.split, length or LENGTHS[self.split], size, seed + apart)
 
     @property
     def taxonomy(self) -> Taxonomy | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from ignota.engine.configuration import EmbedderConfig, ExperimentConfig, FitConfig
 from ignota.engine.harvest import RegionRows
 from ignota.engine.stream import STAGES
-from ignota.engine.weighing import Trial, WeightTable, left_out_trials, weigh
+from ignota.engine.weighing import WEIGHTS, Trial, WeightTable, left_out_trials, weigh
 from ignota.functional.prototypes import class_prototypes
 from ignota.functional.regions import region_areas, region_majority, region_mean
 from ignota.models.embedder import RegionEmbedder
@@ -131,7 +131,8 @@ def calibrate(
     raw, smooth = (torch.cat([getattr(row, name) for row in rows], dim=1).double() for name in ("raw", "smooth"))
     centre, spread = raw.mean(1), raw.std(1).clamp(min=1e-6)
     known = calibrated(known, centre=tuple(centre.tolist()), spread=tuple(spread.tolist()))
-    weights, table = weigh(known, [*(trial for row in rows for trial in row.trials), *pasted])
+    choices = (config.weights,) if config.weights else WEIGHTS
+    weights, table = weigh(known, [*(trial for row in rows for trial in row.trials), *pasted], choices)
     known = calibrated(known, weights=config.weights or weights)
     if config.distort:  # what is known, as another camera might take it
         smooth = torch.cat([trial.parts[:, torch.from_numpy(~trial.unknown)] for trial in pasted], dim=1).double()

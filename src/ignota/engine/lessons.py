@@ -67,6 +67,7 @@ def evaluate_incremental(
 def narrowed(split: ClassSplit, novel: Sequence[str]) -> ClassSplit:
     """The split with the named novel classes alone; raises InputError for one that is not novel."""
     names = {split.taxonomy.classes[i].name: i for i in split.novel}
+    novel = tuple(dict.fromkeys(novel))
     for name in novel:
         if name not in names:
             raise InputError(f"{name!r} is no novel class of this world{nearest(name, list(names))}")

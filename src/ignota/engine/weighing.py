@@ -89,15 +89,17 @@ def _trial(
     return Trial(kind, smooth.cpu(), target.ravel()[picked] == 1)
 
 
-def weigh(known: KnownEvidence, trials: Sequence[Trial]) -> tuple[Weights, WeightTable]:
-    """The choice of WEIGHTS with the best mean AUPR, and the AUPR of each kind of trial under each choice.
+def weigh(
+    known: KnownEvidence, trials: Sequence[Trial], choices: Sequence[Weights] = WEIGHTS
+) -> tuple[Weights, WeightTable]:
+    """The one of `choices` with the best mean AUPR, and the AUPR of each kind of trial under each choice.
 
-    Left-out classes, averaged, count as much as pasted things. Without any trial the choice is BALANCED.
+    Left-out classes, averaged, count as much as pasted things. Without any trial it is BALANCED.
     """
     kinds = {trial.kind: [t for t in trials if t.kind == trial.kind] for trial in trials}
     kinds = {kind: found for kind, found in kinds.items() if any(t.unknown.any() for t in found)}
     table: WeightTable = {}
-    for weights in WEIGHTS:
+    for weights in choices:
         weighed = dataclasses.replace(known, recipe=dataclasses.replace(known.recipe, weights=weights))
         table[weights] = {kind: _aupr(weighed, found) for kind, found in kinds.items()}
     return (max(table, key=lambda weights: merit(table[weights])) if kinds else BALANCED), table

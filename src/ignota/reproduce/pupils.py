@@ -11,6 +11,7 @@ from jaxtyping import Bool, UInt8
 
 from ignota.data.datasets import LabelledImages
 from ignota.data.shots import largest_shots, random_shots
+from ignota.engine.fitting import split_images
 from ignota.engine.harvest import training_label
 from ignota.engine.head_methods import HEAD_METHODS, TrainedHeads, train_heads
 from ignota.reproduce.cells import IncrementalCell, Variant
@@ -126,7 +127,7 @@ class School:
         if (variant, space) not in self._gates:
             world, stages = self.workshop.world(self.split, variant), self.workshop.stages(self.split)
             lut, values = stages.split.training_lut(), []
-            for i in stages.images[-_FOR_GATES:]:
+            for i in split_images(stages.images, stages.config.fit.held_out)[1][-_FOR_GATES:]:
                 sample = self.train[i]
                 encoding = world.encode(sample.image)
                 found = uncertainty(encoding, world.known, space).cpu().numpy()
