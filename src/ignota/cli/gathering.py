@@ -9,10 +9,10 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from ignota.cli.inputs import Picture, image_files, picture_count, read_pictures, targets
+from ignota.cli.inputs import Picture, image_files, picture_count, read_pictures, still_to_do, targets
 from ignota.cli.resuming import image_fingerprint, read_result, world_fingerprint
 from ignota.cli.table import TABLE, write_table
-from ignota.cli.terminal import progress, skip
+from ignota.cli.terminal import progress
 from ignota.data.files import one_line, write_atomically
 from ignota.discovery.found import FoundRegions, read_table
 from ignota.discovery.pieces import piece_rows
@@ -77,17 +77,8 @@ def _read(
 
     total = picture_count(named.values(), args.every)
     with progress(total, "regions", "image", args.quiet) as bar:
-        for picture in read_pictures(named, args.every, wanted):
-            if picture.fault is not None:
-                faults.append(picture.fault)
-                bar.update()
-                continue
-            names.append(picture.name)
-            if picture.image is None:
-                skip(bar)
-                continue
+        for picture in still_to_do(read_pictures(named, args.every, wanted), names, faults, bar):
             _write(folder / f"{picture.name}.json", picture, world, made_by(picture.path))
-            bar.update()
     return names, faults
 
 

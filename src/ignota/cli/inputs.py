@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
+from tqdm import tqdm
 
+from ignota.cli.terminal import skip
 from ignota.data.files import natural_key, one_line
 from ignota.data.images import read_image
 from ignota.data.listing import pictures
@@ -129,3 +131,23 @@ def _files(word: str, out: Path) -> list[Path]:
 def _in_folder(folder: Path) -> list[Path]:
     videos = [path for path in folder.iterdir() if is_video(path) and path.is_file() and path.name[0] != "."]
     return sorted([*pictures(folder), *videos], key=lambda path: natural_key(path.name))
+
+
+def still_to_do(
+    pictures: Iterable[Picture], names: list[str], faults: list[InputError], bar: tqdm
+) -> Iterator[Picture]:
+    """Pictures with an image to work on, each counted on `bar` once that is done; of the others the bar moves on.
+
+    names: gets those of all pictures that could be read or were finished before. faults: gets what could not be read.
+    """
+    for picture in pictures:
+        if picture.fault is not None:
+            faults.append(picture.fault)
+            bar.update()
+            continue
+        names.append(picture.name)
+        if picture.image is None:
+            skip(bar)
+            continue
+        yield picture
+        bar.update()

@@ -28,12 +28,12 @@ def run(args: Namespace) -> None:
     if args.every < 1:
         raise UsageError(f"--every is 1 or more, not {args.every}")
 
-    from ignota.cli.inputs import image_files, picture_count, read_pictures, targets
+    from ignota.cli.inputs import image_files, picture_count, read_pictures, still_to_do, targets
     from ignota.cli.opening import opened_world
     from ignota.cli.pictures import write_scene
     from ignota.cli.resuming import image_fingerprint, is_finished, world_fingerprint
     from ignota.cli.table import can_write_tables, write_table
-    from ignota.cli.terminal import complain, progress, say, skip
+    from ignota.cli.terminal import complain, progress, say
     from ignota.structures import InputError
 
     out = Path(args.out)
@@ -48,18 +48,9 @@ def run(args: Namespace) -> None:
         def wanted(name: str, path: Path, frame: int | None) -> bool:
             return args.again or not is_finished(out, name, state, image_fingerprint(path))
 
-        for picture in read_pictures(named, args.every, wanted):
-            if picture.fault is not None:
-                faults.append(picture.fault)
-                bar.update()
-                continue
-            names.append(picture.name)
-            if picture.image is None:
-                skip(bar)
-                continue
+        for picture in still_to_do(read_pictures(named, args.every, wanted), names, faults, bar):
             write_scene(out, picture, world, state)
             done += 1
-            bar.update()
     if names and can_write_tables():
         write_table(out, names)
     if names and not args.quiet:

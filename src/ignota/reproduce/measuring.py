@@ -16,6 +16,7 @@ from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.data.images import resize_label
 from ignota.engine.component_reading import to_size
 from ignota.engine.evaluation import anomaly_label_lut, evaluate_closed_set
+from ignota.engine.lessons import learnt
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.regions.proposals import MetaChannelRegions
@@ -142,7 +143,8 @@ def measure_incremental(workshop: Workshop, cells: Sequence[IncrementalCell], do
             bar.update()
     seconds = (time.monotonic() - started) / len(cells)
     for cell, state in states.items():
-        done(cell, _figures(state, before[cell.split], school.shots(splits[cell.split], lesson_of(cell))), seconds)
+        shots = {name: list(used) for name, used in school.shots(splits[cell.split], lesson_of(cell)).items()}
+        done(cell, learnt(state, before[cell.split]) | {"shots": shots}, seconds)
 
 
 def _pupils(
@@ -185,19 +187,6 @@ def _at(pupil: Pupil, theta: float) -> Pupil:
     known = pupil.world.known
     known = dataclasses.replace(known, recipe=dataclasses.replace(known.recipe, theta=theta))
     return dataclasses.replace(pupil, world=dataclasses.replace(pupil.world, known=known))
-
-
-def _figures(
-    state: SegmentationMetrics, before: SegmentationMetrics, shots: dict[str, tuple[int, ...]]
-) -> dict[str, Any]:
-    found = state.compute()
-    return {
-        "miou": found["miou"],
-        "iou": found["iou"],
-        "old_before": before.old_without_novel_pixels,
-        "old_after": state.old_without_novel_pixels,
-        "shots": {name: list(indices) for name, indices in shots.items()},
-    }
 
 
 def _label(sample: Sample, name: str) -> UInt8[np.ndarray, "H W"]:
