@@ -123,6 +123,7 @@ class TestNamedSplits:
             ("camvid:11+0", (), ()),
             ("camvid:8+3", ("car", "pedestrian", "bicyclist"), ()),
             ("camvid:8+1", ("car",), ("pedestrian", "bicyclist")),
+            ("camvid:9+0", (), ("pedestrian", "bicyclist")),
             ("camvid:car, pedestrian", ("car", "pedestrian"), ()),
             ("camvid:pedestrian,car", ("pedestrian", "car"), ()),
             ("streethazards", (), ()),

@@ -155,7 +155,7 @@ STREETHAZARDS = _taxonomy(
 TAXONOMIES = {taxonomy.name: taxonomy for taxonomy in (CITYSCAPES, CAMVID, STREETHAZARDS)}
 
 # Which classes a named split hides (train ids), after the paper's Section 4.2 and the released class lists;
-# for 16+1 and 8+1 the classes named in the second tuple are hidden and never taught: they are ignored.
+# for 16+1, 8+1 and 9+0 the classes named in the second tuple are hidden and never taught: they are ignored.
 _HIDDEN: dict[str, dict[str, tuple[tuple[int, ...], tuple[int, ...]]]] = {
     "cityscapes": {
         "19+0": ((), ()),
@@ -165,7 +165,7 @@ _HIDDEN: dict[str, dict[str, tuple[tuple[int, ...], tuple[int, ...]]]] = {
         "14+5": ((10, 13, 14, 15, 16), ()),
         "18+1": ((13,), ()),
     },
-    "camvid": {"11+0": ((), ()), "8+3": ((8, 9, 10), ()), "8+1": ((8,), (9, 10))},
+    "camvid": {"11+0": ((), ()), "9+0": ((), (9, 10)), "8+3": ((8, 9, 10), ()), "8+1": ((8,), (9, 10))},
 }
 
 
