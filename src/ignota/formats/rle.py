@@ -21,11 +21,14 @@ _FIRST = 48  # the character "0"
 
 def mask_counts(mask: Bool[np.ndarray, "H W"]) -> NDArray[np.int64]:
     """Lengths of the runs of zeros and ones by turns, down the columns, the first of zeros (perhaps none)."""
-    flat = np.asarray(mask, bool).ravel(order="F")
-    ends = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    bounds = np.concatenate([[0], ends, [flat.size]])
-    counts = np.diff(bounds)
-    return np.concatenate([[0], counts]) if flat.size and flat[0] else counts
+    mask = np.asarray(mask, bool)
+    columns = np.flatnonzero(mask.any(0)) if mask.size else np.zeros(0, int)
+    if not columns.size:
+        return np.array([mask.size])
+    window = mask[:, columns[0] : columns[-1] + 1].ravel(order="F")  # most things are small: the rest is one run
+    flips = np.flatnonzero(np.diff(window, prepend=False, append=False)) + columns[0] * mask.shape[0]
+    counts = np.diff(flips, prepend=0, append=mask.size)
+    return counts if counts[-1] else counts[:-1]
 
 
 def counts_mask(counts: Sequence[int] | NDArray[np.int64], size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:

@@ -112,9 +112,16 @@ class Scene:
         return self.tables.regions
 
     @cached_property
+    def learnt_something(self) -> bool:
+        """Whether any region bears a taught class."""
+        return bool((self.taught.novel >= 0).any())
+
+    @cached_property
     def score(self) -> Float[Tensor, "H W"]:
         """The raw score on the working grid; in regions of a taught class never more than their level."""
         raw = self.tables.score
+        if not self.learnt_something:
+            return raw
         ids = torch.from_numpy(self.regions.ids).to(raw.device).long()
         learnt = torch.cat([self.taught.novel.new_full((1,), -1), self.taught.novel])[ids] >= 0
         level = torch.cat([raw.new_zeros(1), self.taught.level.to(raw.dtype)])[ids]
@@ -175,6 +182,8 @@ class Scene:
     @cached_property
     def working_labels(self) -> UInt8[np.ndarray, "H W"]:
         """World ids on the working grid."""
+        if not self.learnt_something:
+            return self.tables.closed
         taught = paint(self.taught.novel, self.regions, -1.0).cpu().numpy()
         return np.where(taught >= 0, (taught + self.num_known).astype(np.uint8), self.tables.closed)
 
