@@ -42,12 +42,12 @@ from ignota.regions.hierarchy import Hierarchy, image_hierarchy
 from ignota.structures import Encoding
 from ignota.taxonomy import ClassSplit
 from ignota.world.exemplars import ExemplarStore
+from ignota.world.features import TaughtRows
 from ignota.world.known import KnownEvidence
 from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
 from ignota.world.networks import ImageLike, Networks, as_pixels
-from ignota.world.novel import TaughtRows
-from ignota.world.reading import RegionReading, joined_parts, own_parts
+from ignota.world.reading import RegionReading, joined_parts, own_parts, own_score
 from ignota.world.scene import Tables
 from ignota.world.spaces import pool_taps
 
@@ -177,11 +177,14 @@ def taught_variants(
         "finest regions alone": (Hierarchy(hierarchy.levels[:1]), rows),
         "largest regions alone": (Hierarchy(hierarchy.levels[-1:]), rows),
         "no margin": (hierarchy, dataclasses.replace(rows, margin=torch.zeros_like(rows.margin))),
-        "one prototype a class": (hierarchy, TaughtRows(means, torch.arange(len(means)), rows.margin)),
+        "one prototype a class": (
+            hierarchy,
+            TaughtRows(means, torch.arange(len(means)), torch.ones(len(means), dtype=torch.bool), rows.margin),
+        ),
     }
     for name, (levels, chosen) in choices.items():
         reading = reading_on(encoding, world.known, levels)
-        tables = Tables(encoding.size, closed, torch.zeros(closed.shape), reading)
+        tables = Tables(encoding.size, closed, own_score(encoding, world.known, reading), reading)
         taught = world.taught(tables, dataclasses.replace(novel, taught=chosen))
         owner = torch.cat([taught.novel.new_full((1,), -1), taught.novel]).numpy()[levels.finest.ids]
         yield name, np.where(owner >= 0, owner + len(world.taxonomy), closed).astype(np.uint8)

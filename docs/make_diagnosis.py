@@ -29,18 +29,19 @@ from ignota.engine.evaluation import teach, untaught_copy, world_split
 from ignota.functional.prototypes import class_prototypes
 from ignota.functional.regions import paint, region_majority, region_mean
 from ignota.functional.scores import uncertainty_intensity
-from ignota.incremental.methods import by_margin, by_threshold
+from ignota.incremental.methods import by_threshold
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.regions.hierarchy import Hierarchy
 from ignota.structures import Encoding, RegionSet
 from ignota.taxonomy import ClassSplit
 from ignota.world import bundle
-from ignota.world.features import FeatureSpace
+from ignota.world.features import FeatureSpace, TaughtRows
 from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
-from ignota.world.novel import NovelEvidence, TaughtRows
-from ignota.world.reading import RegionReading, joined_parts, own_parts, read_regions, to_image
+from ignota.world.novel import NovelEvidence
+from ignota.world.reading import RegionReading, joined_parts, own_parts, own_score, read_regions, to_image
+from ignota.world.scene import Tables
 from ignota.world.spaces import pool_taps
 
 _WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0)
@@ -183,7 +184,7 @@ def true_prototypes(world: OpenWorldModel, seen: Sequence[View], novel: bool) ->
 
 def true_exemplars(world: OpenWorldModel, seen: Sequence[View]) -> TaughtRows:
     """Every region of the novel things in the very images, in place of the shots'; margins stay."""
-    rows, owner, taught = [], [], world.novel.taught
+    rows, owner, whole, taught = [], [], [], world.novel.taught
     assert taught is not None
     for view in seen:
         for regions in (view.reading.hierarchy.finest, view.truth):
@@ -191,7 +192,8 @@ def true_exemplars(world: OpenWorldModel, seen: Sequence[View]) -> TaughtRows:
             kept = (kinds >= view.known) & (kinds < 254) & (share > 0.7)
             rows.append(world.known.space.embed(pool_taps(view.encoding, regions, world.known.space.taps))[kept])
             owner.append(kinds[kept].long() - view.known)
-    return TaughtRows(torch.cat(rows), torch.cat(owner), taught.margin)
+            whole.append(torch.full((int(kept.sum()),), regions is view.truth))
+    return TaughtRows(torch.cat(rows), torch.cat(owner), torch.cat(whole), taught.margin)
 
 
 def taught_maps(
@@ -206,10 +208,13 @@ def taught_maps(
     readings = {"": view.reading, ", true regions": view.true_reading(world.known.space)}
     for where, rows in ((", true regions", novel.taught), (", exemplars of these images", exemplars)):
         reading = readings.get(where, view.reading)
-        yield f"raml{where}", _labels(world, reading, dataclasses.replace(novel, taught=rows), closed)
+        yield f"raml{where}", _labels(world, view, reading, dataclasses.replace(novel, taught=rows), closed)
     for factor in _FACTORS:
         rows = dataclasses.replace(novel.taught, margin=novel.taught.margin * factor)
-        yield f"best margin:×{factor}", _labels(world, view.reading, dataclasses.replace(novel, taught=rows), closed)
+        yield (
+            f"best margin:×{factor}",
+            _labels(world, view, view.reading, dataclasses.replace(novel, taught=rows), closed),
+        )
     space = world.known.spaces["paper"]
     embeddings = space.embed(pool_taps(view.encoding, view.truth, space.taps))
     for name, centres in (("", novel.prototypes["paper"]), (" and prototypes", prototypes)):
@@ -220,13 +225,10 @@ def taught_maps(
 
 
 def _labels(
-    world: OpenWorldModel, reading: RegionReading, novel: NovelEvidence, closed: UInt8[np.ndarray, "H W"]
+    world: OpenWorldModel, view: View, reading: RegionReading, novel: NovelEvidence, closed: UInt8[np.ndarray, "H W"]
 ) -> UInt8[np.ndarray, "H W"]:
-    rows = novel.taught
-    assert rows is not None
-    similarity = world.known.space.taught_similarity(reading.embeddings, rows.rows, rows.owner, len(novel.names))
-    excess = reading.hierarchy.blend(similarity - reading.known[:, None])
-    return _painted(by_margin(excess, rows.margin), reading.hierarchy.finest, closed, len(world.taxonomy))
+    tables = Tables(view.encoding.size, closed, own_score(view.encoding, world.known, reading), reading)
+    return _painted(world.taught(tables, novel).novel, reading.hierarchy.finest, closed, len(world.taxonomy))
 
 
 def _painted(owner: Tensor, regions: RegionSet, closed: UInt8[np.ndarray, "H W"], known: int) -> np.ndarray:

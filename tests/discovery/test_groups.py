@@ -23,8 +23,7 @@ from ignota.discovery.groups import class_likeness, find_groups, spread_out, tau
 from ignota.discovery.pieces import unknown_pieces
 from ignota.discovery.suggestion import Weighing, image_likeness, region_weights, suggest_images, target_rows
 from ignota.structures import InputError
-from ignota.world.features import FeatureSpace, nearest_similarity
-from ignota.world.novel import TaughtRows
+from ignota.world.features import FeatureSpace, TaughtRows, nearest_similarity
 
 Rows = list[dict[str, Any]]
 FEATURES = 12
@@ -114,7 +113,7 @@ def test_likeness_is_that_of_the_nearest_training_pixels(found: FoundRegions, sp
         rows = space.known[space.owner == c]
         wanted = nearest_similarity(torch.from_numpy(found.vectors), rows, space.neighbours)
         np.testing.assert_allclose(likeness[:, c], wanted, atol=1e-5)
-    taught = TaughtRows(space.known[:4], torch.tensor([0, 0, 1, 1]), torch.zeros(2))
+    taught = TaughtRows(space.known[:4], torch.tensor([0, 0, 1, 1]), torch.ones(4, dtype=torch.bool), torch.zeros(2))
     both = [nearest_similarity(torch.from_numpy(found.vectors), space.known[i : i + 2], 2) for i in (0, 2)]
     np.testing.assert_allclose(taught_likeness(found.vectors, space, taught), torch.stack(both).amax(0), atol=1e-5)
     assert taught_likeness(found.vectors, space, None) is None

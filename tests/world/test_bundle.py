@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 
 from ignota.structures import InputError
 from ignota.world import bundle
@@ -82,6 +83,23 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         (folder / "a").write_text("a")
     assert (tmp_path / "empty" / "a").read_text() == "a"
+
+
+def test_worlds_from_before_the_strangeness_of_held_out_regions_was_kept_can_be_taught(
+    trained: Path, photos: list[NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    older = Path(shutil.copytree(trained, tmp_path / "older"))
+    tensors = load_file(older / "weights.safetensors")
+    del tensors["known.held_out.strange"]
+    save_file(tensors, older / "weights.safetensors")
+    document = json.loads((older / "world.json").read_text())
+    del document["recipe"]["surprise"]
+    (older / "world.json").write_text(json.dumps(document))
+    world = bundle.load(older, writable=True)
+    teach(world, photos[0])
+    assert world.known.recipe.surprise == 0
+    assert not world.known.held_out.strange.any()
+    world.store.close()
 
 
 def test_half_precision_only_where_the_range_allows() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ignota.world.features import FeatureSpace, nearest_similarity, owner_similarity
+from ignota.world.features import FeatureSpace, TaughtRows, nearest_similarity, owner_similarity
 
 
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -47,10 +47,35 @@ def test_vectors_are_the_taps_one_under_the_other_standardised_and_of_unit_lengt
         length = sum(v * v for v in moved) ** 0.5
         assert found[r].tolist() == pytest.approx([v / length for v in moved], abs=1e-5)
     torch.testing.assert_close(space.known_similarity(found), nearest_similarity(found, known, 2))
-    owner = torch.tensor([0, 1, 1])
+    taught = TaughtRows(rows, torch.tensor([0, 1, 1]), torch.tensor([True, False, True]), torch.zeros(2))
     torch.testing.assert_close(
-        space.taught_similarity(found, rows, owner, 2), owner_similarity(found, rows, owner, 2, 2)
+        space.taught_similarity(found, taught), owner_similarity(found, rows, taught.owner, 2, 2)
     )
+
+
+def test_excess_sets_pieces_against_pixels_and_wholes_against_class_means() -> None:
+    generator = torch.Generator().manual_seed(5)
+    found, known, rows = (torch.randn(n, 4, generator=generator, dtype=torch.float64) for n in (5, 7, 5))
+    of = torch.tensor([0, 1, 0, 2, 1, 0, 0], dtype=torch.uint8)
+    known = known / known.norm(dim=1, keepdim=True)
+    space = FeatureSpace(("far",), torch.zeros(4), torch.ones(4), known, of, 2)
+    owner, whole = [0, 0, 1, 1, 1], [False, True, False, False, True]
+    taught = TaughtRows(rows, torch.tensor(owner), torch.tensor(whole), torch.zeros(2))
+    surprise = torch.randn(5, generator=generator, dtype=torch.float64)
+    excess = space.excess(found, space.known_similarity(found), surprise, taught)
+
+    def best(one: torch.Tensor, many: list[torch.Tensor], k: int) -> float:
+        cosines = sorted((float(one @ other / one.norm() / other.norm()) for other in many), reverse=True)[:k]
+        return sum(cosines) / len(cosines)
+
+    means = [known[of == c].mean(0) for c in range(3)]
+    for r in range(5):
+        known_like = (best(found[r], list(known), 2) + best(found[r], means, 1)) / 2
+        for k in range(2):
+            own = [rows[p] for p in range(5) if owner[p] == k]
+            wholes = [rows[p] for p in range(5) if owner[p] == k and whole[p]]
+            taught_like = (best(found[r], own, 2) + best(found[r], wholes, 1)) / 2
+            assert float(excess[r, k]) == pytest.approx(taught_like - known_like + float(surprise[r]))
 
 
 def test_regions_that_are_sure_vouch_for_all_but_themselves() -> None:

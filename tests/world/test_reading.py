@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ from ignota.functional.regions import paint, region_pool
 from ignota.structures import InputError
 from ignota.world.labelling import METHODS, label_maps, meta_regions
 from ignota.world.model import OpenWorldModel, calibrated, closed_labels
-from ignota.world.novel import novel_evidence
+from ignota.world.novel import held_out_excess, novel_evidence
 from ignota.world.reading import anomaly_maps, likeness, own_parts, read_regions, score_names
 
 Photos = list[NDArray[np.uint8]]
@@ -153,6 +155,37 @@ def test_evidence_is_a_pure_function_of_the_rows(world: OpenWorldModel, photos: 
         assert one.taught is not None and other.taught is not None
         torch.testing.assert_close(one.taught.margin, other.taught.margin)
     assert novel_evidence(world.known, ()).names == ()
+
+
+def test_margins_let_a_class_take_no_more_than_its_share_of_held_out_area(
+    world: OpenWorldModel, photos: Photos
+) -> None:
+    world.learn("crate", [(photos[0], box(20, 60)), (photos[1], box(50, 90))], force=True)
+    world.learn("boat", [(photos[2], box(10, 40))], force=True)
+    for steal in (0.0, 0.02, 0.3):
+        known = calibrated(world.known, steal=steal, surprise=0.2)
+        taught = novel_evidence(known, world.store.exemplars()).taught
+        assert taught is not None
+        area = known.held_out.area.double()
+        excess = held_out_excess(known, taught)
+        for k in range(2):
+            taken = float(area[excess[:, k] > taught.margin[k]].sum() / area.sum())
+            assert taken <= steal
+            if taught.margin[k] > 0:  # and no less than one region of it
+                assert float(area[excess[:, k] >= taught.margin[k]].sum() / area.sum()) > steal
+
+
+def test_what_is_strange_anyway_is_sooner_taken_for_a_taught_class(world: OpenWorldModel, photos: Photos) -> None:
+    world.learn("crate", [(photos[0], box(20, 60))], force=True)
+    taught = world.novel.taught
+    assert taught is not None
+    excess = []
+    for value in (0.0, 9.0):
+        strange = torch.full_like(world.known.held_out.strange, value)
+        known = dataclasses.replace(world.known, held_out=dataclasses.replace(world.known.held_out, strange=strange))
+        excess.append(held_out_excess(calibrated(known, surprise=0.05), taught))
+    gain = excess[1] - excess[0]
+    torch.testing.assert_close(gain, torch.full_like(gain, 0.15))  # three scales at most
 
 
 def test_a_world_that_was_taught_nothing_labels_as_the_closed_set(world: OpenWorldModel, photos: Photos) -> None:

@@ -13,8 +13,7 @@ from jaxtyping import Float, Int
 from ignota.discovery.clusters import Grouping, group_rows, halves
 from ignota.discovery.coverage import cover
 from ignota.discovery.found import FoundRegions
-from ignota.world.features import FeatureSpace, owner_similarity
-from ignota.world.novel import TaughtRows
+from ignota.world.features import FeatureSpace, TaughtRows, owner_similarity
 
 MOST_EXEMPLARS = 12
 _WORTH = 0.02
@@ -85,7 +84,7 @@ def taught_likeness(
     with torch.inference_mode():
         for start in range(0, len(vectors), _AT_ONCE):
             some = torch.from_numpy(vectors[start : start + _AT_ONCE]).to(taught.rows.device)
-            each = space.taught_similarity(some, taught.rows, taught.owner, len(taught.margin))
+            each = space.taught_similarity(some, taught)
             rows.append(each.amax(1).cpu().numpy())
     return np.concatenate(rows)
 

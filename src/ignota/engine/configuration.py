@@ -144,7 +144,8 @@ class FitConfig:
     the pictures are changed so much before anything is pasted. reference: how many regions of held-out images are kept
     to set the margins of taught classes. held_out: share of the training images, the last ones, kept from the coreset
     to set scales, weights and threshold. target_fpr: false positive rate of the threshold. steal: share of the known
-    area that a taught class may claim. images: how many training images are read. scores: which of the scores that need
+    area that a taught class may claim. surprise: how much a region's anomaly, in scales of the score, adds to its
+    cosine with a taught class. images: how many training images are read. scores: which of the scores that need
     a state of their own are fitted (`ignota fit` adds others later).
     """
 
@@ -162,7 +163,8 @@ class FitConfig:
     reference: int = 500
     held_out: float = 0.2
     target_fpr: float = 0.05
-    steal: float = 0.01
+    steal: float = 0.02
+    surprise: float = 0.05
     images: int = 400
     scores: tuple[FittedScore, ...] = ("mahalanobis", "vim", "react")
 

@@ -41,7 +41,7 @@ def starting_recipe(config: ExperimentConfig, alpha: float, beta: float) -> Reci
     return Recipe(
         alpha, beta, config.regions.min_area, fit.taps, fit.coreset, fit.neighbours,
         by_class=fit.by_class, target_fpr=fit.target_fpr, theta=incremental.threshold, kappa=incremental.kappa,
-        steal=fit.steal, extra=fit.scores,
+        steal=fit.steal, surprise=fit.surprise, extra=fit.scores,
     )  # fmt: skip
 
 
@@ -84,8 +84,8 @@ class HeldOutRows:
     """What one held-out image shows.
 
     raw, smooth: "3 N" the evidence of some labelled pixels before and after it is averaged over regions. vectors: "V F"
-    pooled features of regions that are labelled for the most part, with their label "V" and share of the image "V".
-    trials: what it tells of the weights.
+    pooled features of regions that are labelled for the most part, with their label "V", share of the image "V" and
+    averaged evidence "3 V". trials: what it tells of the weights.
     """
 
     raw: Float[Tensor, "3 N"]
@@ -93,6 +93,7 @@ class HeldOutRows:
     vectors: Float[Tensor, "V F"]
     label: Int[Tensor, " V"]
     area: Float[Tensor, " V"]
+    parts: Float[Tensor, "3 V"]
     trials: Sequence[Trial]
 
 
@@ -108,7 +109,8 @@ def held_out_rows(
     parts = own_parts(encoding, known, reading)
     labelled = np.flatnonzero(label.ravel() != IGNORE_INDEX)
     picked = torch.from_numpy(rng.choice(labelled, min(_PIXELS, len(labelled)), replace=False)).to(parts.device)
-    smooth = torch.stack([reading.hierarchy.smooth(part).flatten()[picked] for part in parts])
+    averaged = [reading.hierarchy.smooth(part) for part in parts]
+    smooth = torch.stack([part.flatten()[picked] for part in averaged])
     regions = reading.hierarchy.finest
     owner, _ = region_majority(label, regions, len(names))
     kept = region_mean(torch.from_numpy((label != IGNORE_INDEX).astype(np.float32)), regions) > 0.5
@@ -117,6 +119,7 @@ def held_out_rows(
     area = region_areas(regions) / label.size
     return HeldOutRows(
         parts.flatten(1)[:, picked].cpu(), smooth.cpu(), vectors[kept], owner[kept], area[kept].float(),
+        torch.stack([region_mean(part, regions) for part in averaged]).cpu()[:, kept],
         left_out_trials(encoding, known, reading, label, names, rng),
     )  # fmt: skip
 
@@ -139,14 +142,36 @@ def calibrate(
     scores = joined_parts(smooth, known).numpy()  # averaging over regions leaves centres and spreads alone
     threshold = float(np.quantile(scores, 1 - known.recipe.target_fpr))
     known = calibrated(known, threshold=threshold, scale=max(1e-6, float(scores.std()) / 2))
+    return dataclasses.replace(known, held_out=_held_out(rows, known, config.reference, seed)), table
+
+
+def _held_out(rows: Sequence[HeldOutRows], known: KnownEvidence, count: int, seed: int) -> HeldOut:
+    """`count` of the regions, with the area that each stands for."""
     vectors, label, area = (torch.cat([getattr(row, name) for row in rows]) for name in ("vectors", "label", "area"))
-    kept = torch.randperm(len(label), generator=torch.Generator().manual_seed(seed))[: config.reference].sort().values
-    device = known.means.device
-    held_out = HeldOut(vectors[kept].to(device), label[kept].to(device), area[kept].to(device))
-    return dataclasses.replace(known, held_out=held_out), table
+    parts, recipe, device = torch.cat([row.parts for row in rows], dim=1), known.recipe, known.means.device
+    kept, area = sample_by_size(area, count, torch.Generator().manual_seed(seed))
+    strange = (joined_parts(parts[:, kept].to(device), known) - recipe.threshold) / recipe.scale
+    return HeldOut(vectors[kept].to(device), label[kept].to(device), area.to(device), strange)
+
+
+def sample_by_size(
+    area: Float[Tensor, " V"], count: int, generator: torch.Generator
+) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
+    """Indices of at most `count` regions, drawn at even steps of Σ √area, and the area that each stands for.
+
+    Shares of area are decided by the large regions, yet rare classes have none but small ones. A region that is drawn
+    twice stands for twice as much.
+    """
+    if len(area) <= count:
+        return torch.arange(len(area)), area
+    chance = area.double().sqrt()
+    steps = (torch.arange(count) + torch.rand(1, generator=generator, dtype=torch.float64)) / count
+    drawn = torch.searchsorted(chance.cumsum(0) / chance.sum(), steps).clamp(max=len(area) - 1)
+    kept, times = drawn.unique(return_counts=True)
+    return kept, (times * chance.sum() / (count * chance[kept]) * area[kept]).float()
 
 
 def no_regions(width: int, device: torch.device) -> HeldOut:
     """Before any image was held out."""
     empty = torch.zeros(0, device=device)
-    return HeldOut(torch.zeros(0, width, device=device), empty.long(), empty)
+    return HeldOut(torch.zeros(0, width, device=device), empty.long(), empty, empty)

@@ -18,12 +18,28 @@ from ignota.world.spaces import Pooled
 class HeldOut:
     """Regions of training images that were kept from everything else, to set margins on and to tell thefts by.
 
-    vectors: "V F" raw, as pooled. label: "V" training ids. area: "V" shares of the image.
+    vectors: "V F" raw, as pooled. label: "V" training ids. area: "V" how much known area each stands for. strange: "V"
+    its anomaly in units of the score's scale, 0 at the threshold.
     """
 
     vectors: Float[Tensor, "V F"]
     label: Int[Tensor, " V"]
     area: Float[Tensor, " V"]
+    strange: Float[Tensor, " V"]
+
+
+@dataclass(frozen=True)
+class TaughtRows:
+    """Taught classes in the world's own space: the regions that the exemplars consist of, and each as a whole.
+
+    rows: "P F" unit vectors with their owner "P", the index of the class; whole: "P" whether a row is an exemplar's
+    whole mask. margin: "K", by how much a region must be nearer to the class than to the known ones.
+    """
+
+    rows: Float[Tensor, "P F"]
+    owner: Int[Tensor, " P"]
+    whole: Bool[Tensor, " P"]
+    margin: Float[Tensor, " K"]
 
 
 @dataclass(frozen=True)
@@ -79,11 +95,31 @@ class FeatureSpace:
     def _rows(self, without: int | None) -> Float[Tensor, "N F"]:
         return self.known if without is None else self.known[self.owner != without]
 
-    def taught_similarity(
-        self, embeddings: Float[Tensor, "R F"], rows: Float[Tensor, "P F"], owner: Int[Tensor, " P"], classes: int
+    def taught_similarity(self, embeddings: Float[Tensor, "R F"], taught: TaughtRows) -> Float[Tensor, "R K"]:
+        """Mean cosine to the k nearest of the exemplars' regions of each taught class."""
+        return owner_similarity(embeddings, taught.rows, taught.owner, len(taught.margin), self.neighbours)
+
+    def taught_likeness(self, embeddings: Float[Tensor, "R F"], taught: TaughtRows) -> Float[Tensor, "R K"]:
+        """Half the same, half the cosine to the nearest exemplar as a whole."""
+        whole = owner_similarity(
+            embeddings, taught.rows[taught.whole], taught.owner[taught.whole], len(taught.margin), 1
+        )
+        return (self.taught_similarity(embeddings, taught) + whole) / 2
+
+    def excess(
+        self,
+        embeddings: Float[Tensor, "R F"],
+        nearest: Float[Tensor, " R"],
+        surprise: Float[Tensor, " R"],
+        taught: TaughtRows,
     ) -> Float[Tensor, "R K"]:
-        """The same to the exemplars' regions of each taught class."""
-        return owner_similarity(embeddings, rows, owner, classes, self.neighbours)
+        """How much more a region is like each taught class than like known ones, in cosines.
+
+        Its regions stand against training pixels (`nearest`: their similarity), its exemplars as a whole against the
+        means of known classes. surprise: what is added where the region is strange to the known classes anyway.
+        """
+        known = (nearest + self.class_similarity(embeddings)) / 2
+        return self.taught_likeness(embeddings, taught) - known[:, None] + surprise[:, None]
 
 
 def nearest_similarity(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ignota.anomaly.fitted_scores import fitted_score
@@ -18,6 +19,9 @@ from ignota.regions.proposals import UncertaintyRegions
 from ignota.world.features import FeatureSpace, HeldOut
 from ignota.world.spaces import MetricSpace
 
+_STRANGEST = 3.0
+"""Scales from the threshold beyond which strangeness says no more."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -28,7 +32,9 @@ class Recipe:
     share of an image, that most like training pixels, whose regions count as known ones for the others. by_class:
     whether the nearest class has a say in the features' evidence beside the nearest pixels. threshold: of the world's
     own score, at the target false positive rate; scale: its spread on held-out images. theta: θ_novel of Equation 12.
-    kappa: Equation 13. steal: the share of known area that a new class may claim. extra: further scores that are held.
+    kappa: Equation 13. steal: the share of known area that a new class may claim.
+    surprise: what a region's anomaly, in scales of the score, adds to its likeness to a taught class. extra: further
+    scores that are held.
     """
 
     alpha: float
@@ -47,8 +53,13 @@ class Recipe:
     target_fpr: float = 0.05
     theta: float = 0.8
     kappa: float = 0.1
-    steal: float = 0.01
+    steal: float = 0.02
+    surprise: float = 0.0
     extra: tuple[str, ...] = ()
+
+    def surprised(self, strange: Float[Tensor, " R"]) -> Float[Tensor, " R"]:
+        """What strangeness (in scales above the threshold) adds to the likeness to a taught class."""
+        return self.surprise * strange.clamp(-_STRANGEST, _STRANGEST)
 
     @property
     def urs(self) -> UncertaintyRegions:
@@ -107,6 +118,7 @@ class KnownEvidence:
                 _, name, rest = key.split(".", 2)
                 states[name][rest] = value
         spaces = {name: _space(tensors, name, names, num_classes) for name, names in taps.items()}
+        tensors.setdefault("held_out.strange", torch.zeros_like(tensors["held_out.area"]))  # worlds before it was kept
         held_out = HeldOut(*(tensors[f"held_out.{field.name}"] for field in fields(HeldOut)))
         return cls(spaces, states, held_out, recipe, tensors["means"])
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ignota.incremental.methods import by_margin
 from ignota.structures import InputError
+from ignota.world.features import TaughtRows
 from ignota.world.known import KnownEvidence
-from ignota.world.novel import TaughtRows
+from ignota.world.novel import held_out_excess
 
 STEALS_HERE = 0.2
 """A lesson is refused that takes more than this share of a known class on the images of its examples,"""
@@ -89,12 +90,10 @@ def stolen_here(trials: Sequence[Trial], taught: int, names: Sequence[str]) -> t
 
 def stolen_held(known: KnownEvidence, taught: TaughtRows, index: int, names: Sequence[str]) -> dict[str, float]:
     """What taught class `index` takes of each known class among the held-out training regions, by area."""
-    held_out, space = known.held_out, known.space
+    held_out = known.held_out
     if len(held_out.label) == 0:
         return {}
-    held = space.unit(held_out.vectors.float())
-    similarity = space.taught_similarity(held, taught.rows, taught.owner, len(taught.margin))
-    taken = by_margin(similarity - space.known_similarity(held)[:, None], taught.margin) == index
+    taken = by_margin(held_out_excess(known, taught), taught.margin) == index
     area = held_out.area.double()
     whole = _area_of(held_out.label, area, len(names))
     lost = _area_of(held_out.label, area * taken, len(names))

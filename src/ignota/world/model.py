@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, UInt16
 from torch import Tensor
 
+from ignota.functional.regions import region_mean
 from ignota.incremental.methods import by_margin
 from ignota.structures import Encoding, InputError
 from ignota.taxonomy import MAX_CLASSES, ClassLabel, Taxonomy, nearest
@@ -114,10 +115,12 @@ class OpenWorldModel:
             return no_taught(tables.regions, self.device)
         rows, recipe, reading = novel.taught, self.known.recipe, tables.reading
         with torch.inference_mode():
-            similarity = self.known.space.taught_similarity(reading.embeddings, rows.rows, rows.owner, len(novel.names))
-            excess = reading.hierarchy.blend(similarity - reading.known[:, None])
-            strange = recipe.weights[2] * (1 - similarity.amax(1) - recipe.centre[2]) / recipe.spread[2]
-            return Taught(by_margin(excess, rows.margin), strange)
+            space, embeddings = self.known.space, reading.embeddings
+            anomaly = (region_mean(tables.score, reading.hierarchy.finest) - recipe.threshold) / recipe.scale
+            excess = space.excess(embeddings, reading.known, recipe.surprised(anomaly), rows)
+            like = space.taught_likeness if recipe.by_class else space.taught_similarity  # as `likeness` has it
+            strange = recipe.weights[2] * (1 - like(embeddings, rows).amax(1) - recipe.centre[2]) / recipe.spread[2]
+            return Taught(by_margin(reading.hierarchy.blend(excess), rows.margin), strange)
 
     def segment(self, image: ImageLike | Encoding | UnknownRegion) -> Scene:
         """Labels, anomaly and unknown regions of a path, PIL image, array, tensor or encoding."""

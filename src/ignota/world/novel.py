@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ignota.functional.prototypes import class_prototypes
+from ignota.world.features import TaughtRows
 from ignota.world.known import KnownEvidence
 from ignota.world.spaces import Pooled
 
@@ -27,19 +29,6 @@ class Exemplar:
     whole: Pooled
     parts: Pooled
     shares: dict[str, Float[Tensor, " M"]]
-
-
-@dataclass(frozen=True)
-class TaughtRows:
-    """Taught classes in the world's own space: a coreset of the regions that the exemplars consist of.
-
-    rows: "P F" unit vectors with their owner "P", the index of the class. margin: "K", by how much a region must be
-    nearer to the class than to the known ones.
-    """
-
-    rows: Float[Tensor, "P F"]
-    owner: Int[Tensor, " P"]
-    margin: Float[Tensor, " K"]
 
 
 @dataclass(frozen=True)
@@ -82,17 +71,25 @@ def novel_evidence(known: KnownEvidence, exemplars: Sequence[Exemplar]) -> Novel
 
 def _taught_rows(known: KnownEvidence, exemplars: Sequence[Exemplar], owner: Tensor, classes: int) -> TaughtRows:
     """The regions of each exemplar and itself as a whole, and the margins that held-out regions ask for."""
-    space, held_out = known.space, known.held_out
+    space, held_out, device = known.space, known.held_out, owner.device
     pieces = [
-        torch.cat([space.embed(_on(exemplar.parts, owner.device)), space.embed(_on(exemplar.whole, owner.device))])
+        torch.cat([space.embed(_on(exemplar.parts, device)), space.embed(_on(exemplar.whole, device))])
         for exemplar in exemplars
     ]
-    rows = torch.cat(pieces)
-    row_owner = owner.repeat_interleave(torch.tensor([len(piece) for piece in pieces], device=owner.device))
-    held = space.unit(held_out.vectors.float())
-    excess = space.taught_similarity(held, rows, row_owner, classes) - space.known_similarity(held)[:, None]
+    number = torch.tensor([len(piece) for piece in pieces], device=device)
+    whole = torch.zeros(int(number.sum()), dtype=torch.bool, device=device)
+    whole[number.cumsum(0) - 1] = True
+    taught = TaughtRows(torch.cat(pieces), owner.repeat_interleave(number), whole, torch.zeros(classes, device=device))
+    excess = held_out_excess(known, taught)
     margin = torch.stack([_area_quantile(column, held_out.area, 1 - known.recipe.steal) for column in excess.T])
-    return TaughtRows(rows, row_owner, margin.clamp(min=0))
+    return dataclasses.replace(taught, margin=margin.clamp(min=0))
+
+
+def held_out_excess(known: KnownEvidence, taught: TaughtRows) -> Float[Tensor, "V K"]:
+    """How much held-out regions of known classes resemble each taught class beyond what they should."""
+    space, held_out = known.space, known.held_out
+    held = space.unit(held_out.vectors.float())
+    return space.excess(held, space.known_similarity(held), known.recipe.surprised(held_out.strange.float()), taught)
 
 
 def _on(pooled: Pooled, device: torch.device) -> Pooled:
