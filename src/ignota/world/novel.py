@@ -81,7 +81,7 @@ def _taught_rows(known: KnownEvidence, exemplars: Sequence[Exemplar], owner: Ten
     whole[number.cumsum(0) - 1] = True
     taught = TaughtRows(torch.cat(pieces), owner.repeat_interleave(number), whole, torch.zeros(classes, device=device))
     excess = held_out_excess(known, taught)
-    margin = torch.stack([_area_quantile(column, held_out.area, 1 - known.recipe.steal) for column in excess.T])
+    margin = torch.stack([area_quantile(column, held_out.area, 1 - known.recipe.steal) for column in excess.T])
     return dataclasses.replace(taught, margin=margin.clamp(min=0))
 
 
@@ -96,7 +96,7 @@ def _on(pooled: Pooled, device: torch.device) -> Pooled:
     return {tap: value.to(device) for tap, value in pooled.items()}
 
 
-def _area_quantile(values: Tensor, areas: Tensor, share: float) -> Tensor:
+def area_quantile(values: Tensor, areas: Tensor, share: float) -> Tensor:
     """The smallest value that is not exceeded on `share` of the area."""
     order = values.argsort()
     covered = areas[order].double().cumsum(0)
