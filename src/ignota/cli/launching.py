@@ -69,6 +69,8 @@ def _adopt_slurm(args: Namespace) -> None:
         return
     from lightning.pytorch.plugins.environments import SLURMEnvironment
 
+    if "SLURM_NTASKS_PER_NODE" not in own:
+        raise UsageError("SLURM does not tell how the tasks are spread: ask for them by --ntasks-per-node")
     found = SLURMEnvironment(auto_requeue=False)
     nodes = int(own.get("SLURM_STEP_NUM_NODES", own.get("SLURM_NNODES", args.nodes or 1)))
     own |= {

@@ -21,7 +21,7 @@ from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 from torch.optim.lr_scheduler import LambdaLR
 
 from ignota.data.files import write_atomically
-from ignota.engine.ranks import group, told
+from ignota.engine.ranks import group, leads, told
 from ignota.engine.stream import StepSampler
 from ignota.structures import InputError
 
@@ -124,7 +124,8 @@ def run_stage(
 
     A checkpoint is written after every epoch, see `WholeCheckpoints`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if leads():
+        folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT
     goes_on = told(checkpoint.exists())
     if goes_on and isinstance(loader.sampler, StepSampler):
