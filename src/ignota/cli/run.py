@@ -31,7 +31,7 @@ def run(args: Namespace) -> None:
         return
 
     from ignota.cli.opening import chosen_device
-    from ignota.cli.terminal import hush_training, say
+    from ignota.cli.terminal import hush_training, note, say
     from ignota.engine.experiment import run_experiment, train_experiment
     from ignota.engine.ranks import group, leads
     from ignota.engine.replicas import fit_for_group
@@ -42,6 +42,8 @@ def run(args: Namespace) -> None:
         shared, first = group().size > 1, leads()
         config = fit_for_group(config, device)
         if shared:
+            if first and device.type == "cpu" and not args.quiet:
+                note("batch norm keeps the statistics it starts with, as CPU processes cannot share them")
             train_experiment(config, out, root, device, args.quiet)
     if first:
         run_experiment(config, out, root, device, args.quiet)
