@@ -15,7 +15,6 @@ from ignota.engine.ranks import Group
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
 from ignota.structures import InputError
 
-
 Be = Callable[[int, int], None]
 
 

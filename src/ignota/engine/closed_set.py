@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ignota.engine.configuration import ClosedSetConfig
 from ignota.engine.ranks import total
-from ignota.engine.replicas import freeze_statistics
+from ignota.engine.replicas import freeze_statistics, shard
 from ignota.engine.stream import STAGES
 from ignota.engine.training import Stage, normalise_images
 from ignota.models.segmenter import ClosedSetSegmenter, resize_logits
@@ -55,6 +55,10 @@ class ClosedSetStage(Stage):
     def __init__(self, segmenter: ClosedSetSegmenter, config: ClosedSetConfig, seed: int) -> None:
         super().__init__(seed, STAGES["closed_set"], config.steps, config.warmup, config.power)
         self.segmenter, self.config = segmenter, config
+
+    def configure_model(self) -> None:
+        if self.device_mesh is not None:  # it is there where `parallel_options` chose FSDP
+            shard(self.segmenter, self.device_mesh["data_parallel"])
 
     def on_train_start(self) -> None:
         super().on_train_start()

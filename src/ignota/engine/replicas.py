@@ -13,6 +13,8 @@ from typing import TypeVar
 import torch
 from timm.layers import DropPath, convert_sync_batchnorm
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -20,6 +22,8 @@ from ignota.engine.configuration import ExperimentConfig
 from ignota.engine.ranks import group, part
 
 Network = TypeVar("Network", bound=nn.Module)
+_BLOCK = 500_000
+"""So many weights make a module one that FSDP gathers by itself, unless it holds such modules."""
 
 
 class SharedDropout(nn.Module):
@@ -62,6 +66,18 @@ def replica(network: Network, batch: int, device: torch.device) -> Network:
     if device.type == "cuda":
         network = convert_sync_batchnorm(network)  # torch's own would lose the activation of timm's layers
     return network
+
+
+def shard(network: nn.Module, mesh: DeviceMesh) -> None:
+    """Spreads weights, gradients and momenta over the processes (FSDP), in place; one block is gathered at a time."""
+    network.to(memory_format=torch.contiguous_format)  # FSDP knows no other
+    for module in reversed(list(network.modules())):  # the innermost first
+        weights = sum(weight.numel() for weight in module.parameters())
+        parted = any(isinstance(inner, FSDPModule) for inner in module.modules())
+        if weights >= _BLOCK and not parted and not isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+            fully_shard(module, mesh=mesh)
+    if not isinstance(network, FSDPModule):
+        fully_shard(network, mesh=mesh)
 
 
 def freeze_statistics(network: nn.Module) -> None:

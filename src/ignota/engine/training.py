@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import signal
 import warnings
@@ -15,9 +14,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
-from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 from torch.optim.lr_scheduler import LambdaLR
 
 from ignota.data.files import write_atomically
@@ -26,8 +24,6 @@ from ignota.engine.stream import StepSampler
 from ignota.structures import InputError
 
 CHECKPOINT = "last.ckpt"
-_SHARDS = functools.partial(size_based_auto_wrap_policy, min_num_params=1_000_000)
-"""FSDP gathers one such piece of a network at a time."""
 
 
 class Stage(L.LightningModule):
@@ -100,7 +96,7 @@ def parallel_options(module: Stage) -> dict[str, Any]:
     if found.size == 1:
         return {"devices": 1, "plugins": [WholeCheckpoints()]}
     if found.strategy == "fsdp" and module.shardable:
-        strategy: Any = FSDPStrategy(auto_wrap_policy=_SHARDS)
+        strategy: Any = ModelParallelStrategy(found.size, 1, save_distributed_checkpoint=False)
     else:
         strategy = DDPStrategy(broadcast_buffers=False, find_unused_parameters=module.idle_weights)
     return {
