@@ -1,11 +1,13 @@
 """A small experiment in float32, for test_shared.py.
 
 `FOLDER` trains it all in this process; `FOLDER ALONE` trains each stage in all processes that torchrun started, on what
-the run in ALONE found before.
+the run in ALONE found before, and the closed set once more by FSDP, stopped half way and taken up.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import shutil
 import sys
@@ -17,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from ignota.data.drawn import DrawnImages
-from ignota.engine import ranks, training
+from ignota.engine import closed_set_run, ranks, training
 from ignota.engine.configuration import (
     ClosedSetConfig,
     DataConfig,
@@ -62,6 +64,22 @@ def train_each_stage(folder: Path, alone: Path) -> None:
     keep(stages_in(folder / "fit").world(), folder / "fit")
 
 
+def stop_and_go_on(folder: Path) -> None:
+    """The closed set, which is stopped after two of its four checkpoints."""
+    run = closed_set_run.run_stage
+
+    def stopped(module: Any, loader: Any, place: Path, epochs: int, *rest: Any) -> None:
+        run(module, loader, place, epochs // 2, *rest)
+        raise KeyboardInterrupt
+
+    closed_set_run.run_stage = stopped
+    with contextlib.suppress(KeyboardInterrupt):
+        assert stages_in(folder).segmenter is None
+    closed_set_run.run_stage = run
+    assert ranks.told((folder / "stages" / "closed_set" / training.CHECKPOINT).exists())
+    assert stages_in(folder).segmenter is not None
+
+
 def copied(source: Path, target: Path, pattern: str) -> None:
     if ranks.leads():
         for stage in (source / "stages").glob(pattern):
@@ -98,3 +116,5 @@ if __name__ == "__main__":
             if found.rank:
                 refuse_to_write_below(places[0])
             train_each_stage(*places)
+            ranks._group = dataclasses.replace(found, strategy="fsdp")
+            stop_and_go_on(places[0] / "fsdp")

@@ -60,6 +60,14 @@ def test_weights_are_those_of_one_process(alone: Path, shared: Path, stage: str)
         torch.testing.assert_close(two[name], value, atol=1e-5, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
 
 
+def test_fsdp_ends_with_the_same_weights_though_it_was_stopped(alone: Path, shared: Path) -> None:
+    place = Path("stages") / "closed_set" / "weights.safetensors"
+    one, two = load_file(alone / place), load_file(shared / "fsdp" / place)
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=1e-5, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+
+
 def test_fit_is_that_of_one_process_to_the_last_bit(alone: Path, shared: Path) -> None:
     one, two = load_file(alone / "fit.safetensors"), load_file(shared / "fit" / "fit.safetensors")
     assert one.keys() == two.keys()

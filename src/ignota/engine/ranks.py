@@ -63,12 +63,20 @@ def leads() -> bool:
 
 @contextmanager
 def joined(device: torch.device, strategy: Strategy = "ddp") -> Iterator[Group]:
-    """This process as one of those that torchrun's variables describe, until the end of the block."""
+    """This process as one of those that torchrun's variables describe, until the end of the block.
+
+    Raises InputError where it has no GPU of its own.
+    """
     global _group
     rank, size, local_rank, local_size = (int(os.environ[name]) for name in VARIABLES)
     found = Group(rank, size, local_rank, local_size, strategy)
     if device.type == "cuda":
-        torch.cuda.set_device(found.local_rank)
+        if local_rank >= torch.cuda.device_count():
+            raise InputError(
+                f"process {local_rank} of this machine has no GPU of its own, as it sees {torch.cuda.device_count()}: "
+                "let each see all of them (SLURM: --gpus-per-node), and start one process a GPU"
+            )
+        torch.cuda.set_device(local_rank)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, rank=found.rank, world_size=found.size, timeout=TIMEOUT)
     try:

@@ -27,7 +27,10 @@ _BLOCK = 500_000
 
 
 class SharedDropout(nn.Module):
-    """Draws for a batch of `batch` samples and applies what falls to this process's part, "b …" -> "b …"."""
+    """Draws for a batch of `batch` samples and applies what falls to this process's part, "b …" -> "b …".
+
+    It draws in the order of channels last, as one process does, whose network lies so.
+    """
 
     def __init__(self, dropout: nn.Module, batch: int) -> None:
         super().__init__()
@@ -36,8 +39,7 @@ class SharedDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
-        last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
-        layout = torch.channels_last if last else torch.contiguous_format
+        layout = torch.channels_last if x.dim() == 4 else torch.contiguous_format
         ones = torch.ones((self.batch, *x.shape[1:]), dtype=x.dtype, device=x.device).to(memory_format=layout)
         mask: Tensor = self.dropout(ones)
         return x * mask[part(self.batch)]
