@@ -46,7 +46,9 @@ def test_alone_unless_more_is_asked_for() -> None:
 
 def test_what_torchrun_started_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "4")
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert not launching.has_started(asked(2))  # by itself it may mean anything
+    for name, value in {"LOCAL_WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
     assert launching.has_started(asked())
     assert launching.has_started(asked(2, 2))
     for wrong in (asked(4, 1), asked(2, 3), asked(1)):
@@ -87,6 +89,13 @@ def test_machines_meet_where_the_environment_says() -> None:
     assert found["rdzv_endpoint"] == "first:29500" and found["rdzv_configs"]["rank"] == 1
 
 
+def test_what_the_processes_find_is_taken_back() -> None:
+    before = dict(os.environ)
+    with launching._lent({"IGNOTA_OUTCOMES": "here"}):
+        assert os.environ["IGNOTA_OUTCOMES"] == "here"
+    assert dict(os.environ) == before
+
+
 def said(folder: Path, rank: int, line: str, cut_short: bool, code: int = 1) -> None:
     outcome = {"rank": str(rank), "code": code, "line": line, "cut_short": cut_short}
     (folder / f"outcome-{rank}.json").write_text(json.dumps(outcome))
@@ -120,7 +129,8 @@ def test_a_lost_process_is_told_from_other_faults(
         yield
 
     monkeypatch.setattr(ranks, "joined", nothing)
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ranks.VARIABLES:
+        monkeypatch.setenv(name, "2")
     with pytest.raises(expected), launching.joined(asked(), torch.device("cpu")):
         raise fault
 

@@ -49,10 +49,9 @@ def has_started(args: Namespace) -> bool:
     devices, nodes = args.devices or 1, args.nodes or 1
     if devices < 1 or nodes < 1:
         raise UsageError("--devices and --nodes are 1 or more")
-    if "WORLD_SIZE" not in os.environ:
+    if not _described():
         return devices * nodes == 1
-    size = int(os.environ["WORLD_SIZE"])
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", size))
+    size, local = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
     if (args.devices or local) != local or (args.nodes or size // local) * local != size:
         raise UsageError(
             f"{size} processes were started, {local} of them here, but --devices and --nodes ask for {devices} on "
@@ -61,11 +60,18 @@ def has_started(args: Namespace) -> bool:
     return True
 
 
+def _described() -> bool:
+    """Whether torchrun's variables are there, all of them: some clusters set a few with another meaning."""
+    from ignota.engine.ranks import VARIABLES
+
+    return all(name in os.environ for name in VARIABLES)
+
+
 def _adopt_slurm(args: Namespace) -> None:
     """Tells by torchrun's variables what `srun` says by its own. Outside `srun`, as in a batch script, nothing is
     joined; neither where one task alone was asked for."""
     own = os.environ
-    if "WORLD_SIZE" in own or "SLURM_STEP_ID" not in own or int(own.get("SLURM_NTASKS", 1)) < 2:
+    if _described() or "SLURM_STEP_ID" not in own or int(own.get("SLURM_NTASKS", 1)) < 2:
         return
     from lightning.pytorch.plugins.environments import SLURMEnvironment
 
@@ -94,8 +100,7 @@ def start(words: Sequence[str], args: Namespace) -> None:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # one line of ours tells it
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ |= _environment(folder, devices, nodes)
+    with tempfile.TemporaryDirectory() as folder, _lent(_environment(folder, devices, nodes)):
         config = LaunchConfig(
             nodes, nodes, devices, DefaultLogsSpecs(folder), max_restarts=0, **_rendezvous(nodes, os.environ)
         )
@@ -124,6 +129,18 @@ def _environment(folder: str, devices: int, nodes: int) -> dict[str, str]:
         found |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
     found = {name: os.environ.get(name, value) for name, value in found.items()}
     return found | {OUTCOMES: folder, _LAUNCHER: str(os.getpid())}
+
+
+@contextmanager
+def _lent(variables: Mapping[str, str]) -> Iterator[None]:
+    """The environment with `variables`, and afterwards as before."""
+    before = dict(os.environ)
+    try:
+        os.environ |= variables
+        yield
+    finally:
+        os.environ.clear()
+        os.environ |= before
 
 
 def _rendezvous(nodes: int, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -160,7 +177,7 @@ def _report(folder: Path, codes: Mapping[int, int]) -> NoReturn:
 @contextmanager
 def joined(args: Namespace, device: torch.device) -> Iterator[None]:
     """Trains with the other processes in its block; alone, where there are none."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if not _described() or int(os.environ["WORLD_SIZE"]) == 1:
         yield
         return
     from ignota.engine import ranks

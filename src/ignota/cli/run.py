@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -25,7 +26,7 @@ def arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    config = configuration(read_preset(args.preset), args)
+    began, config = time.monotonic(), configuration(read_preset(args.preset), args)
     if not has_started(args):
         start(args.words, args)
         return
@@ -46,6 +47,6 @@ def run(args: Namespace) -> None:
                 note("batch norm keeps the statistics it starts with, as CPU processes cannot share them")
             train_experiment(config, out, root, device, args.quiet)
     if first:
-        run_experiment(config, out, root, device, args.quiet)
+        run_experiment(config, out, root, device, args.quiet, began)
     if first and not args.quiet:
         say(f"{out / 'results.json'}\n{out / 'report.html'}\n{out / 'world'}")

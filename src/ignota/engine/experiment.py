@@ -49,10 +49,18 @@ def open_split(config: DataConfig, root: Path | None, which: str, seed: int) -> 
 
 
 def run_experiment(
-    config: ExperimentConfig, out: Path, data_root: Path | None, device: torch.device, quiet: bool = False
+    config: ExperimentConfig,
+    out: Path,
+    data_root: Path | None,
+    device: torch.device,
+    quiet: bool = False,
+    started: float | None = None,
 ) -> dict[str, Any]:
-    """All stages, the world, its figures and the report in `out`; run again, it goes on. Returns the results."""
-    started = time.monotonic()
+    """All stages, the world, its figures and the report in `out`; run again, it goes on. Returns the results.
+
+    started: when the run began, on the monotonic clock, if not now.
+    """
+    started = time.monotonic() if started is None else started
     train_experiment(config, out, data_root, device, quiet)
     world = bundle.load(out / WORLD, device)
     train = open_split(config.data, data_root, "train", config.seed)
@@ -84,6 +92,7 @@ def train_experiment(
         world = Stages(config, train, out, device, quiet).world()
         if leads():
             bundle.save(world, out / WORLD)
+        told(None)  # nobody leaves before it is there
 
 
 def refuse_another(config: ExperimentConfig, world: Path) -> None:
