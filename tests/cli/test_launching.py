@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -76,10 +77,12 @@ def test_what_srun_started_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_machine_meets_on_its_own_loopback() -> None:
-    found = launching._rendezvous(1, {})
-    assert found["rdzv_endpoint"] == "127.0.0.1:0" and found["local_addr"] == "127.0.0.1"
-    assert launching._environment("here", 2, 1)["GLOO_SOCKET_IFNAME"] in ("lo", "lo0")
-    assert "GLOO_SOCKET_IFNAME" not in launching._environment("here", 2, 2)
+    environment = launching._environment("/here", 2, 1)
+    assert environment["GLOO_SOCKET_IFNAME"] in ("lo", "lo0")
+    assert environment[ranks.MEETING] == "file:///here/meeting"
+    found = launching._rendezvous(1, environment)
+    assert found["rdzv_endpoint"] == "/here/rendezvous" and found["local_addr"] == "127.0.0.1"
+    assert not {"GLOO_SOCKET_IFNAME", ranks.MEETING} & launching._environment("/here", 2, 2).keys()
 
 
 def test_machines_meet_where_the_environment_says() -> None:
@@ -166,6 +169,20 @@ def children(process: int) -> list[int]:
     return sorted(int(pid) for pid, parent in rows if int(parent) == process)
 
 
+def listens_beyond_loopback(processes: list[int]) -> list[str]:
+    """Addresses of the processes' listening sockets that other machines could reach, in the kernel's notation."""
+    files = [link for pid in processes for link in Path(f"/proc/{pid}/fd").iterdir()]
+    inodes = set()
+    for link in files:
+        with suppress(FileNotFoundError):  # closed meanwhile
+            inodes |= set(re.findall(r"socket:\[(\d+)\]", str(link.readlink())))
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
+    listening = [row[1] for row in rows if row[3] == "0A" and row[9] in inodes]
+    assert listening  # they do talk to each other
+    loopback = ("0100007F:", "00000000000000000000000001000000:", "0000000000000000FFFF00000100007F:")
+    return [address for address in listening if not address.startswith(loopback)]
+
+
 def wait_for_new_checkpoint(out: Path, process: subprocess.Popen[str]) -> None:
     checkpoint, deadline = out / "stages" / "closed_set" / "last.ckpt", time.monotonic() + PATIENCE
     before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
@@ -189,6 +206,8 @@ def test_a_killed_process_ends_all_and_the_same_call_goes_on(tmp_path: Path) -> 
     for victim in (1, 0):
         with started(file, killed) as process:
             wait_for_new_checkpoint(killed, process)
+            if sys.platform == "linux":
+                assert listens_beyond_loopback([process.pid, *children(process.pid)]) == []
             os.kill(children(process.pid)[victim], signal.SIGKILL)
             said = process.communicate(timeout=120)[1]
         assert process.returncode == 1

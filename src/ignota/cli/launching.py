@@ -122,11 +122,14 @@ def _check_devices(devices: int, args: Namespace) -> None:
 
 def _environment(folder: str, devices: int, nodes: int) -> dict[str, str]:
     """What the started processes find; what somebody has set stays."""
+    from ignota.engine.ranks import MEETING
+
     threads = max(1, (os.cpu_count() or 1) // devices)
     found = {"OMP_NUM_THREADS": str(threads), "TORCH_CPP_LOG_LEVEL": "ERROR"}
     if nodes == 1:  # nothing leaves the machine, so nothing needs to listen beyond it
         loopback = "lo0" if sys.platform == "darwin" else "lo"
         found |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
+        found |= {MEETING: f"file://{folder}/meeting"}
     found = {name: os.environ.get(name, value) for name, value in found.items()}
     return found | {OUTCOMES: folder, _LAUNCHER: str(os.getpid())}
 
@@ -146,8 +149,13 @@ def _lent(variables: Mapping[str, str]) -> Iterator[None]:
 def _rendezvous(nodes: int, environment: Mapping[str, str]) -> dict[str, Any]:
     """Where the processes meet, as torch's launcher wants it."""
     if nodes == 1:
-        here, name = "127.0.0.1", uuid.uuid4().hex
-        return {"rdzv_backend": "c10d", "rdzv_endpoint": f"{here}:0", "local_addr": here, "run_id": name}
+        return {
+            "rdzv_backend": "c10d",
+            "rdzv_endpoint": f"{environment[OUTCOMES]}/rendezvous",
+            "rdzv_configs": {"store_type": "file"},
+            "local_addr": "127.0.0.1",
+            "run_id": uuid.uuid4().hex,
+        }
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if not environment.get(name)]
     if missing:
         raise UsageError(

@@ -51,6 +51,7 @@ class ClosedSetStage(Stage):
     """Trains a segmenter with the encoder at its own learning rate."""
 
     shardable = True
+    idle_weights = True  # of some backbones: layers whose output nobody reads
 
     def __init__(self, segmenter: ClosedSetSegmenter, config: ClosedSetConfig, seed: int) -> None:
         super().__init__(seed, STAGES["closed_set"], config.steps, config.warmup, config.power)

@@ -25,6 +25,8 @@ from ignota.structures import InputError
 
 Strategy = Literal["ddp", "fsdp"]
 T = TypeVar("T")
+MEETING = "IGNOTA_MEETING"
+"""Names a file at which the processes of one machine meet; otherwise they meet at MASTER_ADDR and MASTER_PORT."""
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 TIMEOUT = datetime.timedelta(minutes=30)
 """How long a process waits for the others; one that dies is noticed at once."""
@@ -78,7 +80,8 @@ def joined(device: torch.device, strategy: Strategy = "ddp") -> Iterator[Group]:
             )
         torch.cuda.set_device(local_rank)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=found.rank, world_size=found.size, timeout=TIMEOUT)
+    place = os.environ.get(MEETING, "env://")
+    dist.init_process_group(backend, place, rank=found.rank, world_size=found.size, timeout=TIMEOUT)
     try:
         _group = found
         yield found

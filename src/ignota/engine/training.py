@@ -123,7 +123,7 @@ def run_stage(
     if leads():
         folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT
-    goes_on = told(checkpoint.exists())
+    goes_on = told(leads() and checkpoint.exists())
     if goes_on and isinstance(loader.sampler, StepSampler):
         # Lightning draws the first samples before it tells the sampler which epoch it resumes
         done = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"]
