@@ -149,7 +149,7 @@ EXPERIMENT = {
     "size": 48,
     "data": {"train_length": 8, "evaluate_length": 2, "height": 48, "width": 96},
     "segmenter": {"weights": "none", "decoder_channels": 32},
-    "closed_set": {"steps": 12, "batch": 2, "crop": [48, 64], "warmup": 2, "checkpoint_every": 2},
+    "closed_set": {"steps": 18, "batch": 2, "crop": [48, 64], "warmup": 2, "checkpoint_every": 2},
     "meta_channels": {"steps": 6, "batch": 2, "checkpoint_every": 2},
     "embedder": {"steps": 4, "batch": 16, "hidden": 16, "embedding": 8},
     "fit": {"coreset": 50, "reference": 50, "images": 5},
@@ -214,6 +214,11 @@ def test_a_killed_process_ends_all_and_the_same_call_goes_on(tmp_path: Path) -> 
         assert said == (
             f"ignota: process {victim} was killed by SIGKILL, so all were ended; run the same command again to go on\n"
         )
+    with started(file, killed) as process:
+        wait_for_new_checkpoint(killed, process)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=120)[1] == "ignota: stopped; run the same command again to go on\n"
+    assert process.returncode == 1
     with started(file, killed) as process:
         wait_for_new_checkpoint(killed, process)
         orphans = children(process.pid)

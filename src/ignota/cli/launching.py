@@ -99,7 +99,7 @@ def start(words: Sequence[str], args: Namespace) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # one line of ours tells it
+    logging.disable(logging.CRITICAL)  # this process does nothing but wait, and one line of ours tells what came of it
     with tempfile.TemporaryDirectory() as folder, _lent(_environment(folder, devices, nodes)):
         config = LaunchConfig(
             nodes, nodes, devices, DefaultLogsSpecs(folder), max_restarts=0, **_rendezvous(nodes, os.environ)
@@ -110,6 +110,8 @@ def start(words: Sequence[str], args: Namespace) -> None:
             _report(Path(folder), {rank: failure.exitcode for rank, failure in error.failures.items()})
         except SignalException:
             raise KeyboardInterrupt from None
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 def _check_devices(devices: int, args: Namespace) -> None:
@@ -129,7 +131,7 @@ def _environment(folder: str, devices: int, nodes: int) -> dict[str, str]:
     if nodes == 1:  # nothing leaves the machine, so nothing needs to listen beyond it
         loopback = "lo0" if sys.platform == "darwin" else "lo"
         found |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
-        found |= {MEETING: f"file://{folder}/meeting"}
+        found |= {MEETING: f"file://{folder}/meeting", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     found = {name: os.environ.get(name, value) for name, value in found.items()}
     return found | {OUTCOMES: folder, _LAUNCHER: str(os.getpid())}
 
@@ -201,10 +203,12 @@ def joined(args: Namespace, device: torch.device) -> Iterator[None]:
 
 
 def _end_with_launcher() -> None:
-    """Ends this process soon after the one that started it, whatever ended that one: a second call must find none."""
+    """Ends this process at once by Ctrl-C, and soon after the one that started it, whatever ended that one: a second
+    call must find none. No checkpoint is harmed, and the one that started it says what happened."""
     launcher = os.environ.get(_LAUNCHER)
     if launcher is None:
         return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def watch() -> None:
         while os.getppid() == int(launcher):
