@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from ignota.anomaly.fitted_scores import FITTED_SCORES
@@ -97,3 +102,48 @@ def test_the_readme_s_picture(trained: Path, tmp_path: Path, capsys: pytest.Capt
     with Image.open(path) as picture:
         assert picture.size == (2 * 200 + 3 * 8, 2 * (100 + 26) + 3 * 8)
     assert "2 validation streets, seed 0" in capsys.readouterr().out
+
+
+TWO_STEPS = {
+    "size": 48,
+    "data": {"train_length": 4, "evaluate_length": 2, "height": 48, "width": 96},
+    "segmenter": {"weights": "none", "decoder_channels": 32},
+    "closed_set": {"steps": 2, "batch": 2, "crop": [48, 64]},
+    "meta_channels": {"steps": 2, "batch": 2},
+    "embedder": {"steps": 2, "batch": 16, "hidden": 16, "embedding": 8},
+    "fit": {"coreset": 50, "reference": 50, "images": 4},
+    "incremental": {"shots": [1]},
+}
+SRUN = """#!/usr/bin/env bash
+shift  # --kill-on-bad-exit=1
+for task in 0 1; do SLURM_STEP_ID=0 SLURM_PROCID=$task SLURM_LOCALID=$task SLURM_NODEID=0 "$@" & done
+wait -n && wait -n
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1000)
+@pytest.mark.parametrize("name", ["torchrun.sh", "slurm.sbatch"])
+def test_two_processes_train_by(name: str, tmp_path: Path) -> None:
+    """torchrun is the real one; for SLURM its `srun` is played by a script that sets the same variables."""
+    file, out, srun = tmp_path / "two.yaml", tmp_path / "out", tmp_path / "srun"
+    file.write_text(yaml.safe_dump(TWO_STEPS))
+    srun.write_text(SRUN)
+    srun.chmod(0o755)
+    job = str(os.getpid() % 9000 + 1000)  # a port of its own follows from it
+    slurm = {
+        "NTASKS": "2",
+        "NNODES": "1",
+        "NTASKS_PER_NODE": "2",
+        "NODELIST": "localhost",
+        "JOB_NAME": "i",
+        "JOB_ID": job,
+    }
+    environment = os.environ | {f"SLURM_{key}": value for key, value in slurm.items()} if name == "slurm.sbatch" else {}
+    environment = dict(os.environ) | environment | {"DEVICES": "2", "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    environment["PATH"] = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    words = [ROOT / "examples" / name, file, "--out", out, "--device", "cpu", "--quiet"]
+    ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=900)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert 0 <= json.loads((out / "results.json").read_text())["closed_set"]["miou"] <= 1
+    assert yaml.safe_load((out / "config.yaml").read_text())["closed_set"]["frozen_norm"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ignota.engine.configuration import ClosedSetConfig, DataConfig
+from ignota.engine.configuration import ClosedSetConfig, DataConfig, ExperimentConfig
 from ignota.engine.records import StageFolder, fingerprint, write_json
 from ignota.structures import InputError
 
@@ -22,6 +23,18 @@ def test_equal_values_have_equal_fingerprints() -> None:
     assert fingerprint(ClosedSetConfig()) != fingerprint(ClosedSetConfig(steps=999))
     assert fingerprint(DataConfig(), 0) != fingerprint(0, DataConfig())
     assert len(fingerprint("x")) == 64
+
+
+def test_a_setting_that_came_up_later_renames_nothing_that_was_trained_before() -> None:
+    assert fingerprint(ClosedSetConfig()) == "436d38ed68a2929f4d2c583bcbb2a264ca36d610280a08c5e3292ae293b46fd2"
+    assert fingerprint([ClosedSetConfig()]) == fingerprint([before_frozen_norm(ClosedSetConfig())])
+    frozen = ClosedSetConfig(frozen_norm=True)
+    assert fingerprint(frozen) != fingerprint(ClosedSetConfig())
+    assert fingerprint(ExperimentConfig(closed_set=frozen)) != fingerprint(ExperimentConfig())
+
+
+def before_frozen_norm(config: ClosedSetConfig) -> dict[str, object]:
+    return {name: value for name, value in dataclasses.asdict(config).items() if name != "frozen_norm"}
 
 
 def test_tensors_and_record_come_back(tmp_path: Path) -> None:

@@ -44,6 +44,19 @@ def test_the_same_bytes_whatever_the_number_of_workers(workers: int) -> None:
     assert [batch[1][:, 0, 0].tolist() for batch in batches] == expected
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_parts_of_all_processes_are_the_batch(size: int) -> None:
+    parts = [StepSampler(5, 2, 3, slice(rank * 5 // size, (rank + 1) * 5 // size)) for rank in range(size)]
+    for epoch, steps in ((0, (0, 1)), (1, (2,))):
+        for sampler in parts:
+            sampler.set_epoch(epoch)
+        seen = [list(sampler) for sampler in parts]
+        assert [len(numbers) for numbers in seen] == [len(sampler) for sampler in parts]
+        for n, step in enumerate(steps):
+            batch = [numbers[n * s.own : (n + 1) * s.own] for numbers, s in zip(seen, parts, strict=True)]
+            assert [number for numbers in batch for number in numbers] == list(range(step * 5, step * 5 + 5))
+
+
 class Recorder(L.LightningModule):
     def __init__(self) -> None:
         super().__init__()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor
 
@@ -49,6 +50,17 @@ def test_dice_equals_the_loops() -> None:
                 both[k], either[k] = both[k] + share * true, either[k] + share + true
     terms = [1 - (both[k] + 1) / (either[k] / 2 + 1) for k in range(3)] + [0.0]  # no pixel bears the last class
     assert dice_loss(logits, labels.byte()).item() == pytest.approx(sum(terms) / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_dice_is_that_of_segmentation_models_to_the_last_bit(layout: torch.memory_format) -> None:
+    oracle = smp.losses.DiceLoss("multiclass", ignore_index=255, smooth=1.0)
+    logits = (3 * draw(3, 5, 12, 10)).float().to(memory_format=layout).requires_grad_()
+    labels = torch.randint(0, 4, (3, 12, 10), generator=torch.Generator().manual_seed(1))
+    labels[labels == 2] = 255
+    ours, theirs = dice_loss(logits, labels.byte()), oracle(logits, labels)
+    assert torch.equal(ours, theirs)
+    assert torch.equal(*(torch.autograd.grad(loss, logits)[0] for loss in (ours, theirs)))
 
 
 def test_dice_without_a_labelled_pixel_is_zero_with_a_graph() -> None:

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sys
 import traceback
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 DONE, FAILED, WRONG = 0, 1, 2
+OUTCOMES = "IGNOTA_OUTCOMES"
+"""Folder in which a process that another one started leaves its outcome, so that one of them speaks for all."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UsageError(Exception):
     """The call is wrong: one line that says what and how to mend it. Unlike InputError it needs no torch."""
+
+
+class CutShortError(Exception):
+    """Processes that work together were ended: one line that says why and how to go on."""
+
+    def __init__(self, line: str, code: int = FAILED) -> None:
+        super().__init__(line)
+        self.code = code
 
 
 class Boundary:
@@ -37,7 +49,7 @@ class Boundary:
         elif line:
             if os.environ.get("IGNOTA_TRACEBACK") == "1":
                 traceback.print_exception(error, file=sys.stderr)
-            _complain(line)
+            _complain(line, self.code, isinstance(error, CutShortError))
         return True
 
 
@@ -52,6 +64,8 @@ def verdict(error: BaseException) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         return FAILED, "stopped; run the same command again to go on"
     text = one_line(error)
+    if isinstance(error, CutShortError):
+        return error.code, text
     if isinstance(error, UsageError) or _is_input_error(error):
         return WRONG, text
     if getattr(error, "errno", None) in _FULL or "No space left on device" in text:
@@ -75,7 +89,11 @@ def _is_input_error(error: BaseException) -> bool:
     return structures is not None and isinstance(error, structures.InputError)
 
 
-def _complain(line: str) -> None:
+def _complain(line: str, code: int, cut_short: bool) -> None:
+    if OUTCOMES in os.environ and "RANK" in os.environ:
+        outcome = {"rank": os.environ["RANK"], "code": code, "line": line, "cut_short": cut_short}
+        Path(os.environ[OUTCOMES], f"outcome-{outcome['rank']}.json").write_text(json.dumps(outcome), encoding="utf-8")
+        return
     start = "\r\x1b[K" if sys.stderr.isatty() else ""  # over a progress bar that was cut short
     sys.stderr.write(f"{start}ignota: {line}\n")
     sys.stderr.flush()

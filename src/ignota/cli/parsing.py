@@ -60,8 +60,9 @@ class Parser(ArgumentParser):
         return super().add_argument(*names, **options)
 
     def parse(self, words: Sequence[str]) -> Namespace:
-        """The values of a call; raises UsageError."""
+        """The values of a call, and under `words` the call itself; raises UsageError."""
         args: Namespace = self.parse_args([self._known_option(word) for word in words])
+        args.words = [*self.prog.split()[1:], *words]
         size = args.get("size")
         if isinstance(size, int) and not SMALLEST <= size <= LARGEST:
             raise UsageError(f"--size is the short side in pixels, {SMALLEST} to {LARGEST}, not {size}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from jsonargparse import Namespace
 
+from ignota.cli.launching import add_devices, has_started, joined, start
 from ignota.cli.parsing import Parser
 from ignota.cli.settings import add_settings, configuration, presets, read_preset
 
-USAGE = "run PRESET|FILE.yaml --out DIR [--data ROOT] [--key value …]"
+USAGE = "run PRESET|FILE.yaml --out DIR [--data ROOT] [--key value …] [--devices N] [--nodes M]"
 EXAMPLE = "ignota run camvid-8+3 --data data/camvid --out runs/camvid --closed_set.steps 500"
 
 
@@ -19,18 +21,32 @@ def arguments(parser: Parser) -> None:
     # `--data` alone is the images' folder; `--data.split` and the like are settings
     parser.renamed |= {"--data": "--data_root", "--target-fpr": "--fit.target_fpr"}
     parser.add_argument("--data_root", type=str | None, default=None, metavar="ROOT", help="where the images lie")
+    add_devices(parser)
     add_settings(parser, besides=("size", "seed"))
 
 
 def run(args: Namespace) -> None:
-    config = configuration(read_preset(args.preset), args)
+    began, config = time.monotonic(), configuration(read_preset(args.preset), args)
+    if not has_started(args):
+        start(args.words, args)
+        return
 
     from ignota.cli.opening import chosen_device
-    from ignota.cli.terminal import hush_training, say
-    from ignota.engine.experiment import run_experiment
+    from ignota.cli.terminal import hush_training, note, say
+    from ignota.engine.experiment import run_experiment, train_experiment
+    from ignota.engine.ranks import group, leads
+    from ignota.engine.replicas import fit_for_group
 
     hush_training()
-    out, root = Path(args.out), None if args.data_root is None else Path(args.data_root)
-    run_experiment(config, out, root, chosen_device(args), args.quiet)
-    if not args.quiet:
+    out, root, device = Path(args.out), None if args.data_root is None else Path(args.data_root), chosen_device(args)
+    with joined(args, device):
+        shared, first = group().size > 1, leads()
+        config = fit_for_group(config, device)
+        if shared:
+            if first and device.type == "cpu" and not args.quiet:
+                note("batch norm keeps the statistics it starts with, as CPU processes cannot share them")
+            train_experiment(config, out, root, device, args.quiet)
+    if first:
+        run_experiment(config, out, root, device, args.quiet, began)
+    if first and not args.quiet:
         say(f"{out / 'results.json'}\n{out / 'report.html'}\n{out / 'world'}")

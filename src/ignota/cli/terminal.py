@@ -21,6 +21,11 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def note(text: str) -> None:
+    """One line beside the result."""
+    sys.stderr.write(f"ignota: {text}\n")
+
+
 def say_json(value: Any) -> None:
     """A result for programs."""
     say(json.dumps(value, indent=2, ensure_ascii=False))

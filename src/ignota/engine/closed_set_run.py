@@ -11,9 +11,11 @@ from ignota.data.transforms import Augmentation
 from ignota.engine.closed_set import ClosedSetStage
 from ignota.engine.configuration import ExperimentConfig, SegmenterConfig
 from ignota.engine.progress import StageProgress
+from ignota.engine.ranks import check_batch, part
 from ignota.engine.records import StageFolder
+from ignota.engine.replicas import replica
 from ignota.engine.stream import AugmentedStream, Samples, stream_loader
-from ignota.engine.training import run_stage, save_module
+from ignota.engine.training import run_stage, trained_weights
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec, to_channels_last
 from ignota.models.weights import imagenet_preprocessing
 from ignota.taxonomy import ClassSplit
@@ -48,17 +50,21 @@ def train_closed_set(
     # in one memory layout whether it was trained just now or long ago: another one rounds differently
     segmenter = to_channels_last(build_segmenter(config.segmenter, len(split.known), config.seed))
     if folder.finished() is None:
+        check_batch("closed_set.batch", stage.batch)
         folder.begin()
         crop, scale = stage.crop, stage.scale
         augmentation = Augmentation(crop, scale, jitter=stage.jitter, rare_class_probability=stage.rare)
         stream = AugmentedStream(samples, split.training_lut(), augmentation, config.seed, "closed_set")
         workers = min(4, os.cpu_count() or 1) if device.type == "cuda" else 1
-        loader = stream_loader(stream, stage.batch, stage.checkpoint_every, stage.steps, workers)
+        loader = stream_loader(stream, stage.batch, stage.checkpoint_every, stage.steps, workers, part(stage.batch))
         progress = StageProgress("closed set", stage.steps, stage.batch, quiet)
-        module = ClosedSetStage(segmenter, stage, config.seed)
+        learner = replica(segmenter, stage.batch, device)
+        module = ClosedSetStage(learner, stage, config.seed)
         epochs = -(-stage.steps // stage.checkpoint_every)
         run_stage(module, loader, folder.path, epochs, device, [progress])
         record = {"seconds": progress.seconds(), "losses": progress.losses}
-        folder.finish(save_module(segmenter), {**record, "configuration": dataclasses.asdict(stage)})
+        folder.finish(
+            trained_weights(module, folder.path, "segmenter"), {**record, "configuration": dataclasses.asdict(stage)}
+        )
     segmenter.load_state_dict(folder.tensors())
     return segmenter.to(device).eval()

@@ -10,6 +10,8 @@ FittedScore = Literal[
     "max_entropy", "autoencoder", "rbm", "duir",
 ]  # fmt: skip
 """Those of `anomaly.fitted_scores`."""
+LATER = {"later": True}
+"""Marks a setting that came up after worlds were trained: at its default it leaves no trace in a fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class ClosedSetConfig:
 
     scale: range of random magnification of the original images. rare: share of crops made to hold a rare class.
     dice: weight of a Dice loss beside the cross entropy, which keeps thin classes from drowning; 0 in the paper.
+    frozen_norm: batch norm keeps the statistics it starts with, as it must where CPU processes train together.
     """
 
     steps: int = 1000
@@ -68,6 +71,7 @@ class ClosedSetConfig:
     warmup: int = 50
     power: float = 0.9
     checkpoint_every: int = 50
+    frozen_norm: bool = field(default=False, metadata=LATER)
 
 
 @dataclass(frozen=True)

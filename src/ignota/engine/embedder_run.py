@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from ignota.engine.configuration import EmbedderConfig
 from ignota.engine.harvest import SOURCES, RegionRows
 from ignota.engine.progress import StageProgress
+from ignota.engine.ranks import check_batch, gathered, part
 from ignota.engine.records import StageFolder
 from ignota.engine.stream import STAGES
 from ignota.engine.training import Stage, run_stage, save_module
@@ -23,7 +24,10 @@ _ONE_HOT_SCALE = 6.0
 
 
 class EmbedderStage(Stage):
-    """Each step draws a batch in which every class present is about equally common; D learns from pooled vectors."""
+    """Each step draws a batch in which every class present is about equally common; D learns from pooled vectors.
+
+    Each process embeds its part of the batch; the losses are taken over the embeddings of all, as pairs lie across.
+    """
 
     def __init__(
         self, embedder: RegionEmbedder, vectors: Tensor, labels: Tensor, config: EmbedderConfig, seed: int
@@ -31,15 +35,16 @@ class EmbedderStage(Stage):
         super().__init__(seed, STAGES["embedder"], config.steps, 20, config.power)
         self.embedder, self.config = embedder, config
         self.vectors, self.labels = vectors, labels
+        self.idle_weights = config.one_hot or not config.classification  # those of the classifier
         counts = torch.bincount(labels)
         self.chance = (1.0 / counts[labels].double()).float()
 
     def training_step(self, batch: Tensor, _: int) -> dict[str, Any]:
         generator = torch.Generator().manual_seed((self.seed * 8 + self.stage_id) * 10_000_019 + int(batch[0]))
         rows = torch.multinomial(self.chance, self.config.batch, replacement=True, generator=generator)
-        vectors = self.vectors[rows].float().to(self.device)
+        vectors = self.vectors[rows[part(self.config.batch)]].float().to(self.device)
         labels = self.labels[rows].to(self.device)
-        raw = self.embedder.raw(vectors)
+        raw = gathered(self.embedder.raw(vectors), self.config.batch)
         if self.config.one_hot:
             return {"loss": F.cross_entropy(_ONE_HOT_SCALE * raw.float(), labels)}
         loss = self.config.circle * batch_circle_loss(
@@ -89,6 +94,7 @@ def train_embedder(
     embedder.mean.copy_(vectors.mean(0))
     embedder.std.copy_(vectors.std(0).clamp(min=1e-6))
     if folder.finished() is None:
+        check_batch("embedder.batch", config.batch)
         folder.begin()
         # one epoch is the whole training: it takes seconds, and a killed one starts over with the same numbers
         loader = DataLoader(_StepNumbers(config.steps), batch_size=1)

@@ -21,6 +21,7 @@ from ignota.engine import exhibition
 from ignota.engine.configuration import DataConfig, ExperimentConfig, FitConfig
 from ignota.engine.evaluation import evaluate_anomaly, evaluate_closed_set
 from ignota.engine.lessons import evaluate_incremental
+from ignota.engine.ranks import leads, told
 from ignota.engine.records import fingerprint, write_json
 from ignota.engine.stages import Stages
 from ignota.metrics.bootstrap import paired_bootstrap
@@ -48,16 +49,22 @@ def open_split(config: DataConfig, root: Path | None, which: str, seed: int) -> 
 
 
 def run_experiment(
-    config: ExperimentConfig, out: Path, data_root: Path | None, device: torch.device, quiet: bool = False
+    config: ExperimentConfig,
+    out: Path,
+    data_root: Path | None,
+    device: torch.device,
+    quiet: bool = False,
+    started: float | None = None,
 ) -> dict[str, Any]:
-    """All stages, the world, its figures and the report in `out`; run again, it goes on. Returns the results."""
-    started = time.monotonic()
+    """All stages, the world, its figures and the report in `out`; run again, it goes on. Returns the results.
+
+    started: when the run began, on the monotonic clock, if not now.
+    """
+    started = time.monotonic() if started is None else started
+    train_experiment(config, out, data_root, device, quiet)
+    world = bundle.load(out / WORLD, device)
     train = open_split(config.data, data_root, "train", config.seed)
     evaluate = open_split(config.data, data_root, "evaluate", config.seed)
-    refuse_another(config, out / WORLD)
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / CONFIG, yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False).encode())
-    world = trained_world(config, train, out, device, quiet)
     results, sections = measure(config, world, train, evaluate, quiet)
     results = {"name": config.name, "seconds": _seconds(out, started), **results}
     losses = {name: _record(out, name)["losses"] for name in ("closed_set", "embedder_paper") if _record(out, name)}
@@ -68,14 +75,24 @@ def run_experiment(
     return results
 
 
-def trained_world(
-    config: ExperimentConfig, train: LabelledImages, out: Path, device: torch.device, quiet: bool
-) -> OpenWorldModel:
-    """The bundle in `out`, trained if need be and read back from disk: what is measured is what is used."""
-    path = out / WORLD
-    if not path.exists():
-        bundle.save(Stages(config, train, out, device, quiet).world(), path)
-    return bundle.load(path, device)
+def train_experiment(
+    config: ExperimentConfig, out: Path, data_root: Path | None, device: torch.device, quiet: bool = False
+) -> None:
+    """All stages and the world in `out`, by one process or by all of a group; nothing if the world is there.
+
+    Raises InputError before anything is written if a world of another configuration is there.
+    """
+    train = open_split(config.data, data_root, "train", config.seed)
+    open_split(config.data, data_root, "evaluate", config.seed)  # what is missing is told before hours of training
+    refuse_another(config, out / WORLD)
+    if leads():
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(out / CONFIG, yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False).encode())
+    if not told((out / WORLD).exists()):
+        world = Stages(config, train, out, device, quiet).world()
+        if leads():
+            bundle.save(world, out / WORLD)
+        told(None)  # nobody leaves before it is there
 
 
 def refuse_another(config: ExperimentConfig, world: Path) -> None:

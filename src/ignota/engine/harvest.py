@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ignota.data.images import resize_image, resize_label
 from ignota.engine.meta_channel_run import Grids
+from ignota.engine.ranks import each
 from ignota.engine.stream import Samples
 from ignota.functional.regions import region_areas, region_majority
 from ignota.regions.proposals import MetaChannelRegions, UncertaintyRegions, label_regions
@@ -66,16 +67,22 @@ def collect_grids(
     networks: Networks, samples: Samples, images: Sequence[int], lut: NDArray[np.uint8], tick: Callable[[], object]
 ) -> Grids:
     """Logits, labels and small images: what the meta channels train on."""
-    logits, labels, pictures = [], [], []
-    for i in images:
-        sample = samples[i]
+
+    def read(image: int) -> tuple[Tensor, Tensor, Tensor]:
+        sample = samples[image]
         encoding = networks.encode(sample.image)
         grid = (encoding.logits.shape[1], encoding.logits.shape[2])
-        logits.append(encoding.logits.clamp(-_HALF_MAX, _HALF_MAX).half().cpu())
-        labels.append(torch.from_numpy(training_label(sample, lut, grid)))
-        pictures.append(torch.from_numpy(resize_image(encoding.image, grid)))
+        label, picture = training_label(sample, lut, grid), resize_image(encoding.image, grid)
+        logits = encoding.logits.clamp(-_HALF_MAX, _HALF_MAX).half().cpu()
+        return logits, torch.from_numpy(label), torch.from_numpy(picture)
+
+    grids = Grids([], [], [])
+    for logits, label, picture in each(images, read):
+        grids.logits.append(logits)
+        grids.labels.append(label)
+        grids.images.append(picture)
         tick()
-    return Grids(logits, labels, pictures)
+    return grids
 
 
 def regions_of(

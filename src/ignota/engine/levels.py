@@ -13,6 +13,7 @@ from torch import Tensor
 from ignota.anomaly.score import LEVEL
 from ignota.engine.fitting import image_generator
 from ignota.engine.harvest import training_label
+from ignota.engine.ranks import each
 from ignota.engine.stream import Samples
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.known import KnownEvidence
@@ -40,15 +41,20 @@ def with_levels(
     The threshold is exceeded by a share `target_fpr` of the labelled pixels of `images`.
     """
     names = list(known.recipe.scores()) if names is None else list(names)
-    values: dict[str, list[Tensor]] = {name: [] for name in names}
-    for i in images:
-        sample = samples[i]
+
+    def read(image: int) -> dict[str, Tensor]:
+        sample = samples[image]
         encoding = networks.encode(sample.image)
         label = training_label(sample, lut, (encoding.image.shape[0], encoding.image.shape[1]))
         seen = np.flatnonzero(label.ravel() != IGNORE_INDEX)
-        picked = torch.from_numpy(image_generator(seed, i).choice(seen, min(_PIXELS, len(seen)), replace=False))
-        for name, found in anomaly_maps(encoding, known, names).items():
-            values[name].append(found.flatten()[picked.to(found.device)].cpu())
+        picked = torch.from_numpy(image_generator(seed, image).choice(seen, min(_PIXELS, len(seen)), replace=False))
+        maps = anomaly_maps(encoding, known, names)
+        return {name: found.flatten()[picked.to(found.device)].cpu() for name, found in maps.items()}
+
+    values: dict[str, list[Tensor]] = {name: [] for name in names}
+    for seen in each(images, read):
+        for name, found in seen.items():
+            values[name].append(found)
         tick()
     states = {
         name: {**known.states[name], LEVEL: level(torch.cat(values[name]), known.recipe.target_fpr, networks.device)}

@@ -15,10 +15,11 @@ from torch.utils.data import DataLoader, Dataset
 from ignota.engine.closed_set import segmentation_loss
 from ignota.engine.configuration import MetaChannelConfig
 from ignota.engine.progress import StageProgress
+from ignota.engine.ranks import check_batch, group, part, total
 from ignota.engine.records import StageFolder
 from ignota.engine.stream import STAGES, StepSampler
 from ignota.engine.training import Stage, run_stage, save_module
-from ignota.functional.meta_channels import activate, overall_loss
+from ignota.functional.meta_channels import activate, overall_loss, whole
 from ignota.models.meta_channels import MetaChannelHead
 from ignota.world.networks import LOSSES
 
@@ -71,7 +72,8 @@ class MetaChannelStage(Stage):
         raw = self.head(logits)
         known = self.head.num_classes
         segmentation = segmentation_loss(raw[:, :known], labels)
-        terms = overall_loss(segmentation, activate(raw.float(), self.losses), image, labels, known, self.losses)
+        channels, sums = activate(raw.float(), self.losses), total if group().size > 1 else whole
+        terms = overall_loss(segmentation, channels, image, labels, known, self.losses, sums)
         return {"loss": terms["total"]}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -90,15 +92,16 @@ def train_meta_channels(
     seed: int,
     quiet: bool,
 ) -> MetaChannelHead:
-    """One head by the losses of `preset`, "paper" or "released"."""
+    """One head by the losses of `preset`, "paper" or "released"; raises InputError as `check_batch`."""
     head = MetaChannelHead(num_classes, config.channels, torch.Generator().manual_seed(seed))
     if folder.finished() is None:
         if grids is None:
             raise ValueError("meta channels are yet to be trained, but there are no grids")
+        check_batch("meta_channels.batch", config.batch)
         folder.begin()
-        sampler = StepSampler(config.batch, config.checkpoint_every, config.steps)
+        sampler = StepSampler(config.batch, config.checkpoint_every, config.steps, part(config.batch))
         workers = min(4, os.cpu_count() or 1) if device.type == "cuda" else 0
-        loader = DataLoader(GridStream(grids, seed), config.batch, sampler=sampler, num_workers=workers)
+        loader = DataLoader(GridStream(grids, seed), sampler.own, sampler=sampler, num_workers=workers)
         progress = StageProgress(f"meta channels ({preset})", config.steps, config.batch, quiet)
         module = MetaChannelStage(head, config, preset, seed)
         run_stage(module, loader, folder.path, -(-config.steps // config.checkpoint_every), device, [progress])

@@ -9,6 +9,8 @@ import lightning as L
 import torch
 from tqdm import tqdm
 
+from ignota.engine.ranks import leads
+
 
 class StageProgress(L.Callback):
     """One bar a stage; the loss is read from the device every `every` steps alone, to let a GPU run ahead."""
@@ -25,7 +27,7 @@ class StageProgress(L.Callback):
             initial=trainer.global_step,
             desc=self.title,
             unit="step",
-            disable=self.quiet,
+            disable=self.quiet or not leads(),
             smoothing=0.05,
             mininterval=1.0,
         )

@@ -22,6 +22,7 @@ from ignota.anomaly.trained import TrainedScore
 from ignota.data.pasting import Thing, cut_things, paste
 from ignota.engine.fitting import image_generator
 from ignota.engine.harvest import training_label
+from ignota.engine.ranks import each
 from ignota.engine.records import RECORD, StageFolder, fingerprint
 from ignota.engine.stream import Samples
 from ignota.structures import InputError, Sample
@@ -109,17 +110,23 @@ def observed(
     where a score asks for it."""
     views = {score.pasted for score in catalogue.values()}
     things = cut_things(_SCENES, seed) if True in views else ()
-    observations: dict[str, list[State]] = {name: [] for name in catalogue}
-    for i in images:
-        sample = samples[i]
+
+    def read(image: int) -> dict[str, State]:
+        sample, found = samples[image], {}
         for pasted in sorted(views):
-            shown, table = (_pasted(sample, lut, things, seed, i), _AS_IS) if pasted else (sample, lut)
+            shown, table = (_pasted(sample, lut, things, seed, image), _AS_IS) if pasted else (sample, lut)
             encoding = networks.encode(shown.image)
             label = training_label(shown, table, (encoding.logits.shape[1], encoding.logits.shape[2]))
             if (label != IGNORE_INDEX).any():
                 for name, score in catalogue.items():
                     if score.pasted == pasted:
-                        observations[name].append(score.observe(encoding, label, image_generator(seed, i)))
+                        found[name] = score.observe(encoding, label, image_generator(seed, image))
+        return found
+
+    observations: dict[str, list[State]] = {name: [] for name in catalogue}
+    for seen in each(images, read):
+        for name, observation in seen.items():
+            observations[name].append(observation)
         tick()
     if images and not any(observations.values()):
         raise InputError("no training image has a labelled pixel of a known class: check --data and the split")

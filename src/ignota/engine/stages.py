@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from ignota.data.pasting import cut_things
@@ -30,6 +33,7 @@ from ignota.engine.harvest import RegionRows, chosen_images, collect_grids, harv
 from ignota.engine.held_out import HeldOutReader
 from ignota.engine.levels import with_levels
 from ignota.engine.meta_channel_run import train_meta_channels
+from ignota.engine.ranks import each, leads
 from ignota.engine.records import StageFolder, fingerprint
 from ignota.engine.score_states import fit_states
 from ignota.engine.stream import Samples
@@ -130,9 +134,12 @@ class Stages:
             return regions.alpha, regions.beta
         networks = dataclasses.replace(self.networks({}), frozen=None, taps=())
         few = self.images[:: max(1, len(self.images) // _FOR_EDGES)]
-        encodings = (networks.encode(self.samples[i].image) for i in few)
-        pairs = ((encoding.image, encoding.logits) for encoding in encodings)
-        alpha, beta = fit_edge_thresholds(pairs, regions.edge_share)
+
+        def read(image: int) -> tuple[NDArray[np.uint8], Tensor]:
+            encoding = networks.encode(self.samples[image].image)
+            return encoding.image, encoding.logits
+
+        alpha, beta = fit_edge_thresholds(each(few, read), regions.edge_share)
         return regions.alpha or alpha, regions.beta or beta
 
     @cached_property
@@ -143,13 +150,17 @@ class Stages:
         heads = self.heads if "meta_channels" in sources else {}
         networks, lut = dataclasses.replace(self.networks(heads), taps=taps), self.split.training_lut()
         urs = UncertaintyRegions(*self.edges, self.config.regions.min_area, whole=True)
+
+        def read(image: int) -> RegionRows:
+            sample = self.samples[image]
+            encoding = networks.encode(sample.image)
+            label = training_label(sample, lut, (encoding.image.shape[0], encoding.image.shape[1]))
+            return harvest_regions(networks, encoding, label, urs, sources, image, len(self.split.known))
+
         rows = []
         with self._bar("reading regions", len(self.images)) as bar:
-            for i in self.images:
-                sample = self.samples[i]
-                encoding = networks.encode(sample.image)
-                label = training_label(sample, lut, (encoding.image.shape[0], encoding.image.shape[1]))
-                rows.append(harvest_regions(networks, encoding, label, urs, sources, i, len(self.split.known)))
+            for found in each(self.images, read, (RegionRows,)):
+                rows.append(found)
                 bar.update()
         return joined_rows(rows)
 
@@ -197,8 +208,9 @@ class Stages:
         shares = TRUSTED if fit.trusted is None else (fit.trusted,)
         candidates = {share: calibrated(known, trusted=share) for share in shares}
         seen: dict[float, list[tuple[HeldOutRows, Trial]]] = {share: [] for share in shares}
-        for i in held_out:
-            for share, found in self.reader.read(candidates, i).items():
+        reader = self.reader
+        for by_share in each(held_out, lambda image: reader.read(candidates, image), (HeldOutRows, Trial)):
+            for share, found in by_share.items():
                 seen[share].append(found)
             bar.update()
         read = {
@@ -234,7 +246,7 @@ class Stages:
         return StageFolder(self.folder / "stages" / name, fingerprint(name, *parts))
 
     def _bar(self, title: str, total: int, unit: str = "image") -> tqdm:
-        return tqdm(total=total, desc=title, unit=unit, disable=self.quiet, mininterval=1.0)
+        return tqdm(total=total, desc=title, unit=unit, disable=self.quiet or not leads(), mininterval=1.0)
 
     @contextmanager
     def _training_bar(self, title: str, total: int, unit: str) -> Iterator[Callable[[], object]]:

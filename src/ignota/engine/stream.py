@@ -49,25 +49,32 @@ class AugmentedStream(Dataset[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):
 
 
 class StepSampler(Sampler[int]):
-    """Numbers of the samples of one epoch of `steps` steps, of `total` in all.
+    """Numbers of the samples of one epoch of `steps` steps, of `total` in all; part: of each batch, all by default.
 
     Lightning tells a loader's `sampler` the epoch, and only that: as a `batch_sampler` it would never hear of it and
     every epoch would show the same samples.
     """
 
-    def __init__(self, batch: int, steps: int, total: int) -> None:
+    def __init__(self, batch: int, steps: int, total: int, part: slice | None = None) -> None:
         self.batch, self.steps, self.total, self.epoch = batch, steps, total, 0
+        self.part = range(batch)[part or slice(None)]
+
+    @property
+    def own(self) -> int:
+        """How many samples of each batch are this process's."""
+        return len(self.part)
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
         first = self.epoch * self.steps
-        return self.batch * max(0, min(self.steps, self.total - first))
+        return self.own * max(0, min(self.steps, self.total - first))
 
     def __iter__(self) -> Iterator[int]:
-        first = self.epoch * self.steps * self.batch
-        return iter(range(first, first + len(self)))
+        first = self.epoch * self.steps
+        steps = range(first, min(first + self.steps, self.total))
+        return (step * self.batch + place for step in steps for place in self.part)
 
 
 def collate(samples: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> tuple[Tensor, Tensor]:
@@ -76,7 +83,9 @@ def collate(samples: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> tuple
     return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
 
 
-def stream_loader(stream: AugmentedStream, batch: int, steps: int, total: int, workers: int) -> DataLoader:
-    """A loader whose epochs have `steps` steps, `total` in all."""
-    sampler = StepSampler(batch, steps, total)
-    return DataLoader(stream, batch, sampler=sampler, num_workers=workers, collate_fn=collate)
+def stream_loader(
+    stream: AugmentedStream, batch: int, steps: int, total: int, workers: int, part: slice | None = None
+) -> DataLoader:
+    """A loader whose epochs have `steps` steps, `total` in all; part: of each batch, all by default."""
+    sampler = StepSampler(batch, steps, total, part)
+    return DataLoader(stream, sampler.own, sampler=sampler, num_workers=workers, collate_fn=collate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from ignota.data.files import write_atomically
+from ignota.engine.ranks import group, leads, told
 from ignota.engine.stream import StepSampler
 from ignota.structures import InputError
 
@@ -26,7 +30,11 @@ class Stage(L.LightningModule):
     """What all gradient stages share: seeding of every step, SGD with warm-up and poly decay.
 
     Random numbers of a step (dropout, sampling) follow from (seed, stage, step), not from what ran before.
+    idle_weights: whether some weights have no part in the loss. shardable: whether FSDP may spread the network.
     """
+
+    idle_weights = False
+    shardable = False
 
     def __init__(self, seed: int, stage: int, steps: int, warmup: int, power: float) -> None:
         super().__init__()
@@ -34,6 +42,11 @@ class Stage(L.LightningModule):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         raise NotImplementedError
+
+    def on_train_start(self) -> None:
+        if group().size > 1:
+            # Lightning's own answer to SIGTERM waits for the other processes, of which one may be no more
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         torch.manual_seed((self.seed * 8 + self.stage_id) * 10_000_019 + self.global_step)
@@ -77,6 +90,24 @@ class WholeCheckpoints(TorchCheckpointIO):
         write_atomically(Path(path), stream.getbuffer())
 
 
+def parallel_options(module: Stage) -> dict[str, Any]:
+    """How Lightning trains `module` on every process of the group; the samples are dealt out by our own samplers."""
+    found = group()
+    if found.size == 1:
+        return {"devices": 1, "plugins": [WholeCheckpoints()]}
+    if found.strategy == "fsdp" and module.shardable:
+        strategy: Any = ModelParallelStrategy(found.size, 1, save_distributed_checkpoint=False)
+    else:
+        strategy = DDPStrategy(broadcast_buffers=False, find_unused_parameters=module.idle_weights)
+    return {
+        "devices": found.local_size,
+        "num_nodes": found.nodes,
+        "strategy": strategy,
+        "use_distributed_sampler": False,
+        "plugins": [WholeCheckpoints(), TorchElasticEnvironment()],
+    }
+
+
 def run_stage(
     module: Stage,
     loader: Any,
@@ -89,9 +120,11 @@ def run_stage(
 
     A checkpoint is written after every epoch, see `WholeCheckpoints`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if leads():
+        folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT
-    if checkpoint.exists() and isinstance(loader.sampler, StepSampler):
+    goes_on = told(leads() and checkpoint.exists())
+    if goes_on and isinstance(loader.sampler, StepSampler):
         # Lightning draws the first samples before it tells the sampler which epoch it resumes
         done = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"]
         loader.sampler.set_epoch(done // loader.sampler.steps)
@@ -104,7 +137,6 @@ def run_stage(
         warnings.filterwarnings("ignore", module="torch.optim.lr_scheduler")
         trainer = L.Trainer(
             accelerator="cuda" if device.type == "cuda" else "cpu",
-            devices=1,
             precision=precision_of(device),  # type: ignore[arg-type]
             max_epochs=epochs,
             logger=False,
@@ -112,10 +144,10 @@ def run_stage(
             enable_progress_bar=False,
             num_sanity_val_steps=0,
             callbacks=[saver, *callbacks],
-            plugins=[WholeCheckpoints()],
+            **parallel_options(module),
         )
         try:
-            trainer.fit(module, loader, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+            trainer.fit(module, loader, ckpt_path=checkpoint if goes_on else None, weights_only=True)
         except InputError as error:  # a loader's process puts its traceback before the line that people need
             raise InputError(str(error).rpartition("InputError: ")[2].strip()) from None
         except SystemExit:  # Lightning's answer to Ctrl-C
@@ -132,3 +164,12 @@ def normalise_images(images: Tensor, mean: tuple[float, ...], std: tuple[float, 
 def save_module(module: nn.Module) -> dict[str, Tensor]:
     """State dict on the CPU in contiguous memory, ready for safetensors."""
     return {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+
+
+def trained_weights(module: Stage, folder: Path, name: str) -> dict[str, Tensor]:
+    """State dict of the network `name` of `module` after `run_stage`; under FSDP the checkpoint alone holds it all."""
+    if not (group().strategy == "fsdp" and module.shardable and group().size > 1):
+        return save_module(getattr(module, name))
+    state = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)["state_dict"]
+    found = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+    return {key: value.contiguous() for key, value in found.items()}

@@ -6,6 +6,7 @@ differ, `form` chooses; `PAPER` and `RELEASED` collect the choices.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Form = Literal["paper", "released"]
+Total = Callable[[Tensor], Tensor]
+"""The sum of a term over all parts of a batch that several processes share, so that losses are those of the whole."""
 
 _FLOOR = 1e-4
 """Below this share of its target a meta channel's split loss goes on as a straight line, so that 0 stays finite."""
@@ -57,11 +60,25 @@ def activate(logits: Float[Tensor, "B M H W"], config: MetaChannelLossConfig) ->
     return logits.softmax(1) if config.activation == "softmax" else logits.sigmoid()
 
 
+def whole(term: Tensor) -> Tensor:
+    """The total of a batch that lies in one place."""
+    return term
+
+
 def _wide(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def overlap_loss(channels: Float[Tensor, "B M H W"], form: Form = "paper") -> Float[Tensor, ""]:
+def _count(like: Tensor, number: int, total: Total) -> Tensor:
+    return total(like.new_tensor(float(max(number, 1))))
+
+
+def _mean(mean: Tensor, number: int, total: Total) -> Tensor:
+    """The mean over the whole batch, of the mean of `number` values of a part."""
+    return mean if total is whole else total(mean * number) / _count(mean, number, total)
+
+
+def overlap_loss(channels: Float[Tensor, "B M H W"], form: Form = "paper", total: Total = whole) -> Float[Tensor, ""]:
     """How much pairs of channels overlap (RAML, Eq. 7), per image, then the mean over the batch.
 
     L_inter = Σ_{i<j} (1 - ℓ_dice(C_i, C_j)), all inner products from one Gram matrix per image.
@@ -78,11 +95,11 @@ def overlap_loss(channels: Float[Tensor, "B M H W"], form: Form = "paper") -> Fl
     count = channels.shape[1] * (channels.shape[1] - 1) // 2
     if form == "released":
         pairs = pairs / max(count, 1)
-    return pairs.sum() / max(len(channels), 1)
+    return total(pairs.sum()) / _count(pairs, len(channels), total)
 
 
 def split_loss(
-    channels: Float[Tensor, "B M H W"], known: int, eta: float = 0.02, form: Form = "paper"
+    channels: Float[Tensor, "B M H W"], known: int, eta: float = 0.02, form: Form = "paper", total: Total = whole
 ) -> Float[Tensor, ""]:
     """Keeps meta channels from staying empty (RAML, Eq. 8); known: number of leading known channels.
 
@@ -96,15 +113,16 @@ def split_loss(
     if meta.numel() == 0:
         return meta.sum()
     if form == "paper":
-        return -(eta * meta.sum((2, 3))).clamp_min(1).log().sum() / len(channels)
-    share = (meta.mean((0, 2, 3)) / eta).clamp_max(1)
+        logs = (eta * meta.sum((2, 3))).clamp_min(1).log()
+        return -total(logs.sum()) / _count(logs, len(channels), total)
+    share = (_mean(meta.mean((0, 2, 3)), meta.numel() // meta.shape[1], total) / eta).clamp_max(1)
     log = share.clamp_min(_FLOOR).log()
     tangent = (share - _FLOOR) / _FLOOR
     return -torch.where(share < _FLOOR, log + tangent, log).mean()
 
 
 def reconstruction_loss(
-    channels: Float[Tensor, "B M H W"], image: Float[Tensor, "B 3 H W"], form: Form = "paper"
+    channels: Float[Tensor, "B M H W"], image: Float[Tensor, "B 3 H W"], form: Form = "paper", total: Total = whole
 ) -> Float[Tensor, ""]:
     """How far the channels are from covering every pixel once: ‖X ⊙ (ΣC - 1)‖² (RAML, Eq. 9).
 
@@ -112,12 +130,12 @@ def reconstruction_loss(
     the batch. released: the mean squared error of ΣC·X against X. Computed as X²·(ΣC - 1)², never per channel.
     """
     excess = (_wide(channels).sum(1) - 1).square()
-    total = (excess * _wide(image).square().sum(1)).sum()
-    return total / max(image.numel() if form == "released" else len(image), 1)
+    uncovered = (excess * _wide(image).square().sum(1)).sum()
+    return total(uncovered) / _count(uncovered, image.numel() if form == "released" else len(image), total)
 
 
 def channel_supervision_loss(
-    channels: Float[Tensor, "B M H W"], labels: Integer[Tensor, "B H W"], known: int
+    channels: Float[Tensor, "B M H W"], labels: Integer[Tensor, "B H W"], known: int, total: Total = whole
 ) -> Float[Tensor, ""]:
     """Dice plus binary cross entropy of each known channel against its class (released code; not in the paper).
 
@@ -131,7 +149,8 @@ def channel_supervision_loss(
     t = (labels[:, None] == torch.arange(known, device=labels.device)[:, None, None]).to(p.dtype)
     dice = 1 - ((p * t).sum((2, 3)) + 1) / ((p * p).sum((2, 3)) + t.sum((2, 3)) + 1)
     with torch.autocast(p.device.type, enabled=False):  # half precision would overflow the logarithms
-        return dice.mean() + F.binary_cross_entropy(p, t)
+        entropy = F.binary_cross_entropy(p, t)
+    return _mean(dice.mean(), dice.numel(), total) + _mean(entropy, p.numel(), total)
 
 
 def overall_loss(
@@ -141,31 +160,33 @@ def overall_loss(
     labels: Integer[Tensor, "B H W"],
     known: int,
     config: MetaChannelLossConfig,
+    total: Total = whole,
 ) -> dict[str, Tensor]:
     """L = L_seg + λ_inter L_inter + λ_split L_split + λ_rec L_rec (RAML, Eq. 6), plus the released channel loss.
 
-    segmentation: mean cross entropy of the closed set (Eq. 1). Returns the unweighted terms "segmentation",
-    "overlap", "split", "reconstruction" and "channels", and their weighted sum "total". A term of weight 0 is not
+    segmentation: mean cross entropy of the closed set (Eq. 1), of the whole batch. total: sums over the parts of a
+    batch that is shared, of which the arguments are one. Returns the unweighted terms "segmentation", "overlap",
+    "split", "reconstruction" and "channels", and their weighted sum "total". A term of weight 0 is not
     computed and reads 0.
     """
     zero = segmentation.new_zeros(())
     terms = {
         "segmentation": segmentation,
-        "overlap": overlap_loss(channels, config.overlap) if config.weight_overlap else zero,
-        "split": split_loss(channels, known, config.eta, config.split) if config.weight_split else zero,
-        "reconstruction": reconstruction_loss(channels, image, config.reconstruction)
+        "overlap": overlap_loss(channels, config.overlap, total) if config.weight_overlap else zero,
+        "split": split_loss(channels, known, config.eta, config.split, total) if config.weight_split else zero,
+        "reconstruction": reconstruction_loss(channels, image, config.reconstruction, total)
         if config.weight_reconstruction
         else zero,
-        "channels": channel_supervision_loss(channels, labels, known) if config.weight_channels else zero,
+        "channels": channel_supervision_loss(channels, labels, known, total) if config.weight_channels else zero,
     }
-    total = (
-        segmentation / (max(len(channels), 1) if config.segmentation_per_batch else 1)
+    weighted = (
+        segmentation / (_count(segmentation, len(channels), total) if config.segmentation_per_batch else 1)
         + config.weight_overlap * terms["overlap"]
         + config.weight_split * terms["split"]
         + config.weight_reconstruction * terms["reconstruction"]
         + config.weight_channels * terms["channels"]
     )
-    return {"total": total, **terms}
+    return {"total": weighted, **terms}
 
 
 def channel_shares(

@@ -88,7 +88,7 @@ def write_figure(reproduction: Reproduction, name: str) -> list[Path]:
         return []
     sheet, record = reproduction.folder / f"{name}.png", reproduction.folder / "figures" / name / "figure.json"
     configs = [reproduction.workshop.config(split) for split in reproduction.setting.ground.splits]
-    mark = fingerprint(name, [dataclasses.asdict(one) for one in configs], reproduction.setting.fidelity.images)
+    mark = fingerprint(name, configs, reproduction.setting.fidelity.images)
     if _record(record).get("hash") != mark or not sheet.is_file():
         started = time.monotonic()
         _keep_figure(FIGURES[name](reproduction), sheet, record, {"hash": mark}, started)

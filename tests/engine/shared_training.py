@@ -1,0 +1,120 @@
+"""A small experiment in float32, for test_shared.py.
+
+`FOLDER` trains it all in this process; `FOLDER ALONE` trains each stage in all processes that torchrun started, on what
+the run in ALONE found before, and the closed set once more by FSDP, stopped half way and taken up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from ignota.data.drawn import DrawnImages
+from ignota.engine import closed_set_run, ranks, training
+from ignota.engine.configuration import (
+    ClosedSetConfig,
+    DataConfig,
+    EmbedderConfig,
+    ExperimentConfig,
+    FitConfig,
+    MetaChannelConfig,
+    SegmenterConfig,
+)
+from ignota.engine.stages import Stages
+
+CPU = torch.device("cpu")
+STEPS = 20
+EXPERIMENT = ExperimentConfig(
+    name="shared",
+    size=48,
+    data=DataConfig("synthetic", "cityscapes:16+3", train_length=8, evaluate_length=2, height=48, width=96),
+    segmenter=SegmenterConfig(weights="none", decoder_channels=32, detail=8),
+    closed_set=ClosedSetConfig(
+        steps=STEPS, batch=3, crop=(48, 64), warmup=5, checkpoint_every=5, dice=0.5, frozen_norm=True,
+        encoder_lr=0.002, head_lr=0.02,
+    ),
+    meta_channels=MetaChannelConfig(steps=STEPS, batch=3, checkpoint_every=10),
+    embedder=EmbedderConfig(steps=STEPS, batch=32, hidden=16, embedding=8),
+    fit=FitConfig(coreset=50, reference=50, images=7, held_out=0.34, target_fpr=0.5),
+)  # fmt: skip
+
+
+def stages_in(folder: Path) -> Stages:
+    data = EXPERIMENT.data
+    samples = DrawnImages("train", data.train_length, (data.height, data.width), EXPERIMENT.seed)
+    return Stages(EXPERIMENT, samples, folder, CPU, quiet=True)
+
+
+def train_each_stage(folder: Path, alone: Path) -> None:
+    """Each stage on what the stages before it gave the process alone, so that it answers for its own steps only."""
+    assert stages_in(folder / "closed_set").segmenter is not None
+    copied(alone, folder / "heads", "closed_set")
+    stages = stages_in(folder / "heads")
+    assert stages.heads and stages.spaces
+    copied(alone, folder / "fit", "*")
+    keep(stages_in(folder / "fit").world(), folder / "fit")
+
+
+def stop_and_go_on(folder: Path) -> None:
+    """The closed set, which is stopped after two of its four checkpoints."""
+    run = closed_set_run.run_stage
+
+    def stopped(module: Any, loader: Any, place: Path, epochs: int, *rest: Any) -> None:
+        run(module, loader, place, epochs // 2, *rest)
+        raise KeyboardInterrupt
+
+    closed_set_run.run_stage = stopped
+    with contextlib.suppress(KeyboardInterrupt):
+        assert stages_in(folder).segmenter is None
+    closed_set_run.run_stage = run
+    assert ranks.told((folder / "stages" / "closed_set" / training.CHECKPOINT).exists())
+    assert stages_in(folder).segmenter is not None
+
+
+def copied(source: Path, target: Path, pattern: str) -> None:
+    if ranks.leads():
+        for stage in (source / "stages").glob(pattern):
+            shutil.copytree(stage, target / "stages" / stage.name)
+    ranks.told(None)
+
+
+def keep(world: Any, folder: Path) -> None:
+    if ranks.leads():
+        tensors = {name: value.contiguous().clone() for name, value in world.known.tensors()}
+        recipe = torch.frombuffer(bytearray(repr(world.known.recipe).encode()), dtype=torch.uint8)
+        save_file(tensors | {"recipe": recipe}, folder / "fit.safetensors")
+
+
+def refuse_to_write_below(folder: Path) -> None:
+    """Any file that this process opens for writing there is an error from now on."""
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and str(arguments[0]).startswith(str(folder)) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+            raise PermissionError(f"rank {ranks.group().rank} writes {arguments[0]}")
+
+    sys.addaudithook(watch)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    training.precision_of = lambda device: "32-true"  # some CPUs have bfloat16, whose rounding would hide what differs
+    places = [Path(word) for word in sys.argv[1:]]
+    if len(places) == 1:
+        keep(stages_in(places[0]).world(), places[0])
+    else:
+        with ranks.joined(CPU) as found:
+            if found.rank:
+                refuse_to_write_below(places[0])
+            train_each_stage(*places)
+            ranks._group = dataclasses.replace(found, strategy="fsdp")
+            stop_and_go_on(places[0] / "fsdp")
