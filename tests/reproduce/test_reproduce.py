@@ -19,8 +19,9 @@ from ignota.reproduce import measuring, publishing, runner
 from ignota.reproduce.cells import Cell, IncrementalCell, Ledger, Variant
 from ignota.reproduce.grounds import Setting
 from ignota.reproduce.publishing import opened, reproduce
-from ignota.reproduce.pupils import Lesson, School
+from ignota.reproduce.pupils import Lesson, School, lesson_of
 from ignota.reproduce.runner import NAMES, chosen_names
+from ignota.reproduce.tables import MIN_SHARE, TABLES
 from ignota.structures import InputError
 from ignota.world.model import closed_labels
 
@@ -177,6 +178,17 @@ def test_draws_differ_and_the_largest_are_the_default(school: School) -> None:
     assert shots(None)["car"] == (int(areas[13].argmax()),)
     assert len({shots(draw)["car"] for draw in range(5)}) > 1
     assert shots(3) == shots(3)
+
+
+def test_a_random_draw_leaves_out_what_is_too_small_to_learn_from(school: School, setting: Setting) -> None:
+    split, areas = school.workshop.setting.ground.parsed("16+3"), school.workshop.areas("16+3")
+    size, car = int(areas[:, 0].sum()), 13
+    showing = np.flatnonzero(areas[car] >= MIN_SHARE * size)
+    assert size == 48 * 96 and len(showing) > 3
+    areas[car, showing[3:]] = 7  # a few pixels each
+    cells = [cell for one in TABLES["table-g"](setting) for cell in one.cells() if cell.split == "16+1"]
+    drawn = {index for cell in cells if cell.shots == 1 for index in school.shots(split, lesson_of(cell))["car"]}
+    assert drawn <= set(showing[:3].tolist()) and len(drawn) > 1
 
 
 def test_a_class_with_too_few_images_has_a_reason_for_a_figure(copy: Path, setting: Setting) -> None:

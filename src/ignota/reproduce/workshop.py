@@ -58,7 +58,7 @@ class Workshop:
     _stages: dict[str, Stages] = field(init=False, default_factory=dict)
     _bases: dict[str, OpenWorldModel] = field(init=False, default_factory=dict)
     _grids: dict[str, Grids] = field(init=False, default_factory=dict)
-    _areas: dict[str, Int[np.ndarray, "classes N"]] = field(init=False, default_factory=dict)
+    _areas: dict[str, Int[np.ndarray, "256 N"]] = field(init=False, default_factory=dict)
 
     def config(self, split: str) -> ExperimentConfig:
         """Of the world that serves a split, without scores that need a state of their own."""
@@ -147,12 +147,12 @@ class Workshop:
     def _state_file(self, split: str, name: str) -> Path:
         return self.place(split) / "scores" / f"{name}.safetensors"
 
-    def areas(self, split: str) -> Int[np.ndarray, "classes N"]:
-        """Pixels of every class in every training image; splits of one data set share them."""
+    def areas(self, split: str) -> Int[np.ndarray, "256 N"]:
+        """Pixels of every label value in every training image, void too; splits of one data set share them."""
         data = fingerprint(dataclasses.replace(self.config(split).data, split=""))
         if data not in self._areas:
             images = self.setting.train(split)
-            self._areas[data] = class_areas(images, range(len(self.setting.ground.parsed(split).taxonomy)))
+            self._areas[data] = class_areas(images, range(256))
         return self._areas[data]
 
     def seconds(self, split: str) -> float:
