@@ -21,8 +21,8 @@ PRESETS = ((PRINTED, "raml_paper"), (RELEASED, "raml_released"))
 THETAS = (0.7, 0.75, 0.8, 0.85, 0.9)
 DRAWS = 5
 MIN_SHARE = 0.005
-"""Of its pixels every drawn image shows the class: a few pixels teach nothing, so that such a draw would have no figure.
-The paper does not say what it draws from."""
+"""Of its pixels every drawn image shows the class: a few teach nothing, and such a draw would have no figure. The paper
+does not say what it draws from."""
 _PROTOCOLS = {
     "dmlnet": "per image as DMLNet and the paper: void counts as normal, images without anomaly are skipped, the false "
     "positive rate is taken where the recall is nearest to 95 %; one scale",
@@ -196,8 +196,8 @@ def table_g(setting: Setting) -> tuple[Description, ...]:
             lines.append(Line((split, f"{shots} shot"), ours, f"{split} {shots} shot"))
     shown = ", ".join(f"{split} here {setting.ground.shown(split)}" for split in ("16+1", "16+3"))
     note = (
-        f"mIoU in percent, mean ± standard deviation over {DRAWS} random draws of the shots from the training images that "
-        f"show the class on {MIN_SHARE:.1%} of their pixels or more; {shown}."
+        f"mIoU in percent, mean ± standard deviation over {DRAWS} random draws of the shots from the training images "
+        f"that show the class on {MIN_SHARE:.1%} of their pixels or more; {shown}."
     )
     return (Description("table-g", "Table G, novel selection", ("Setting", "Shots"), MIOU, tuple(lines), note),)
 
