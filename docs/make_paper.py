@@ -58,7 +58,7 @@ WHY = {
     "table-e": "As in Table 2; URS takes every region between edges of the image for a candidate.",
     "table-f": "As in Table 2; the spread of cosines depends on D and its training data, so that the best θ_novel need "
     "not be 0.8.",
-    "table-g": "As in Table 2; the draws are from all training images that show the class, however small.",
+    "table-g": "As in Table 2; the paper does not say from which images it draws.",
     "choices": "The paper has no table of these; it argues for its choices in the text.",
     "figure-7": "The paper shows curves without figures.",
 }

@@ -151,7 +151,7 @@ def test_compare_and_fit(
     assert "mean place on 2 data sets" in told.out
     assert f"To add them: {found['command']}" in told.out
 
-    more = ("--world", trained, "--data", streets, "--dataset", "cityscapes", "--out", tmp_path / "more")
+    more = ("--world", trained, "--out", tmp_path / "more")
     assert run("fit", "knn_decoder", *more) == 0
     assert "knn_decoder as well" in capsys.readouterr().out
     one = ("compare", "cityscapes", "--data", streets, "--draws", 5, "--world", tmp_path / "more")
@@ -160,11 +160,15 @@ def test_compare_and_fit(
     assert "region:knn_decoder" in shown
     assert "not held: dml, " in shown
     assert "exists already" in wrong("fit", "vim", *more)
-    assert "--images is 2 or more" in wrong("fit", "rbm", *more[:-1], tmp_path / "other", "--images", 1)
-    assert run("fit", "rbm", "dml_eds", *more[:-1], tmp_path / "trained", "--images", 3, "--seed", 5, "--quiet") == 0
+    assert "--images is 1 or more" in wrong("fit", "rbm", *more[:-1], tmp_path / "other", "--images", 0)
+    few = ("--images", 3, "--seed", 5, "--quiet")
+    assert run("fit", "rbm", "dml", "dml_eds", *more[:-1], tmp_path / "trained", *few) == 0
     document = json.loads((tmp_path / "trained" / "world.json").read_text())
-    assert document["recipe"]["extra"][-2:] == ["rbm", "dml_eds"]
+    assert document["recipe"]["extra"][-3:] == ["rbm", "dml", "dml_eds"]
     assert not (tmp_path / "trained.partial").exists()
+    assert "another scale" in wrong("fit", "rbm", *more[:-1], tmp_path / "other", "--size", 32)
+    other = ("--data", streets, "--dataset", "cityscapes")
+    assert "stand on synthetic" in wrong("fit", "rbm", *more[:-1], tmp_path / "other", *other)
     assert "can be fitted; did you mean 'vim'" in wrong("fit", "vin", *more[:-1], tmp_path / "other")
     assert "--draws is 1 or more" in wrong(*one, "--draws", 0)
     assert "did you mean 'msp'" in wrong(*one, "--scores", "region:msq")

@@ -80,6 +80,12 @@ def test_smallest_share(dataset):
         random_shots(dataset, CAR, 5, 0, min_share=0.05)
 
 
+def test_no_label_is_read_where_areas_and_sizes_are_known(dataset, monkeypatch):
+    monkeypatch.delattr(type(dataset), "load_label")
+    areas, sizes = np.array([10, 20, 30]), np.array([100, 100, 1000])
+    assert set(random_shots(dataset, CAR, 2, 0, 0.05, areas, sizes)) == {0, 1}
+
+
 @pytest.mark.parametrize("draw", [largest_shots, lambda *arguments: random_shots(*arguments, seed=0)])
 def test_too_few(dataset, draw):
     assert len(draw(dataset, CAR, 5)) == 5

@@ -81,15 +81,25 @@ def test_figures_are_scikit_learn_s(world: OpenWorldModel, streets: Path) -> Non
         assert row["fpr95"]["value"] == pytest.approx(fpr[np.argmax(tpr >= 0.95)])
 
 
-def test_one_forward_pass_an_image(world: OpenWorldModel, streets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    passes: list[int] = []
-    forward = world.networks.segmenter.forward
-    monkeypatch.setattr(world.networks.segmenter, "forward", lambda images: passes.append(1) or forward(images))
+def test_one_forward_pass_an_image(world: OpenWorldModel, streets: Path, request: pytest.FixtureRequest) -> None:
+    passes: list[str] = []
+    assert world.networks.frozen is not None
+    for name, network in (("segmenter", world.networks.segmenter), ("frozen", world.networks.frozen)):
+        hook = network.register_forward_hook(lambda *_, name=name: passes.append(name))
+        request.addfinalizer(hook.remove)
+    val, scores = open_dataset("cityscapes", streets, "val"), held_scores(world.known)
+    assert len([name for name in scores if ":" not in name]) >= 12
+    compare_scores(world, val, scores, 5)
+    assert passes == ["segmenter", "frozen"] * 2
+    evaluate_anomaly(world, val, scores, components=True)
+    assert passes == ["segmenter", "frozen"] * 4
+
+
+def test_a_measurement_keeps_nothing_of_an_image_but_of_paired_scores(world: OpenWorldModel, streets: Path) -> None:
     val = open_dataset("cityscapes", streets, "val")
-    compare_scores(world, val, held_scores(world.known), 5)
-    assert len(passes) == 2
-    evaluate_anomaly(world, val, held_scores(world.known), components=True)
-    assert len(passes) == 4
+    assert not evaluate_anomaly(world, val, ["raml", "msp"]).histograms.by_key
+    kept = evaluate_anomaly(world, val, ["raml", "msp", "sml"], paired=["raml", "msp"]).histograms.by_key
+    assert {key: sorted(found) for key, found in kept.items()} == {key: ["msp", "raml"] for key in val.keys}
 
 
 def test_scores_are_added_without_touching_the_others(world: OpenWorldModel, streets: Path) -> None:
@@ -99,6 +109,8 @@ def test_scores_are_added_without_touching_the_others(world: OpenWorldModel, str
     richer = with_scores(world, ["knn_decoder"], train, lambda: ticks.append(1))
     kept, held_out = parts_of(world, train)
     assert (len(kept), len(held_out)) == (4, 2)
+    fewer, same = parts_of(world, train, 2)
+    assert len(fewer) == 2 and set(fewer) <= set(kept) and same == held_out
     assert len(ticks) == 6
     assert missing_scores(richer.known) == missing_scores(world.known)[1:]
     assert "knn_decoder" not in world.known.states

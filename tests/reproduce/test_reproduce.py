@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ import pytest
 import torch
 from PIL import Image
 
+from ignota.data.layouts import write_layout
 from ignota.engine import closed_set_run, embedder_run, meta_channel_run
+from ignota.engine.configuration import ExperimentConfig
 from ignota.reproduce import measuring, publishing, runner
-from ignota.reproduce.cells import Cell, IncrementalCell, Ledger, Variant
+from ignota.reproduce.cells import AnomalyCell, Cell, ClosedCell, ExampleCell, IncrementalCell, Ledger, Variant
 from ignota.reproduce.grounds import Setting
 from ignota.reproduce.publishing import opened, reproduce
-from ignota.reproduce.pupils import Lesson, School
-from ignota.reproduce.runner import NAMES, chosen_names
+from ignota.reproduce.pupils import Lesson, School, lesson_of
+from ignota.reproduce.runner import NAMES, Reproduction, chosen_names
+from ignota.reproduce.tables import MIN_SHARE, TABLES
 from ignota.structures import InputError
 from ignota.world.model import closed_labels
 
@@ -122,6 +126,26 @@ def test_another_configuration_is_another_cell(whole: Path, setting: Setting) ->
     assert not opened(changed, whole, CPU).complete("table-e")
 
 
+def test_other_files_are_other_networks_and_other_cells(
+    tmp_path: Path, setting: Setting, tiny: ExperimentConfig
+) -> None:
+    roots = [write_layout(tmp_path / name, "cityscapes", {"train": 3, "val": 2}, (32, 64), seed)
+             for name, seed in (("a", 0), ("b", 1))]  # fmt: skip
+    moved = Path(shutil.copytree(roots[0], tmp_path / "moved"))
+    ground = setting.ground
+    config = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, dataset="cityscapes"))
+
+    def at(root: Path) -> Reproduction:
+        found = Setting(ground, setting.fidelity, {ground.preset: config}, root)
+        return opened(found, tmp_path / "out", CPU, quiet=True)
+
+    first, other, same = map(at, (*roots, moved))
+    assert first.workshop.place("16+3") == same.workshop.place("16+3") != other.workshop.place("16+3")
+    for cell in (IncrementalCell("16+3", "npm", 1), AnomalyCell(0, "msp"), ClosedCell("16+3"), ExampleCell()):
+        first._keep(cell, {"x": 1.0}, 0.0)
+        assert same.lookup(cell) == {"x": 1.0} and other.lookup(cell) is None, cell
+
+
 def test_names_are_sorted_and_wrong_ones_refused() -> None:
     assert chosen_names(["figure-8", "table-1", "table-1"]) == ("table-1", "figure-8")
     assert chosen_names(["all"]) == NAMES
@@ -179,6 +203,17 @@ def test_draws_differ_and_the_largest_are_the_default(school: School) -> None:
     assert shots(3) == shots(3)
 
 
+def test_a_random_draw_leaves_out_what_is_too_small_to_learn_from(school: School, setting: Setting) -> None:
+    split, areas = school.workshop.setting.ground.parsed("16+3"), school.workshop.areas("16+3")
+    size, car = int(areas[:, 0].sum()), 13
+    showing = np.flatnonzero(areas[car] >= MIN_SHARE * size)
+    assert size == 48 * 96 and len(showing) > 3
+    areas[car, showing[3:]] = 7  # a few pixels each
+    cells = [cell for one in TABLES["table-g"](setting) for cell in one.cells() if cell.split == "16+1"]
+    drawn = {index for cell in cells if cell.shots == 1 for index in school.shots(split, lesson_of(cell))["car"]}
+    assert drawn <= set(showing[:3].tolist()) and len(drawn) > 1
+
+
 def test_a_class_with_too_few_images_has_a_reason_for_a_figure(copy: Path, setting: Setting) -> None:
     cell = IncrementalCell("16+3", "npm", 1000)
     found: dict[Cell, dict[str, Any]] = {}
@@ -194,7 +229,7 @@ def test_meta_channels_of_another_k_have_as_many(copy: Path, setting: Setting, f
 
 
 def test_a_finished_closed_set_is_taken_over_and_another_refused(
-    whole: Path, setting: Setting, forbidden: None, tmp_path: Path
+    whole: Path, setting: Setting, forbidden: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (run,) = [path.parents[1] for path in (whole / FOLDER / "trained").glob("*/stages/closed_set")]
     workshop = opened(setting, tmp_path / "new", CPU, quiet=True, given=[run]).workshop
@@ -202,6 +237,19 @@ def test_a_finished_closed_set_is_taken_over_and_another_refused(
     taken, source = workshop.stages("16+3").segmenter.state_dict(), opened(setting, whole, CPU).workshop.stages("16+3")
     for name, value in source.segmenter.state_dict().items():
         assert torch.equal(taken[name], value), name
+    stopped = opened(setting, tmp_path / "stopped", CPU, quiet=True, given=[run]).workshop
+    copied: list[str] = []
+
+    def two_files(source: str, target: str) -> None:
+        if len(copied) == 2:
+            raise KeyboardInterrupt
+        copied.append(shutil.copy2(source, target))
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "copytree", partial(shutil.copytree, copy_function=two_files))
+        stopped.stages("16+3")
+    assert len(copied) == 2 and not list((tmp_path / "stopped").rglob("stages/closed_set"))
+    assert stopped.stages("16+3").segmenter.state_dict().keys() == taken.keys()
     config = setting.config("16+3")
     other = dataclasses.replace(config, closed_set=dataclasses.replace(config.closed_set, steps=5))
     changed = dataclasses.replace(setting, configs={setting.ground.preset: other})

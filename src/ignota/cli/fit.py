@@ -25,9 +25,9 @@ def arguments(parser: Parser) -> None:
     add_world(parser)
     parser.add_argument("--out", type=str, required=True, metavar="WORLD", help="the folder to make")
     parser.add_argument("--data", type=str | None, default=None, metavar="ROOT", help="where the training images lie")
-    parser.add_argument("--dataset", type=str | None, default=None, help="by default what the world was trained on")
+    parser.add_argument("--dataset", type=str | None, default=None, help="where the world does not tell its own")
     parser.add_argument(
-        "--images", type=int | None, default=None, help="at most so many, by default as when the world was trained"
+        "--images", type=int | None, default=None, help="learn from at most so many, by default as the world did"
     )
 
 
@@ -45,16 +45,23 @@ def run(args: Namespace) -> None:
     out, names = Path(args.out), list(dict.fromkeys(args.scores))
     if out.exists():
         raise InputError(f"{out} exists already: choose another name or remove it")
-    if args.images is not None and args.images < 2:
-        raise InputError(f"--images is 2 or more, as some are held out, not {args.images}")
+    if args.images is not None and args.images < 1:
+        raise InputError(f"--images is 1 or more, not {args.images}")
+    if args.size is not None:
+        raise InputError("--size would put new scores on another scale than those that the world holds: leave it out")
     with opened_world(args) as world:
         known = {field.name for field in dataclasses.fields(DataConfig)}
         trained = world.provenance.get("configuration", {}).get("data", {})
         config = DataConfig(**{key: value for key, value in trained.items() if key in known})
-        if args.dataset or not trained:
+        if not trained:
             if not args.dataset:
                 raise InputError("the world does not tell what it was trained on: say --dataset NAME")
             config = dataclasses.replace(config, dataset=args.dataset)
+        elif args.dataset not in (None, config.dataset):
+            raise InputError(
+                f"this world's scores stand on {config.dataset}, those of {args.dataset} could not be compared with "
+                "them: leave --dataset out"
+            )
         train = open_split(config, None if args.data is None else Path(args.data), "train", seed_of(world))
         seed = seed_of(world) if args.seed is None else args.seed
         weights = digest(bundle.find_world(args.world) / bundle.WEIGHTS)

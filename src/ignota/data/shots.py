@@ -24,11 +24,17 @@ class Shots:
     seed: int | None = None
     min_share: float = 0.0
 
-    def choose(self, dataset: LabelledImages, class_id: int, areas: Int[np.ndarray, " N"]) -> tuple[int, ...]:
-        """Indices of the chosen images; raises InputError where too few qualify."""
+    def choose(
+        self,
+        dataset: LabelledImages,
+        class_id: int,
+        areas: Int[np.ndarray, " N"],
+        sizes: Int[np.ndarray, " N"] | None = None,
+    ) -> tuple[int, ...]:
+        """Indices of the chosen images; raises InputError where too few qualify. areas, sizes: see `random_shots`."""
         if self.seed is None:
             return largest_shots(dataset, class_id, self.count, areas)
-        return random_shots(dataset, class_id, self.count, self.seed, self.min_share, areas)
+        return random_shots(dataset, class_id, self.count, self.seed, self.min_share, areas, sizes)
 
 
 def class_areas(dataset: LabelledImages, class_ids: Sequence[int]) -> Int[np.ndarray, "K N"]:
@@ -61,16 +67,19 @@ def random_shots(
     seed: int,
     min_share: float = 0.0,
     areas: Int[np.ndarray, " N"] | None = None,
+    sizes: Int[np.ndarray, " N"] | None = None,
 ) -> tuple[int, ...]:
     """Indices of random images, drawn by `seed` from those where the class takes at least `min_share` of the pixels.
 
     The paper's Table G draws five times; DMLNet asks for a share of 0.05. The draw depends on the keys and not on the
-    order of the files. Raises InputError where fewer images than `shots` qualify.
+    order of the files. areas: the class's row of `class_areas`; sizes: all pixels of each image; both are counted where
+    they are not known already. Raises InputError where fewer images than `shots` qualify.
     """
     areas = class_areas(dataset, [class_id])[0] if areas is None else areas
     holding = np.flatnonzero(areas).tolist()
     if min_share > 0:
-        holding = [index for index in holding if areas[index] >= min_share * dataset.load_label(index).size]
+        whole = {i: dataset.load_label(i).size if sizes is None else int(sizes[i]) for i in holding}
+        holding = [index for index in holding if areas[index] >= min_share * whole[index]]
     _require(dataset, class_id, shots, len(holding), f" on {min_share:.1%} of its pixels" if min_share > 0 else "")
     keys = dataset.keys
     ordered = sorted(holding, key=lambda index: keys[index])

@@ -63,7 +63,8 @@ def anomaly_label_lut(world: OpenWorldModel, dataset: LabelledImages) -> NDArray
 
 @dataclasses.dataclass(frozen=True)
 class AnomalyResult:
-    """Figures, and what further statistics need: the metric state and histograms by image."""
+    """Figures, and what further statistics need: the metric state, and histograms by image of the scores that are
+    paired."""
 
     figures: dict[str, Any]
     metrics: AnomalyMetrics
@@ -77,9 +78,13 @@ def evaluate_anomaly(
     protocol: AnomalyProtocol = "standard",
     watch: Watcher | None = None,
     components: bool = False,
+    paired: Sequence[str] = (),
 ) -> AnomalyResult:
     """Every named score on one data set, at the labels' own size; the unlearnt world, so that what was taught is
-    unknown again. components: the benchmark's component-level figures as well, under the key `component`."""
+    unknown again. components: the benchmark's component-level figures as well, under the key `component`. paired:
+    scores whose difference is to be bootstrapped; each image adds some ten kilobytes for each, without any memory is
+    flat.
+    """
     lut = anomaly_label_lut(world, dataset)
     metrics, histograms = AnomalyMetrics(protocol), ImageHistograms()
     fixed = fixed_thresholds(world, scores)
@@ -87,7 +92,8 @@ def evaluate_anomaly(
         for sample, label, encoding, raw in scored_images(world, dataset, scores, lut):
             maps = {name: to_size(value, label.shape) for name, value in raw.items()}
             metrics.update(sample.key, maps, label)
-            histograms.update(sample.key, maps, label)
+            if paired:
+                histograms.update(sample.key, {name: maps[name] for name in paired}, label)
             if reading is not None:
                 reading.update(sample.key, raw, maps, label)
             if watch is not None:

@@ -34,6 +34,7 @@ from ignota.world.labelling import METHODS
 from ignota.world.model import OpenWorldModel
 
 SCORES = ("raml", "raml_paper", "raml_released", "max_logit", "msp", "entropy", "energy", "sml")
+_PAIR = ("raml", "max_logit")
 RESULTS, REPORT, CONFIG, WORLD = "results.json", "report.html", "config.yaml", "world"
 
 
@@ -122,8 +123,8 @@ def measure(
             exhibits.offer(worth, row)
 
     with tqdm(total=len(evaluate), desc="anomalies", unit="image", disable=quiet, mininterval=1.0) as bar:
-        found = evaluate_anomaly(world, evaluate, SCORES, watch=_both(show, bar.update))
-    gain = paired_bootstrap(found.histograms, "raml", "max_logit", seed=config.seed)
+        found = evaluate_anomaly(world, evaluate, SCORES, watch=_both(show, bar.update), paired=_PAIR)
+    gain = paired_bootstrap(found.histograms, *_PAIR, seed=config.seed)
     results["anomaly"] = {**found.figures, "raml_minus_max_logit": dataclasses.asdict(gain)}
     sections.append(exhibition.anomaly_section(found.figures, found, exhibits.shown()))
     results["incremental"] = {}

@@ -53,7 +53,12 @@ class RegionRows:
 
 def chosen_images(samples: Samples, most: int) -> list[int]:
     """At most `most` images, evenly spread over the training set."""
-    return np.unique(np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int)).tolist()
+    return spread(len(samples), most)
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most `most` of the numbers below `count`, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist()
 
 
 def training_label(sample: Sample, lut: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

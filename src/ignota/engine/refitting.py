@@ -11,7 +11,7 @@ from ignota.data.datasets import LabelledImages
 from ignota.engine.configuration import FitConfig
 from ignota.engine.evaluation import world_split
 from ignota.engine.fitting import split_images
-from ignota.engine.harvest import chosen_images
+from ignota.engine.harvest import chosen_images, spread
 from ignota.engine.levels import with_levels
 from ignota.engine.score_states import Bars, KeptStates, fit_states, no_bars
 from ignota.structures import InputError
@@ -19,10 +19,15 @@ from ignota.world.model import OpenWorldModel
 
 
 def parts_of(world: OpenWorldModel, train: LabelledImages, images: int | None = None) -> tuple[list[int], list[int]]:
-    """Which training images fit states, and which are held out: as when the world was trained, or of so many images."""
+    """Which training images fit states, and which are held out: as when the world was trained.
+
+    images: states are fitted on at most so many of theirs; the held-out ones stay all, so that the level of every score
+    of the world comes from the same images.
+    """
     fit = world.provenance.get("configuration", {}).get("fit", {})
-    most, held_out = images or fit.get("images", FitConfig.images), fit.get("held_out", FitConfig.held_out)
-    return split_images(chosen_images(train, most), held_out)
+    most, held_out = fit.get("images", FitConfig.images), fit.get("held_out", FitConfig.held_out)
+    part, rest = split_images(chosen_images(train, most), held_out)
+    return (part if images is None else [part[i] for i in spread(len(part), images)]), rest
 
 
 def with_scores(
@@ -37,9 +42,9 @@ def with_scores(
 ) -> OpenWorldModel:
     """The same world with the states of further scores; those that it holds keep theirs.
 
-    tick: called once an image; bars: shows the training of each score. images: at most so many instead of as many as
-    the world was trained with. kept: where finished states are kept until the world is written. Raises InputError for a
-    score that cannot be fitted or is held already, and for images without classes.
+    tick: called once an image; bars: shows the training of each score. images: states come from at most so many instead
+    of as many as the world was trained with. kept: where finished states are kept until the world is written. Raises
+    InputError for a score that cannot be fitted or is held already, and for images without classes.
     """
     recipe = world.known.recipe
     catalogue = {name: fitted_score(name, recipe.coreset, recipe.neighbours) for name in names}

@@ -94,7 +94,8 @@ def fit_states(
             folder = kept.of(name, score)
             folder.begin()
             folder.finish({key: value.contiguous() for key, value in states[name].items()}, {"score": name})
-    return {name: {k: v.to(networks.device) for k, v in states[first].items()} for name, first in lessons.items()}
+    # Copies: a file of tensors can hold none of them under two names.
+    return {name: {k: v.clone().to(networks.device) for k, v in states[one].items()} for name, one in lessons.items()}
 
 
 def observed(

@@ -44,13 +44,15 @@ class AnomalyCell:
 
 @dataclass(frozen=True)
 class IncrementalCell:
-    """One method after some shots. split: by its name in the paper. draw: None for the largest, else a random one."""
+    """One method after some shots. split: by its name in the paper. draw: None for the largest, else a random one among
+    the images whose pixels show the class on a share of `min_share` at least."""
 
     split: str
     method: str
     shots: int
     draw: int | None = None
     variant: Variant = Variant()
+    min_share: float = 0.0
     kind: Literal["incremental"] = "incremental"
 
 

@@ -14,6 +14,7 @@ from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.drawn import DrawnImages
 from ignota.engine.configuration import ExperimentConfig
 from ignota.engine.experiment import open_split
+from ignota.engine.records import fingerprint
 from ignota.reproduce.fidelity import FIDELITIES, Fidelity
 from ignota.structures import InputError, Sample
 from ignota.taxonomy import ClassSplit, Taxonomy
@@ -71,19 +72,22 @@ class Ground:
 RATIOS = ("18+1", "16+3", "14+5", "12+7")
 """Figure 7, from few novel classes to many."""
 
+_NINETEEN = {
+    "16+3": "cityscapes:16+3",
+    "16+1": "cityscapes:16+1",
+    "All 17": "cityscapes:truck,bus",
+    "All 19": "cityscapes:19+0",
+    "18+1": "cityscapes:18+1",
+    "14+5": "cityscapes:14+5",
+    "12+7": "cityscapes:12+7",
+}
+"""The paper's settings, wherever the classes are those of Cityscapes."""
+
 GROUNDS: dict[str, Ground] = {
     "synthetic": Ground(
         "synthetic",
         "synthetic-16+3",
-        {
-            "16+3": "cityscapes:16+3",
-            "16+1": "cityscapes:16+1",
-            "All 17": "cityscapes:truck,bus",
-            "All 19": "cityscapes:19+0",
-            "18+1": "cityscapes:18+1",
-            "14+5": "cityscapes:14+5",
-            "12+7": "cityscapes:12+7",
-        },
+        _NINETEEN,
         (
             AnomalySet("Lost and Found", "All 19", "synthetic", "anomaly", "drawn things on the street, all 19 known"),
             AnomalySet("Road Anomaly", "16+3", None, None, "drawn cars, trucks and buses, never seen"),
@@ -113,16 +117,7 @@ GROUNDS: dict[str, Ground] = {
     "cityscapes": Ground(
         "cityscapes",
         "cityscapes-16+3",
-        {
-            "16+3": "cityscapes:16+3",
-            "16+1": "cityscapes:16+1",
-            "All 17": "cityscapes:truck,bus",
-            "All 19": "cityscapes:19+0",
-            "18+1": "cityscapes:18+1",
-            "14+5": "cityscapes:14+5",
-            "12+7": "cityscapes:12+7",
-            "BDD100K": "cityscapes:19+0",
-        },
+        {**_NINETEEN, "BDD100K": "cityscapes:19+0"},
         (
             AnomalySet("Lost and Found", "BDD100K", "lost_and_found", "test", "Lost and Found's test images"),
             AnomalySet("Road Anomaly", "BDD100K", "road_anomaly", None, "Road Anomaly's images"),
@@ -184,6 +179,13 @@ class Setting:
     def _few(self, images: LabelledImages) -> LabelledImages:
         most = self.fidelity.images
         return images if most is None or len(images) <= most else EvenlySpaced(images, most)
+
+
+def file_mark(images: LabelledImages) -> str:
+    """Of the files that images are read from, by their keys and sizes: the same wherever the folder lies, another one
+    for other files. Empty for what is drawn, which its configuration tells."""
+    paths = (*images.image_paths, *images.label_paths)
+    return fingerprint(images.keys, [path.stat().st_size for path in paths if path.is_file()]) if paths else ""
 
 
 class EvenlySpaced:

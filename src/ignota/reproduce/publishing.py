@@ -87,8 +87,11 @@ def write_figure(reproduction: Reproduction, name: str) -> list[Path]:
     if name not in FIGURES:
         return []
     sheet, record = reproduction.folder / f"{name}.png", reproduction.folder / "figures" / name / "figure.json"
-    configs = [reproduction.workshop.config(split) for split in reproduction.setting.ground.splits]
-    mark = fingerprint(name, configs, reproduction.setting.fidelity.images)
+    setting, shop = reproduction.setting, reproduction.workshop
+    configs = [shop.config(split) for split in setting.ground.splits]
+    files = [shop.files("train", SPLIT), shop.files("evaluate", SPLIT)]
+    files += [shop.anomaly_files(place) for place in range(len(setting.ground.anomaly_sets))]
+    mark = fingerprint(name, configs, setting.fidelity.images, files)
     if _record(record).get("hash") != mark or not sheet.is_file():
         started = time.monotonic()
         _keep_figure(FIGURES[name](reproduction), sheet, record, {"hash": mark}, started)

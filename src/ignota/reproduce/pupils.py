@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from ignota.data.datasets import LabelledImages
-from ignota.data.shots import largest_shots, random_shots
+from ignota.data.shots import Shots
 from ignota.engine.fitting import split_images
 from ignota.engine.harvest import training_label
 from ignota.engine.head_methods import HEAD_METHODS, TrainedHeads, train_heads
@@ -35,12 +35,13 @@ _FOR_GATES = 8
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a pupil was taught: the novel classes of a split, each from some shots."""
+    """What a pupil was taught: the novel classes of a split, each from some shots, see `IncrementalCell`."""
 
     split: str
     shots: int
     draw: int | None
     variant: Variant
+    min_share: float = 0.0
 
 
 @dataclass
@@ -111,15 +112,11 @@ class School:
 
     def shots(self, split: ClassSplit, lesson: Lesson) -> dict[str, tuple[int, ...]]:
         """Which training images teach each novel class: those where it is largest, or random ones."""
-        everything, chosen = self.workshop.areas(self.split), {}
-        for class_id in split.novel:
-            areas = everything[class_id]
-            if lesson.draw is None:
-                found = largest_shots(self.train, class_id, lesson.shots, areas)
-            else:
-                found = random_shots(self.train, class_id, lesson.shots, lesson.draw, areas=areas)
-            chosen[split.taxonomy.classes[class_id].name] = found
-        return chosen
+        areas, wanted = self.workshop.areas(self.split), Shots(lesson.shots, lesson.draw, lesson.min_share)
+        return {
+            split.taxonomy.classes[class_id].name: wanted.choose(self.train, class_id, areas[class_id], areas.sum(0))
+            for class_id in split.novel
+        }
 
     def _gate(self, variant: Variant, space: str) -> float:
         """What Q exceeds on a share `target_fpr` of the labelled pixels of some held-out training images."""
@@ -147,4 +144,5 @@ class School:
 
 def lesson_of(cell: IncrementalCell) -> Lesson:
     """The pupil that a cell looks at; θ_novel and the gate change nothing about what is taught."""
-    return Lesson(cell.split, cell.shots, cell.draw, dataclasses.replace(cell.variant, gated=False))
+    variant = dataclasses.replace(cell.variant, gated=False)
+    return Lesson(cell.split, cell.shots, cell.draw, variant, cell.min_share)

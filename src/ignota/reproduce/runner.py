@@ -122,5 +122,12 @@ class Reproduction:
         ground = self.setting.ground
         where = dataclasses.asdict(ground.anomaly_sets[cell.place]) if isinstance(cell, AnomalyCell) else {}
         split = where["closed"] if isinstance(cell, AnomalyCell) else cell.split
-        config = dataclasses.asdict(self.workshop.config(split))
-        return {"config": config, "where": where, "split": ground.splits[split], "images": self.setting.fidelity.images}
+        shop = self.workshop
+        seen = shop.anomaly_files(cell.place) if isinstance(cell, AnomalyCell) else shop.files("evaluate", split)
+        return {
+            "config": dataclasses.asdict(shop.config(split)),
+            "where": where,
+            "split": ground.splits[split],
+            "images": self.setting.fidelity.images,
+            "files": (shop.files("train", split), seen),
+        }

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import safetensors.torch
@@ -29,7 +30,7 @@ from ignota.engine.refitting import with_scores
 from ignota.engine.stages import Stages, embedder_variants
 from ignota.models.meta_channels import MetaChannelHead
 from ignota.reproduce.cells import LOSSES, Variant
-from ignota.reproduce.grounds import Setting
+from ignota.reproduce.grounds import Setting, file_mark
 from ignota.structures import InputError
 from ignota.world import bundle
 from ignota.world.exemplars import ExemplarStore
@@ -58,7 +59,8 @@ class Workshop:
     _stages: dict[str, Stages] = field(init=False, default_factory=dict)
     _bases: dict[str, OpenWorldModel] = field(init=False, default_factory=dict)
     _grids: dict[str, Grids] = field(init=False, default_factory=dict)
-    _areas: dict[str, Int[np.ndarray, "classes N"]] = field(init=False, default_factory=dict)
+    _areas: dict[str, Int[np.ndarray, "256 N"]] = field(init=False, default_factory=dict)
+    _files: dict[tuple[str, str], str] = field(init=False, default_factory=dict)
 
     def config(self, split: str) -> ExperimentConfig:
         """Of the world that serves a split, without scores that need a state of their own."""
@@ -69,7 +71,21 @@ class Workshop:
         """Where everything around the network of a split lies."""
         config = self.config(split)
         name = config.data.split.replace(":", "-").replace(",", "-")
-        return self.folder / f"{name}-{fingerprint(config)[:8]}"
+        return self.folder / f"{name}-{fingerprint(config, self.files('train', split))[:8]}"
+
+    def files(self, kind: Literal["train", "evaluate"], split: str) -> str:
+        """The mark of the files of one of the setting's image sets; each set is listed once."""
+        if (kind, split) not in self._files:
+            images = self.setting.train(split) if kind == "train" else self.setting.evaluate(split)
+            self._files[kind, split] = file_mark(images)
+        return self._files[kind, split]
+
+    def anomaly_files(self, place: int) -> str:
+        """The same of an anomaly set."""
+        key = ("anomaly", str(place))
+        if key not in self._files:
+            self._files[key] = file_mark(self.setting.anomalies(place))
+        return self._files[key]
 
     def stages(self, split: str) -> Stages:
         """Stages 1 to 4 of the network that serves a split."""
@@ -147,12 +163,12 @@ class Workshop:
     def _state_file(self, split: str, name: str) -> Path:
         return self.place(split) / "scores" / f"{name}.safetensors"
 
-    def areas(self, split: str) -> Int[np.ndarray, "classes N"]:
-        """Pixels of every class in every training image; splits of one data set share them."""
+    def areas(self, split: str) -> Int[np.ndarray, "256 N"]:
+        """Pixels of every label value in every training image, void too; splits of one data set share them."""
         data = fingerprint(dataclasses.replace(self.config(split).data, split=""))
         if data not in self._areas:
             images = self.setting.train(split)
-            self._areas[data] = class_areas(images, range(len(self.setting.ground.parsed(split).taxonomy)))
+            self._areas[data] = class_areas(images, range(256))
         return self._areas[data]
 
     def seconds(self, split: str) -> float:
@@ -216,11 +232,14 @@ class Workshop:
                 raise InputError(f"{run} was trained with another configuration than any network here: leave it out")
 
     def _take(self, config: ExperimentConfig, place: Path) -> None:
-        """Copies the given closed set of the same configuration, if there is one."""
-        target = place / "stages" / "closed_set"
+        """Copies the given closed set of the same configuration, if there is one, whole or not at all."""
+        target, draft = place / "stages" / "closed_set", place / ".closed_set"
         for run in self.given:
             if not target.exists() and _hash_of(run) == _closed_hash(config):
-                shutil.copytree(run / "stages" / "closed_set", target)
+                shutil.rmtree(draft, ignore_errors=True)  # of a copy that was stopped
+                shutil.copytree(run / "stages" / "closed_set", draft)
+                target.parent.mkdir(exist_ok=True)
+                draft.replace(target)
 
 
 def _closed_hash(config: ExperimentConfig) -> str:

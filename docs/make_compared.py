@@ -1,0 +1,66 @@
+"""Writes docs/compared.md: the methods that the paper compares with, by worlds that `ignota fit` made richer.
+
+    python docs/make_compared.py runs/camvid-8+3:runs/camvid-8+3-more.json …
+
+Each word names the world before it was made richer and the file that `ignota evaluate anomaly … --json` wrote for it
+afterwards, in one folder with the richer world and named after it: WORLD-more.json or WORLD-more-DATASET.json.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from make_results import anomalies
+
+PAGE = Path(__file__).resolve().parent / "compared.md"
+FITTED = "dml dml_eds dml_mmsp ensemble mc_dropout max_entropy autoencoder rbm duir"
+IMAGES = 92
+
+HEAD = f"""# The paper's rivals, measured
+
+What the paper compares with, each method as [methods.md](methods.md) describes it, around the closed sets of this
+project. The page is written by `docs/make_compared.py` from what the commands left; no figure is typed by hand.
+Percent; the rows are sorted by pooled AUPR. One run, seed 0; states come from {IMAGES} training images.
+
+"""
+
+
+def page(words: Sequence[str]) -> str:
+    """The whole page."""
+    text, told = HEAD, set()
+    for word in words:
+        world, _, file = word.rpartition(":")
+        found = json.loads(Path(file).read_text(encoding="utf-8"))
+        if world not in told:
+            text += f"## {Path(world).name}\n\n```sh\n{fit(world)}\n```\n\n"
+            told.add(world)
+        text += section(world, Path(file), found)
+    return text.rstrip() + "\n"
+
+
+def fit(world: str) -> str:
+    lines = (f"ignota fit {FITTED}", f"  --world {world}/world --data $IGNOTA_DATA/camvid --images {IMAGES}")
+    return " \\\n".join((*lines, f"  --out {world}-more"))
+
+
+def section(world: str, file: Path, found: dict[str, Any]) -> str:
+    """What one data set says of the richer world."""
+    name, scores = found["dataset"], found["scores"]
+    root = name if name == "camvid" else f"{name}_val"
+    ordered = dict(sorted(scores.items(), key=lambda item: -item[1]["pooled"]["aupr"]))
+    call = " \\\n".join(
+        (
+            f"ignota evaluate anomaly {name} --data $IGNOTA_DATA/{root} --world {world}-more",
+            f"  --scores {','.join(scores)}",
+            f"  --json {world}-more{'' if name == 'camvid' else f'-{name}'}.json",
+        )
+    )
+    return f"### {name} ({found['images']} images)\n\n```sh\n{call}\n```\n\n{anomalies({**found, 'scores': ordered})}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(sys.argv[1:]), encoding="utf-8")
