@@ -149,7 +149,8 @@ def _on_disk(uri: str) -> Iterator[Path]:
 
 
 def _webdataset(uri: str, every: int, done: set[int]) -> Iterator[_Read]:
-    index, broken = -1, (tarfile.TarError, EOFError, zlib.error, *faults())
+    index = -1
+    broken: tuple[type[Exception], ...] = (tarfile.TarError, EOFError, zlib.error, *faults())
     try:
         with opened(uri) as stream, tarfile.open(fileobj=stream, mode="r|*") as archive:
             for member in archive:

@@ -23,8 +23,10 @@ from ignota.structures import InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS, BYTES, SECONDS = 256, 32_000_000, 10.0
-"""Rows wait in memory until there are so many, or so many bytes, or for so long: what a kill may cost."""
+ROWS, BYTES = 256, 32_000_000
+"""Rows wait in memory until there are so many, or so many bytes."""
+SOON, LATE = 1.0, 30.0
+"""Seconds that they wait at most: few at first, then twice as many each time. A kill costs no more than that."""
 _KEYS = ["id", "image", "frame", "frames"]
 
 
@@ -76,22 +78,25 @@ class Parts:
     """Collects rows and writes them as part files below `out`; rows that are still held are lost with the process,
     which does their frames again."""
 
-    def __init__(self, out: str, rows: int = ROWS, seconds: float = SECONDS) -> None:
-        self.out, self.rows, self.seconds = out, rows, seconds
+    def __init__(self, out: str, rows: int = ROWS) -> None:
+        self.out, self.rows, self._wait = out, rows, SOON
         self._held: list[pa.Table] = []
         self._seen: set[bytes] = set()
         self._since = time.monotonic()
 
     def add(self, table: pa.Table) -> int:
         """Takes rows in, whatever their sources, and returns how many; a frame that was seen before is dropped."""
-        ids = [bytes.fromhex(text) for text in table.column("id").to_pylist()]
-        fresh = [number for number, id_ in enumerate(ids) if id_ not in self._seen]
-        self._seen.update(ids)
+        fresh = []
+        for number, text in enumerate(table.column("id").to_pylist()):
+            if (id_ := bytes.fromhex(text)) not in self._seen:
+                self._seen.add(id_)
+                fresh.append(number)
         if fresh:
-            self._held.append(table if len(fresh) == len(ids) else table.take(fresh))
+            self._held.append(table if len(fresh) == table.num_rows else table.take(fresh))
         held = sum(held.num_rows for held in self._held)
-        full = held >= self.rows or sum(held.nbytes for held in self._held) >= BYTES
-        if full or (held and time.monotonic() - self._since > self.seconds):
+        late = held > 0 and time.monotonic() - self._since > self._wait
+        if late or held >= self.rows or sum(held.nbytes for held in self._held) >= BYTES:
+            self._wait = min(2 * self._wait, LATE) if late else self._wait
             self.flush()
         return len(fresh)
 
@@ -100,7 +105,6 @@ class Parts:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        self._since = time.monotonic()
         if not self._held:
             return
         table = pa.concat_tables(self._held)

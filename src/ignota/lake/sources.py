@@ -13,7 +13,7 @@ from ignota.data.files import natural_key, one_line
 from ignota.data.listing import IMAGE_SUFFIXES
 from ignota.data.video import VIDEO_SUFFIXES
 from ignota.lake.columns import holds_images
-from ignota.lake.places import address, faults, file_state, is_local, located, walked
+from ignota.lake.places import address, faults, file_state, located, walked
 from ignota.structures import InputError
 
 Kind = Literal["image", "video", "webdataset", "parquet"]
@@ -68,7 +68,7 @@ def sources(words: Sequence[str], out: str) -> list[Source]:
     out_fs, out_path = located(out)
     for word in words:
         fs, path = located(word)
-        without = out_path.rstrip("/") if is_local(fs) == is_local(out_fs) else ""
+        without = out_path.rstrip("/") if type(fs) is type(out_fs) else ""
         try:
             files = _files(fs, path, word, without)
             count = 0
