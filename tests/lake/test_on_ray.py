@@ -18,8 +18,9 @@ import pyarrow.dataset as ds
 import pytest
 
 from ignota.cli import main
+from ignota.lake.attempts import Attempts
 from ignota.lake.frames import Frame, read_span
-from ignota.lake.on_ray import Attempts, Pool, Segmenter, packed, read, tables_on_ray, unpacked
+from ignota.lake.on_ray import Pool, Segmenter, packed, read, tables_on_ray, unpacked
 from ignota.lake.sources import sources
 from ignota.lake.spans import Finished, Span, spans
 from ignota.structures import InputError

@@ -9,7 +9,6 @@ import importlib.util
 import logging
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ignota.lake.attempts import Attempts
 from ignota.lake.frames import Frame, read_span
 from ignota.lake.here import take_threads
 from ignota.lake.rows import as_table, empty_row, frame_row, schema
@@ -60,21 +60,6 @@ class Pool:
     threads: int = 1
     size: int | None = None
     allow_code: bool = False
-
-
-class Attempts:
-    """Counts how often each piece of work was begun: an actor beside the workers, so that it outlives them."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-
-    def begin(self, key: str) -> int:
-        """The number of this attempt, from 1."""
-        self.counts[key] += 1
-        return self.counts[key]
-
-    def end(self, key: str) -> None:
-        del self.counts[key]
 
 
 class Segmenter:
