@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -39,7 +40,8 @@ from ignota.lake.on_ray import Pool, tables_on_ray
 from ignota.lake.parts import Parts, sole_writer
 from ignota.lake.rows import as_table, frame_row
 from ignota.lake.segmenting import Lake, left, segment_lake
-from ignota.lake.sources import sources
+from ignota.lake.sources import LakeFile, Source, sources
+from ignota.lake.spans import Finished, spans
 from ignota.world import bundle
 from ignota.world.fingerprint import world_fingerprint
 from ignota.world.region_rows import region_rows
@@ -260,8 +262,25 @@ def measure_cost(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
             "region": region * count / max(regions, 1), "write": write / count, "read_back": back / count,
         },
         "bytes": {"image": sum(p.stat().st_size for p in frames.iterdir()) / count, "row": stored / count,
+                  "planned": planned_bytes(),
                   "in_memory": sum(table.nbytes for table in tables) / count},
     }  # fmt: skip
+
+
+def planned_bytes(count: int = 20_000) -> float:
+    """What a driver holds of each frame of its call: address, state, place in the list of work, id once it is done."""
+    tracemalloc.start()
+    files = tuple(
+        LakeFile(f"/data/fleet/drive-0001/front/{n:08d}.png", f"size={n} mtime={n / 7}") for n in range(count)
+    )
+    source = Source("/data/fleet/drive-0001/front", "image", files)
+    work = list(spans(source, Finished({}, {}), "0" * 16, 1))
+    texts = [span.to_json() for span in work]
+    ids = {bytes.fromhex(span.frame_id(file, None)) for span in work for file in span.files}
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(ids) == count and texts
+    return held / count
 
 
 def measure_drive(args: argparse.Namespace, _: Path) -> dict[str, Any]:
