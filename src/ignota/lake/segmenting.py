@@ -51,14 +51,16 @@ def left(lake: Lake, again: bool = False) -> tuple[list[Span], int]:
 
 
 def segment_lake(work: Sequence[Span], engine: Engine, parts: Parts, tick: Tick) -> Outcome:
-    """Does the work and writes its rows. tick: is told of rows as they come."""
+    """Does the work and writes its rows, also where it is stopped. tick: is told of rows as they come."""
     outcome = Outcome()
-    for table in engine(work) if work else ():
-        count = parts.add(table)
-        faults = [text for text in table.column("error").to_pylist() if text is not None]
-        outcome.done += count
-        outcome.errors += len(faults)
-        outcome.fault = faults[-1] if faults else outcome.fault
-        tick(count)
-    parts.flush()
+    try:
+        for table in engine(work) if work else ():
+            count = parts.add(table)
+            faults = [text for text in table.column("error").to_pylist() if text is not None]
+            outcome.done += count
+            outcome.errors += len(faults)
+            outcome.fault = faults[-1] if faults else outcome.fault
+            tick(count)
+    finally:
+        parts.flush()
     return outcome
