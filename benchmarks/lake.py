@@ -32,6 +32,7 @@ import numpy as np
 import psutil
 import pyarrow.dataset as ds
 from PIL import Image
+from queues import middle_rate
 
 from ignota.data.synthetic.streets import SyntheticStreets
 from ignota.lake.frames import read_span
@@ -64,10 +65,11 @@ def drive(args: argparse.Namespace, frames: Path, rows: Path, tick: Any = None) 
     """One run of an engine over all that is left, in this process: its times, and CPU seconds by who spent them."""
     arrivals: list[tuple[float, int]] = []
     first: dict[str, float] = {}
+    clocks = Clocks()
 
     def came(count: int) -> None:
         if not arrivals:
-            first.update(cpu_seconds())
+            first.update(clocks.read())
         arrivals.append((time.perf_counter(), count))
         if tick is not None:
             tick(count)
@@ -77,14 +79,16 @@ def drive(args: argparse.Namespace, frames: Path, rows: Path, tick: Any = None) 
     spent: dict[str, float] = {}
 
     def watched(tables: Iterable[Any]) -> Iterator[Any]:
-        yield from tables
-        spent.update(cpu_seconds())
+        """Looks at the clocks with every table, as Ray's processes are gone when the last was taken."""
+        for table in tables:
+            spent.update(clocks.read())
+            yield table
 
     def engine(work: Any) -> Iterator[Any]:
         if args.engine == "local":
             return watched(tables_here(world, state, work, 1))
         pool = Pool(args.world, state, args.workers, size=args.size)
-        return still_there(tables_on_ray(work, pool), spent)
+        return watched(tables_on_ray(work, pool))
 
     with sole_writer(str(rows)):
         lake = Lake(tuple(sources([str(frames)], str(rows))), str(rows), state)
@@ -100,36 +104,43 @@ def drive(args: argparse.Namespace, frames: Path, rows: Path, tick: Any = None) 
         "errors": outcome.errors,
         "seconds": ended - began,
         "start": arrivals[0][0] - began,
-        "per_second": after / (ended - arrivals[0][0]),
+        "per_second": middle_rate(arrivals),
+        "per_second_from_first_row": after / (ended - arrivals[0][0]),
         "per_second_with_start": outcome.done / (ended - began),
         "cpu_per_frame": {who: (spent[who] - first.get(who, 0.0)) / after for who in spent},
     }
 
 
-def still_there(tables: Iterator[Any], spent: dict[str, float]) -> Iterator[Any]:
-    """Reads the processes' clocks at every table, as they are gone when the last was taken."""
-    for table in tables:
-        spent.update(cpu_seconds())
-        yield table
+class Clocks:
+    """CPU seconds of this process and of those that it started, by what they do; those that ended are remembered."""
 
+    def __init__(self) -> None:
+        self.spent: dict[int, tuple[str, float]] = {}
 
-def cpu_seconds() -> dict[str, float]:
-    """CPU seconds of this process and of those that it started, by what they do."""
-    me = psutil.Process()
-    found: Counter[str] = Counter({"driver": sum(me.cpu_times()[:2])})
-    for child in me.children(recursive=True):
-        try:
-            found[role(child)] += sum(child.cpu_times()[:2])
-        except psutil.Error:
-            continue
-    return dict(found)
+    def read(self) -> dict[str, float]:
+        me = psutil.Process()
+        self.spent[me.pid] = ("driver", sum(me.cpu_times()[:2]))
+        for child in me.children(recursive=True):
+            try:
+                what, seconds = role(child), sum(child.cpu_times()[:2])
+            except psutil.Error:
+                continue
+            before = self.spent.get(child.pid, (what, 0.0))[0]
+            self.spent[child.pid] = (before if what == "idle" else what, seconds)
+        found: Counter[str] = Counter()
+        for what, seconds in self.spent.values():
+            found["readers" if what == "idle" else what] += seconds
+        return dict(found)
 
 
 def role(process: psutil.Process) -> str:
+    """By the title that Ray gives its processes; a reader is idle between two pieces of work."""
     name = " ".join(process.cmdline())
     if name.startswith("ray::MapWorker"):
         return "workers"
-    return "readers" if name.startswith("ray::") and "Attempts" not in name else "ray"
+    if name.startswith("ray::IDLE"):
+        return "idle"
+    return "readers" if "(read)" in name else "ray"
 
 
 def measure_speed(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import simpy
 
 TURN = 0.01
@@ -40,10 +41,11 @@ class Costs:
 
 @dataclass(frozen=True)
 class Foretold:
-    """seconds: from the first piece read to the last row written. busy: share of that time each worker computes or
-    waits for a core. waiting: the most pieces that waited for a worker."""
+    """seconds: from the first piece read to the last row written. per_second: rows, as `middle_rate` counts them. busy:
+    share of the time each worker computes or waits for a core. waiting: the most pieces that waited for a worker."""
 
     seconds: float
+    per_second: float
     busy: float
     waiting: int
 
@@ -57,7 +59,7 @@ def simulate(costs: Costs, frames: int, workers: int, cores: int, readers: int =
     sizes = [min(PIECE, frames - start) for start in range(0, frames, PIECE)]
     left, read, rows = list(reversed(sizes)), simpy.Store(env, QUEUE), simpy.Store(env)
     busy, most = [0.0] * workers, 0
-    done = env.event()
+    done, arrivals = env.event(), list[tuple[float, int]]()
 
     def compute(seconds: float) -> Steps:
         while seconds > 1e-12:
@@ -89,6 +91,7 @@ def simulate(costs: Costs, frames: int, workers: int, cores: int, readers: int =
             size = yield rows.get()
             yield from compute(size * costs.write)
             missing -= size
+            arrivals.append((env.now, size))
         done.succeed()
 
     def ray() -> Steps:
@@ -104,13 +107,23 @@ def simulate(costs: Costs, frames: int, workers: int, cores: int, readers: int =
     if costs.other > 0:
         env.process(ray())
     env.run(done)
-    return Foretold(env.now, sum(busy) / workers / env.now, most)
+    return Foretold(env.now, middle_rate(arrivals), sum(busy) / workers / env.now, most)
+
+
+def middle_rate(arrivals: list[tuple[float, int]]) -> float:
+    """Rows a second without the first and the last tenth: every worker is there, and none has run out of work. NaN for
+    too few. arrivals: time and number of rows."""
+    times, counts = np.array(arrivals).T
+    done = np.cumsum(counts)
+    inside = np.flatnonzero((done >= 0.1 * done[-1]) & (done <= 0.9 * done[-1]))
+    first, last = int(inside[0]), int(inside[-1])
+    return float((done[last] - done[first]) / (times[last] - times[first])) if last > first else float("nan")
 
 
 def costs_of(run: dict[str, Any]) -> Costs:
     """What each frame of a measured run of one worker took of a core, by who took it."""
     cpu = run["cpu_per_frame"]
-    return Costs(cpu.get("readers", 0.0), cpu["workers"], cpu["driver"], cpu.get("ray", 0.0) * run["per_second"])
+    return Costs(cpu["readers"], cpu["workers"], cpu["driver"], cpu["ray"] * run["per_second"])
 
 
 def compared(runs: Path, workers: int, cores: int) -> dict[str, Any]:
@@ -120,9 +133,9 @@ def compared(runs: Path, workers: int, cores: int) -> dict[str, Any]:
     found: dict[str, Any] = {"costs": vars(costs), "cores": cores}
     for n, run in measured.items():
         foretold = simulate(costs, run["frames"], n, cores)
-        rate = run["frames"] / foretold.seconds
         found[str(n)] = {
-            "measured": run["per_second"], "simulated": rate, "off": rate / run["per_second"] - 1,
+            "measured": run["per_second"], "simulated": foretold.per_second,
+            "off": foretold.per_second / run["per_second"] - 1,
             "busy": foretold.busy, "waiting": foretold.waiting,
         }  # fmt: skip
     return found

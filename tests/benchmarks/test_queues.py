@@ -50,6 +50,11 @@ def test_slow_readers_starve_workers_and_fast_ones_wait(queues: ModuleType) -> N
     assert fast.waiting == queues.QUEUE
 
 
+def test_the_rate_leaves_the_beginning_and_the_end_out(queues: ModuleType) -> None:
+    slow_start = [(5.0, 10), *((5.0 + 0.5 * n, 10) for n in range(1, 9)), (20.0, 10)]
+    assert queues.middle_rate(slow_start) == pytest.approx(20)
+
+
 def test_no_frame_is_refused(queues: ModuleType) -> None:
     with pytest.raises(ValueError, match="1 or more"):
         queues.simulate(queues.Costs(0, 1, 0), 0, 1, 1)
