@@ -56,6 +56,14 @@ def test_results_inside_the_lake_are_not_read(lake: Path) -> None:
     assert f"{lake}/out/x" in names([str(lake)], lake / "elsewhere")
 
 
+def test_links_that_lead_back_are_not_followed(lake: Path, tmp_path: Path) -> None:
+    before = names([str(lake)], tmp_path / "out")
+    (lake / "a" / "loop").symlink_to(lake)
+    assert names([str(lake)], tmp_path / "out") == before
+    (tmp_path / "link").symlink_to(lake / "a" / "deep")
+    assert names([str(tmp_path / "link")], tmp_path / "out") == {f"{tmp_path}/link": ["p1.png"]}
+
+
 def test_partitions_have_names_of_their_own(tmp_path: Path) -> None:
     for folder in ("x/day 1", "y/day 1"):
         (tmp_path / folder).mkdir(parents=True)

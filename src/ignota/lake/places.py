@@ -53,12 +53,15 @@ def faults() -> tuple[type[Exception], ...]:
 
 
 def walked(fs: Any, root: str, without: str) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
-    """Each folder below `root` with the files directly in it, {path: info}; hidden ones and `without` are left out."""
-    for folder, inner, files in fs.walk(root, detail=True):
-        for name in [name for name in inner if name.startswith(".") or f"{folder.rstrip('/')}/{name}" == without]:
-            del inner[name]  # so it is not walked either
-        if folder.rstrip("/") != without:
-            yield folder, {f"{folder.rstrip('/')}/{name}": info for name, info in files.items() if name[:1] != "."}
+    """Each folder below `root` with the files directly in it, {path: info}; hidden ones, `without` and links to folders,
+    which may lead back here, are left out."""
+    for folder, inner, files in fs.walk(root, detail=True, on_error="raise"):
+        here = folder.rstrip("/")
+        for name, info in list(inner.items()):
+            if name.startswith(".") or info.get("islink") or f"{here}/{name}" == without:
+                del inner[name]  # so it is not walked either
+        if here != without:
+            yield folder, {f"{here}/{name}": info for name, info in files.items() if not name.startswith(".")}
 
 
 def opened(uri: str) -> IO[bytes]:
