@@ -53,8 +53,10 @@ def faults() -> tuple[type[Exception], ...]:
 
 
 def walked(fs: Any, root: str, without: str) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
-    """Each folder below `root` with the files directly in it, {path: info}; hidden ones, `without` and links to folders,
-    which may lead back here, are left out."""
+    """Each folder below `root` with the files directly in it, {path: info}.
+
+    Hidden ones, `without` and links to folders, which may lead back here, are left out.
+    """
     for folder, inner, files in fs.walk(root, detail=True, on_error="raise"):
         here = folder.rstrip("/")
         for name, info in list(inner.items()):
