@@ -326,6 +326,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # as the plain loop; by default Ray stands back for all others
     with tempfile.TemporaryDirectory(prefix="ignota-lake-") as scratch:
         found = MEASUREMENTS[args.what](args, Path(scratch))
     if args.what == "drive":
