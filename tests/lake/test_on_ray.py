@@ -139,6 +139,14 @@ def test_the_rows_are_those_of_the_local_engine(
     assert len(found) == 5 and sum(row["labels"] is not None for row in found) == 3
 
 
+@pytest.mark.slow
+@ray_warnings
+def test_workers_that_cannot_open_their_world_end_the_run(trained: Path, lake: Path, ray_here: None) -> None:
+    work = work_of([str(lake / "a")], "0" * 16)
+    with pytest.raises(InputError, match=r"is another world on .*: copy the same one there$"):
+        list(tables_on_ray(work, Pool(str(trained), "0" * 16, 1)))
+
+
 def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     try:
         return [each for each in psutil.Process(process.pid).children(recursive=True) if _is_worker(each)]

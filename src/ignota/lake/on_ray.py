@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ignota.data.files import one_line
 from ignota.lake.attempts import Attempts
 from ignota.lake.frames import Frame, read_span
 from ignota.lake.here import take_threads
@@ -130,8 +132,17 @@ def tables_on_ray(work: Sequence[Span], pool: Pool, worker: type[Segmenter] = Se
             num_cpus=pool.threads,
             num_gpus=1 if pool.device == "cuda" else None,
         )
-        for table in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
-            yield table.cast(schema())
+        try:
+            for table in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
+                yield table.cast(schema())
+        except ray.exceptions.RayError as error:
+            raise _told(error) from error
+
+
+def _told(error: Exception) -> Exception:
+    """What a worker raised, from the tracebacks that Ray tells it in."""
+    found = re.findall(r"InputError: (.+)", str(error))
+    return InputError(found[-1]) if found else RuntimeError(f"Ray ended the run: {one_line(error)[:300]}")
 
 
 def read(table: pa.Table) -> Iterator[pa.Table]:
