@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as oracle
 
-from ignota.formats.rle import counts_mask, decode_mask, encode_mask, mask_counts
+from ignota.formats.rle import counts_mask, decode_mask, encode_labels, encode_mask, mask_counts
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own
 
@@ -28,6 +28,14 @@ def test_bytes_are_those_of_pycocotools(mask: np.ndarray) -> None:
     np.testing.assert_array_equal(decode_mask(text, mask.shape), mask)
     decoded = oracle.decode({"size": list(mask.shape), "counts": text.encode()})
     np.testing.assert_array_equal(decoded.astype(bool), mask)
+
+
+@given(SIZES.flatmap(lambda size: arrays(np.uint8, size, elements=st.sampled_from([0, 1, 7, 254]))))
+def test_each_value_of_a_label_map_has_its_mask(labels: np.ndarray) -> None:
+    found = encode_labels(labels)
+    assert list(found) == np.unique(labels).tolist()
+    for value, rle in found.items():
+        assert rle == {"size": list(labels.shape), "counts": theirs(labels == value)}
 
 
 def _ring() -> np.ndarray:

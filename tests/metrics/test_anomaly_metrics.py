@@ -104,12 +104,8 @@ def test_merged_states_equal_one_that_saw_all(seeds, cut):
     left, right, whole = (state_of(part, "dmlnet") for part in (images[:cut], images[cut:], images))
     left.merge(right)
     merged, expected = left.compute(), whole.compute()
-    assert merged["images"] == expected["images"] == len(seeds)
-    for name in ("good", "coarse"):
-        for reading in ("pooled", "per_image", "dmlnet"):
-            # Means are sums in another order; a mean over no image is None.
-            for metric, value in merged["scores"][name][reading].items():
-                assert value == pytest.approx(expected["scores"][name][reading][metric], rel=1e-12)
+    assert merged["images"] == len(seeds)
+    assert repr(merged) == repr(expected)  # bit for bit; a mean over no image is None
 
 
 def test_merging_leaves_the_other_state_alone():

@@ -34,6 +34,7 @@ COMMANDS: dict[str, Command] = {
     "classes": Command("ignota.cli.classes", "lists the classes of a world"),
     "evaluate anomaly": Command("ignota.cli.evaluate_anomaly", "measures anomaly scores on a data set"),
     "evaluate incremental": Command("ignota.cli.evaluate_incremental", "measures few-shot learning of new classes"),
+    "evaluate merge": Command("ignota.cli.evaluate_merge", "joins what several machines measured of one data set"),
     "discover": Command("ignota.cli.discover", "sorts what is unknown in many images into groups to be named"),
     "suggest": Command("ignota.cli.suggest", "says which images are worth labelling next"),
     "compare": Command("ignota.cli.compare", "ranks anomaly scores on your own data"),

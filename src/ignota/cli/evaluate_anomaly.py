@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 from jsonargparse import Namespace
 
-from ignota.cli.parsing import Parser, add_world
+from ignota.cli.parsing import Parser, add_shard, add_world, check_shard
 
 USAGE = (
     "evaluate anomaly DATASET --data ROOT [--split S] [--world WORLD] [--scores a,b,…] [--protocol dmlnet] --json FILE"
+    " [--shard K/N --state DIR]"
 )
 EXAMPLE = (
     "ignota evaluate anomaly road_anomaly_21 --data data/road_anomaly_21_val --scores raml,max_logit --json a.json"
@@ -26,12 +27,18 @@ def arguments(parser: Parser) -> None:
         "--protocol", type=Literal["standard", "dmlnet"], default="standard", help="dmlnet adds DMLNet's"
     )
     parser.add_argument("--json", type=str | None, default=None, metavar="FILE", help="where the figures go")
+    add_shard(parser)
 
 
 def run(args: Namespace) -> None:
+    check_shard(args)
+    if args.state is not None:
+        _measure_shard(args)
+        return
+
     from ignota.cli.measuring import finish, opened_dataset, scores_of
     from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import progress, show_table
+    from ignota.cli.terminal import progress
     from ignota.engine.evaluation import anomaly_label_lut, evaluate_anomaly
 
     dataset = opened_dataset(args)
@@ -43,8 +50,40 @@ def run(args: Namespace) -> None:
                 world, dataset, scores, args.protocol, lambda *_: bar.update(), components=True
             ).figures
         write(figures)
+    show(figures)
+
+
+def _measure_shard(args: Namespace) -> None:
+    from ignota.cli.measuring import opened_dataset, scores_of, shard_of
+    from ignota.cli.opening import opened_world
+    from ignota.cli.terminal import progress
+    from ignota.engine.component_reading import ComponentReading
+    from ignota.engine.evaluation import AnomalyState, anomaly_label_lut, fixed_thresholds, measured_images
+    from ignota.engine.shards import MAPS
+    from ignota.metrics.anomaly import AnomalyMetrics
+    from ignota.metrics.components import track_sizes
+
+    whole = opened_dataset(args)
+    with opened_world(args) as world:
+        scores = scores_of(args.scores, world.known)
+        anomaly_label_lut(world, whole)
+        made_by = {"scores": scores, "protocol": args.protocol}
+        with shard_of(args, whole, world, made_by) as (part, draft, finish):
+            reading = ComponentReading(track_sizes(whole.name), fixed_thresholds(world, scores), draft / MAPS)
+            state = AnomalyState(whole.name, AnomalyMetrics(args.protocol), reading)
+            with progress(len(part), whole.name, "image", args.quiet) as bar:
+                for _ in measured_images(world, part, scores, state):
+                    bar.update()
+            finish(state)
+
+
+def show(figures: dict[str, Any]) -> None:
+    """The figures as tables."""
+    from ignota.cli.terminal import show_table
+
+    protocol = "dmlnet" if any("dmlnet" in found for found in figures["scores"].values()) else "standard"
     title = f"{figures['dataset']}, {figures['images']} images, percent"
-    show_table(title, _columns(args.protocol), [_row(name, found) for name, found in figures["scores"].items()])
+    show_table(title, _columns(protocol), [_row(name, found) for name, found in figures["scores"].items()])
     title = "whole components, percent; threshold with the best pixel F1 on this very set | of held-out training images"
     rows = [_component_row(name, found["component"]) for name, found in figures["scores"].items()]
     show_table(title, ["score", *(f"{metric}, {kind}" for kind in _KINDS for metric in ("sIoU", "PPV", "F1"))], rows)

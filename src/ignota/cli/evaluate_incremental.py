@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_world
+from ignota.cli.parsing import Parser, add_shard, add_world, check_shard
 
 USAGE = (
     "evaluate incremental DATASET --data ROOT [--split S] [--world WORLD] [--methods raml,npm,…] [--shots N]"
-    " [--support ROOT] --json FILE [--draws N [--min-share S]] [--novel a,b]"
+    " [--support ROOT] --json FILE [--draws N [--min-share S]] [--novel a,b] [--shard K/N --state DIR]"
 )
 EXAMPLE = "ignota evaluate incremental camvid --data data/camvid --world camvid-8+3 --shots 5 --json few.json"
 
@@ -32,6 +33,7 @@ def arguments(parser: Parser) -> None:
     )
     parser.add_argument("--support", type=str | None, default=None, metavar="ROOT", help="whose train split teaches")
     parser.add_argument("--json", type=str | None, default=None, metavar="FILE", help="where the figures go")
+    add_shard(parser)
 
 
 def run(args: Namespace) -> None:
@@ -40,13 +42,15 @@ def run(args: Namespace) -> None:
     if args.draws < 0 or not 0 <= args.min_share <= 1:
         raise UsageError(f"--draws is 0 or more and --min-share in 0..1, not {args.draws} and {args.min_share:g}")
 
-    from ignota.cli.measuring import finish, names_of, opened_dataset
+    check_shard(args)
+
+    from ignota.cli.measuring import finish, names_of, opened_dataset, shard_of
     from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import progress, show_table
+    from ignota.cli.terminal import progress
     from ignota.data.datasets import open_dataset
     from ignota.data.shots import Shots
     from ignota.engine.head_methods import HEAD_METHODS
-    from ignota.engine.lessons import evaluate_incremental
+    from ignota.engine.lessons import evaluate_incremental, measure_incremental
     from ignota.world.labelling import METHODS
 
     methods = names_of(args.methods, "method", (*METHODS, *HEAD_METHODS))
@@ -54,13 +58,27 @@ def run(args: Namespace) -> None:
     support = open_dataset(args.dataset, args.support or args.data, "train")
     shots = [Shots(args.shots, (args.seed or 0) + n, args.min_share) for n in range(args.draws)] or [Shots(args.shots)]
     novel = [name.strip() for name in (args.novel or "").split(",") if name.strip()]
+    if args.state is not None:
+        made_by = {"methods": methods, "novel": novel, "shots": [dataclasses.asdict(each) for each in shots]}
+        with opened_world(args) as world, shard_of(args, dataset, world, made_by) as (part, _, write_part):
+            with progress(len(part), dataset.name, "image", args.quiet) as bar:
+                state = measure_incremental(world, part, support, methods, shots, lambda *_: bar.update(), novel)
+            write_part(state)
+        return
     with finish(args.json) as write, opened_world(args) as world:
         with progress(len(dataset), dataset.name, "image", args.quiet) as bar:
             figures = evaluate_incremental(world, dataset, support, methods, shots, lambda *_: bar.update(), novel)
         write(figures)
+    show(figures, args.draws)
+
+
+def show(figures: dict[str, Any], draws: int) -> None:
+    """The figures as a table; draws: at random, 0 for the largest exemplars."""
+    from ignota.cli.terminal import show_table
+
     rows = [(name, *_cells(found)) for name, found in figures["methods"].items()]
-    drawn = f"{args.draws} random draws of " if args.draws else ""
-    title = f"{dataset.name}, {drawn}{args.shots} shots, {len(dataset)} images, mIoU in percent"
+    drawn = f"{draws} random draws of " if draws else ""
+    title = f"{figures['dataset']}, {drawn}{figures['shots']} shots, {figures['images']} images, mIoU in percent"
     show_table(title, ("method", "all", "novel", "old", "harmonic", "old before", "old after"), rows)
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from ignota.cli.inputs import Picture, image_files, picture_count, read_pictures, still_to_do, targets
-from ignota.cli.resuming import image_fingerprint, read_result, world_fingerprint
+from ignota.cli.resuming import image_fingerprint, read_result
 from ignota.cli.table import TABLE, write_table
 from ignota.cli.terminal import progress
 from ignota.data.files import one_line, write_atomically
 from ignota.discovery.found import FoundRegions, read_table
 from ignota.discovery.pieces import piece_rows
 from ignota.structures import InputError
+from ignota.world.fingerprint import world_fingerprint
 from ignota.world.model import OpenWorldModel
 
 FOLDER = "regions"

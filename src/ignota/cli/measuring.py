@@ -11,12 +11,16 @@ from typing import Any
 from jsonargparse import Namespace
 
 from ignota.cli.opening import check_target
+from ignota.cli.terminal import say
 from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.files import write_atomically
+from ignota.engine.shards import PartOfImages, Shard, State, stored_part, write_state
 from ignota.structures import InputError
 from ignota.taxonomy import nearest
 from ignota.world.composing import check_name
+from ignota.world.fingerprint import world_fingerprint
 from ignota.world.known import KnownEvidence
+from ignota.world.model import OpenWorldModel
 from ignota.world.reading import score_names
 
 
@@ -45,6 +49,25 @@ def scores_of(text: str | None, known: KnownEvidence) -> list[str]:
     for name in names:
         check_name(name, available, known.states)
     return names or names_of(text, "score", available)
+
+
+@contextmanager
+def shard_of(
+    args: Namespace, dataset: LabelledImages, world: OpenWorldModel, made_by: dict[str, Any]
+) -> Iterator[tuple[PartOfImages, Path, Callable[[State], None]]]:
+    """The images of `--shard`, the folder that becomes `--state`, and a function that writes the state there.
+
+    made_by: what else the figures depend on. Raises InputError for a folder that is not empty.
+    """
+    shard = Shard() if args.shard is None else Shard.parse(args.shard)
+    part = PartOfImages.of(dataset, shard)
+    if not len(part):
+        raise InputError(f"{dataset.name} has {len(dataset)} images: shard {shard} would have none")
+    same = {"world": world_fingerprint(world), "data": [dataset.name, dataset.split, len(dataset)]}
+    with stored_part(Path(args.state)) as draft:
+        yield part, draft, lambda state: write_state(draft, state, shard, same | made_by)
+    if not args.quiet:
+        say(f"shard {shard}: {len(part)} of {len(dataset)} images → {args.state}; `ignota evaluate merge` joins all")
 
 
 @contextmanager

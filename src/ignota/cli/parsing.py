@@ -123,6 +123,26 @@ def add_world(parser: Parser, own: bool = False) -> None:
     parser.add_argument("--allow_code", action="store_true", help="run the code that a world's segmenter is made of")
 
 
+def add_shard(parser: Parser) -> None:
+    """`--shard` and `--state`, for data sets that several machines measure."""
+    parser.add_argument("--shard", type=str | None, default=None, metavar="K/N", help="every N-th image, from the K-th")
+    parser.add_argument(
+        "--state",
+        type=str | None,
+        default=None,
+        metavar="DIR",
+        help="where its state goes, for `ignota evaluate merge`",
+    )
+
+
+def check_shard(args: Namespace) -> None:
+    """Raises UsageError where one is given without the other, or figures are asked for that a part cannot have."""
+    if args.shard is not None and args.state is None:
+        raise UsageError("--shard measures a part: say by --state DIR where its state goes")
+    if args.state is not None and args.json is not None:
+        raise UsageError("a part has no figures: `ignota evaluate merge DIR… --json FILE` gives those of all")
+
+
 _EVERYWHERE: tuple[tuple[str, Any, str], ...] = (
     ("--device", Device, "where to compute; auto takes the GPU if there is one"),
     ("--size", int | None, "short side of the working images in pixels"),

@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ignota.cli.inputs import PARTS, Picture
-from ignota.cli.regions import region_rows
 from ignota.cli.resuming import image_fingerprint
 from ignota.data.files import write_atomically
 from ignota.data.images import write_indexed_png, write_jpeg, write_png16
 from ignota.reports.pictures import label_tags, overlay
 from ignota.taxonomy import IGNORE_INDEX, UNKNOWN_INDEX
 from ignota.world.model import OpenWorldModel
+from ignota.world.region_rows import region_rows
 from ignota.world.scene import Scene
 
 _WORTH_A_TAG = 0.01

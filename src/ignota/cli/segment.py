@@ -1,16 +1,22 @@
 """Labels, anomaly and unknown regions of images and videos: NAME_labels.png, NAME_anomaly.png, NAME_overlay.jpg,
-NAME.json, and a table of all unknown regions, regions.parquet. A call that was stopped goes on where it was."""
+NAME.json, and a table of all unknown regions, regions.parquet. A call that was stopped goes on where it was.
+
+With --engine the images may be a whole data lake, and Parquet is written, one row a frame: see docs/scale.md.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_world
 
-USAGE = "segment IMAGE… [--world WORLD] --out DIR [--every N] [--again]"
+USAGE = (
+    "segment IMAGE… [--world WORLD] --out DIR [--every N] [--again] [--engine local|ray [--workers N] [--threads N]]"
+)
 EXAMPLE = "ignota segment photos/ 'more/*.jpg' drive.mp4 --every 10 --out seen"
 
 
@@ -20,6 +26,14 @@ def arguments(parser: Parser) -> None:
     )
     add_world(parser)
     parser.add_argument("--out", type=str, required=True, metavar="DIR", help="where the results go")
+    parser.add_argument(
+        "--engine",
+        type=Literal["local", "ray"] | None,
+        default=None,
+        help="write Parquet, one row a frame, from this process alone or on Ray; also takes URLs, .tar and .parquet",
+    )
+    parser.add_argument("--workers", type=int | None, default=None, metavar="N", help="on Ray: one world each")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="with --engine: of each worker")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of videos, take each N-th frame alone")
     parser.add_argument("--again", action="store_true", help="do what is finished once more")
 
@@ -27,14 +41,22 @@ def arguments(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     if args.every < 1:
         raise UsageError(f"--every is 1 or more, not {args.every}")
+    if args.engine is not None:
+        from ignota.cli.lake import run_lake
+
+        run_lake(args)
+        return
+    if args.workers is not None or args.threads != 1:
+        raise UsageError("--workers and --threads go with --engine ray or --engine local")
 
     from ignota.cli.inputs import image_files, picture_count, read_pictures, still_to_do, targets
     from ignota.cli.opening import opened_world
     from ignota.cli.pictures import write_scene
-    from ignota.cli.resuming import image_fingerprint, is_finished, world_fingerprint
+    from ignota.cli.resuming import image_fingerprint, is_finished
     from ignota.cli.table import can_write_tables, write_table
     from ignota.cli.terminal import complain, progress, say
     from ignota.structures import InputError
+    from ignota.world.fingerprint import world_fingerprint
 
     out = Path(args.out)
     named = targets(image_files(args.images, out), out)

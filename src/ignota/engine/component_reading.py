@@ -40,7 +40,7 @@ class ComponentReading:
         self.sizes, self.thresholds = sizes, dict(fixed)
         self.fixed = {name: ComponentMetrics(sizes) for name in fixed}
         self._folder, self._room = folder, min(LARGEST, shutil.disk_usage(folder).free // 2)
-        self._keys: list[str] | None = []
+        self.maps: list[tuple[str, Path]] | None = []
 
     def update(
         self,
@@ -52,37 +52,49 @@ class ComponentReading:
         """Adds one image: its scores on the working grid and in the size of the label (0 normal, 1 anomaly, 255)."""
         for name, state in self.fixed.items():
             state.update(key, maps[name] >= self.thresholds[name], label)
-        if self._keys is None:
+        if self.maps is None:
             return
         self._room -= sum(value.nbytes for value in raw.values()) + label.nbytes
         if self._room < 0:
-            self._keys = None
+            self.maps = None
             for path in self._folder.iterdir():
                 path.unlink()
             return
-        np.save(self._folder / f"{len(self._keys)}.scores.npy", np.stack([raw[name] for name in sorted(raw)]))
-        np.save(self._folder / f"{len(self._keys)}.label.npy", label)
-        self._keys.append(key)
+        place = self._folder / str(len(self.maps))
+        np.save(place.with_suffix(".scores.npy"), np.stack([raw[name] for name in sorted(raw)]))
+        np.save(place.with_suffix(".label.npy"), label)
+        self.maps.append((key, place))
+
+    def merge(self, other: ComponentReading) -> None:
+        """Adds what another reading saw, whose maps stay where they are. Raises ValueError for other thresholds."""
+        if other.thresholds != self.thresholds:
+            raise ValueError("cannot merge components that were read at other thresholds")
+        for name, state in self.fixed.items():
+            state.merge(other.fixed[name])
+        self.maps = None if self.maps is None or other.maps is None else [*self.maps, *other.maps]
 
     def compute(self, curves: Mapping[str, BinaryCurve]) -> dict[str, dict[str, Any]]:
         """{NAME: {"oracle": {"threshold", "siou", "ppv", "f1", "true", "predicted"}, "fixed": the same}}, each where it
         is known. curves: of each score over all pixels of the set."""
         found: dict[str, dict[str, Any]] = {name: {} for name in curves}
-        if self._keys is not None:
+        if self.maps is not None:
             best = {name: best_f1_threshold(curve) for name, curve in curves.items()}
-            for name, state in self._at(best, self._keys).items():
+            for name, state in _read_at(best, self.maps, self.sizes).items():
                 found[name]["oracle"] = {"threshold": best[name], **state.compute()}
         for name, state in self.fixed.items():
             found[name]["fixed"] = {"threshold": self.thresholds[name], **state.compute()}
         return found
 
-    def _at(self, thresholds: Mapping[str, float], keys: list[str]) -> dict[str, ComponentMetrics]:
-        states = {name: ComponentMetrics(self.sizes) for name in thresholds}
-        for i, key in enumerate(keys):
-            kept, label = (np.load(self._folder / f"{i}.{kind}.npy") for kind in ("scores", "label"))
-            for score, name in zip(kept, sorted(states), strict=True):
-                states[name].update(key, to_size(score, label.shape) >= thresholds[name], label)
-        return states
+
+def _read_at(
+    thresholds: Mapping[str, float], maps: list[tuple[str, Path]], sizes: Sizes
+) -> dict[str, ComponentMetrics]:
+    states = {name: ComponentMetrics(sizes) for name in thresholds}
+    for key, place in maps:
+        kept, label = (np.load(place.with_suffix(f".{kind}.npy"), allow_pickle=False) for kind in ("scores", "label"))
+        for score, name in zip(kept, sorted(states), strict=True):
+            states[name].update(key, to_size(score, label.shape) >= thresholds[name], label)
+    return states
 
 
 def to_size(score: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:

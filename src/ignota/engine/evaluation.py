@@ -14,7 +14,7 @@ from ignota.anomaly.score import LEVEL
 from ignota.data.datasets import LabelledImages
 from ignota.data.images import resize_label
 from ignota.data.shots import Shots, class_areas
-from ignota.engine.component_reading import component_reading, to_size
+from ignota.engine.component_reading import ComponentReading, component_reading, to_size
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.anomaly import Protocol as AnomalyProtocol
 from ignota.metrics.bootstrap import ImageHistograms
@@ -71,6 +71,30 @@ class AnomalyResult:
     histograms: ImageHistograms
 
 
+@dataclasses.dataclass(frozen=True)
+class AnomalyState:
+    """What some images of a data set showed. States that saw different images add up: `merge` equals one that saw them
+    all, to the last bit. reading: of components, where they are measured."""
+
+    dataset: str
+    metrics: AnomalyMetrics
+    reading: ComponentReading | None = None
+
+    def merge(self, other: AnomalyState) -> None:
+        self.metrics.merge(other.metrics)
+        if self.reading is not None and other.reading is not None:
+            self.reading.merge(other.reading)
+
+    def figures(self) -> dict[str, Any]:
+        """{"dataset", "images", "scores"}, as `AnomalyMetrics.compute` gives them, with `component` where measured."""
+        figures = {"dataset": self.dataset, **self.metrics.compute()}
+        if self.reading is not None:
+            curves = {name: self.metrics.curve(name) for name in self.metrics.names}
+            for name, found in self.reading.compute(curves).items():
+                figures["scores"][name]["component"] = found
+        return figures
+
+
 def evaluate_anomaly(
     world: OpenWorldModel,
     dataset: LabelledImages,
@@ -85,24 +109,32 @@ def evaluate_anomaly(
     scores whose difference is to be bootstrapped; each image adds some ten kilobytes for each, without any memory is
     flat.
     """
-    lut = anomaly_label_lut(world, dataset)
-    metrics, histograms = AnomalyMetrics(protocol), ImageHistograms()
     fixed = fixed_thresholds(world, scores)
     with component_reading(track_sizes(dataset.name), fixed) if components else nullcontext() as reading:
-        for sample, label, encoding, raw in scored_images(world, dataset, scores, lut):
-            maps = {name: to_size(value, label.shape) for name, value in raw.items()}
-            metrics.update(sample.key, maps, label)
+        state, histograms = AnomalyState(dataset.name, AnomalyMetrics(protocol), reading), ImageHistograms()
+        for sample, maps, label in measured_images(world, dataset, scores, state, watch):
             if paired:
                 histograms.update(sample.key, {name: maps[name] for name in paired}, label)
-            if reading is not None:
-                reading.update(sample.key, raw, maps, label)
-            if watch is not None:
-                watch(sample, {"maps": maps, "label": label, "encoding": encoding})
-        figures = {"dataset": dataset.name, **metrics.compute()}
-        if reading is not None:
-            for name, found in reading.compute({name: metrics.curve(name) for name in scores}).items():
-                figures["scores"][name]["component"] = found
-    return AnomalyResult(figures, metrics, histograms)
+        return AnomalyResult(state.figures(), state.metrics, histograms)
+
+
+def measured_images(
+    world: OpenWorldModel,
+    dataset: LabelledImages,
+    scores: Sequence[str],
+    state: AnomalyState,
+    watch: Watcher | None = None,
+) -> Iterator[tuple[Sample, dict[str, NDArray[np.float32]], NDArray[np.uint8]]]:
+    """Adds every image to `state` and gives it, with its scores and its label, both at the label's size."""
+    lut = anomaly_label_lut(world, dataset)
+    for sample, label, encoding, raw in scored_images(world, dataset, scores, lut):
+        maps = {name: to_size(value, label.shape) for name, value in raw.items()}
+        state.metrics.update(sample.key, maps, label)
+        if state.reading is not None:
+            state.reading.update(sample.key, raw, maps, label)
+        yield sample, maps, label
+        if watch is not None:
+            watch(sample, {"maps": maps, "label": label, "encoding": encoding})
 
 
 def scored_images(

@@ -35,6 +35,56 @@ def evaluate_incremental(
     shots: one draw or several; of several the figures are means, with their standard deviations beside. novel: the
     classes to be taught, the other novel ones being void; by default all. Raises InputError.
     """
+    return measure_incremental(world, dataset, support, methods, shots, watch, novel).figures()
+
+
+@dataclasses.dataclass
+class IncrementalState:
+    """What some images of a data set showed of worlds that were taught. States that saw different images add up.
+
+    before: what the closed set alone said. lessons: of each draw the keys of its exemplars and a state of each method.
+    """
+
+    dataset: str
+    shots: int
+    images: int
+    before: SegmentationMetrics
+    lessons: list[tuple[dict[str, list[str]], dict[str, SegmentationMetrics]]]
+
+    def merge(self, other: IncrementalState) -> None:
+        """Adds what another state saw. Raises ValueError where that one was taught by other exemplars or methods."""
+        if [(used, list(states)) for used, states in self.lessons] != [(u, list(s)) for u, s in other.lessons]:
+            raise ValueError("cannot merge what was learnt from other exemplars or by other methods")
+        self.images += other.images
+        self.before.merge(other.before)
+        for (_, ours), (_, theirs) in zip(self.lessons, other.lessons, strict=True):
+            for name, state in ours.items():
+                state.merge(theirs[name])
+
+    def figures(self) -> dict[str, Any]:
+        """What `evaluate_incremental` gives."""
+        found = [
+            {name: learnt(state, self.before) | {"stolen": state.stolen()} for name, state in states.items()}
+            for _, states in self.lessons
+        ]
+        methods = list(found[0])
+        figures = {name: _joined([each[name] for each in found]) for name in methods}
+        first = figures["raml" if "raml" in figures else methods[0]]
+        head = {"dataset": self.dataset, "shots": self.shots, "draws": len(self.lessons), "images": self.images}
+        used = [used for used, _ in self.lessons]
+        return {**head, **first, "methods": figures, "support": used[0] if len(used) == 1 else used}
+
+
+def measure_incremental(
+    world: OpenWorldModel,
+    dataset: LabelledImages,
+    support: LabelledImages,
+    methods: Sequence[str],
+    shots: int | Sequence[Shots],
+    watch: Watcher | None = None,
+    novel: Sequence[str] = (),
+) -> IncrementalState:
+    """`evaluate_incremental` before its figures are read off."""
     if dataset.taxonomy is None or support.taxonomy is None:
         raise InputError(f"{dataset.name} has no classes, only anomalies: use `ignota evaluate anomaly`")
     split = narrowed(world_split(world, dataset.taxonomy), novel)
@@ -56,12 +106,8 @@ def evaluate_incremental(
                 before.update(label, maps["closed"])
                 if watch is not None:
                     watch(sample, {"maps": maps, "label": label})
-    found = [lesson.figures(before) for lesson in lessons]
-    figures = {name: _joined([each[name] for each in found]) for name in methods}
-    first = figures["raml" if "raml" in figures else methods[0]]
-    head = {"dataset": dataset.name, "shots": draws[0].count, "draws": len(draws), "images": len(dataset)}
-    used = [lesson.used for lesson in lessons]
-    return {**head, **first, "methods": figures, "support": used[0] if len(used) == 1 else used}
+    done = [(lesson.used, lesson.states) for lesson in lessons]
+    return IncrementalState(dataset.name, draws[0].count, len(dataset), before, done)
 
 
 def narrowed(split: ClassSplit, novel: Sequence[str]) -> ClassSplit:
@@ -101,9 +147,6 @@ class _Lesson:
         """World ids on the working grid by every method, and `closed`."""
         maps = label_maps(self.world, encoding, [name for name in methods if name not in HEAD_METHODS])
         return maps if self.heads is None else maps | self.heads.label_maps(encoding, methods)
-
-    def figures(self, before: SegmentationMetrics) -> dict[str, dict[str, Any]]:
-        return {name: learnt(state, before) | {"stolen": state.stolen()} for name, state in self.states.items()}
 
 
 def learnt(state: SegmentationMetrics, before: SegmentationMetrics) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 
 from ignota.structures import InputError
@@ -47,7 +47,27 @@ def counts_mask(counts: Sequence[int] | NDArray[np.int64], size: tuple[int, int]
 
 def encode_mask(mask: Bool[np.ndarray, "H W"]) -> str:
     """The compressed counts of a mask, byte for byte as pycocotools writes them."""
-    counts = mask_counts(mask)
+    return _pack(mask_counts(mask))
+
+
+def encode_labels(labels: UInt8[np.ndarray, "H W"]) -> dict[int, dict[str, Any]]:
+    """{value: {"size": [H, W], "counts": str}} of every value in a label map, each as `encode_rle` gives it."""
+    flat = np.asarray(labels).ravel(order="F")
+    bounds = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1, [flat.size]])
+    values = flat[bounds[:-1]]
+    size = [int(side) for side in labels.shape]
+    found = {}
+    for value in np.unique(values).tolist():
+        runs = np.flatnonzero(values == value)
+        # start and end of each run; two runs of one value never touch
+        edges = np.stack([bounds[runs], bounds[runs + 1]], 1).ravel()
+        rest = [flat.size] if edges[-1] != flat.size else []
+        ends = np.concatenate([[0], edges, rest]).astype(np.int64)
+        found[int(value)] = {"size": size, "counts": _pack(ends[1:] - ends[:-1])}
+    return found
+
+
+def _pack(counts: NDArray[np.int64]) -> str:
     delta = counts.copy()
     delta[3:] -= counts[1:-2]
     groups = np.empty((len(delta), _GROUPS), np.uint8)

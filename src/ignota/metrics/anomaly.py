@@ -19,6 +19,7 @@ from ignota.functional.curves import (
     curve_metrics,
     score_key,
 )
+from ignota.metrics.exact import ExactSum
 from ignota.structures import InputError
 from ignota.taxonomy import IGNORE_INDEX
 
@@ -33,22 +34,22 @@ Protocol = Literal["standard", "dmlnet"]
 class ImageMean:
     """Sums of the metrics of single images, from which their means come, and the number of images."""
 
-    sums: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(METRICS)))
+    sums: tuple[ExactSum, ...] = (ExactSum(),) * len(METRICS)
     images: int = 0
 
     def update(self, scores: NDArray[np.float32], anomalous: NDArray[np.bool_], rule: Rule) -> None:
         """Adds one image, unless one of the two kinds of pixels is missing."""
         if anomalous.any() and not anomalous.all():
             found = curve_metrics(binary_curve(scores, anomalous), rule)
-            self.sums = self.sums + [found[name] for name in METRICS]
+            self.sums = tuple(total.plus([found[name]]) for total, name in zip(self.sums, METRICS, strict=True))
             self.images += 1
 
     def merge(self, other: ImageMean) -> None:
-        self.sums = self.sums + other.sums
+        self.sums = tuple(ours + theirs for ours, theirs in zip(self.sums, other.sums, strict=True))
         self.images += other.images
 
     def compute(self) -> dict[str, float | int | None]:
-        means = (self.sums / self.images).tolist() if self.images else [None] * len(METRICS)
+        means = [total.value / self.images if self.images else None for total in self.sums]
         return {**dict(zip(METRICS, means, strict=True)), "images": self.images}
 
 
@@ -82,7 +83,7 @@ class AnomalyMetrics:
             raise InputError(f"there is no anomaly protocol {protocol!r}; use 'standard' or 'dmlnet'")
         self.protocol: Protocol = protocol
         self.images = 0
-        self._states: dict[str, ScoreState] = {}
+        self.states: dict[str, ScoreState] = {}
 
     def update(self, key: str, scores: Mapping[str, Float[np.ndarray, "H W"]], label: UInt8[np.ndarray, "H W"]) -> None:
         """Adds one image: its scores by name and its label, 0 normal, 1 anomaly, 255 void; key names it in errors.
@@ -93,9 +94,9 @@ class AnomalyMetrics:
         self._check(key, scores, label)
         seen, anomalous = label != IGNORE_INDEX, label == ANOMALY
         for name, score in scores.items():
-            if name not in self._states:
-                self._states[name] = ScoreState()
-            self._add(self._states[name], np.asarray(score, np.float32), seen, anomalous)
+            if name not in self.states:
+                self.states[name] = ScoreState()
+            self._add(self.states[name], np.asarray(score, np.float32), seen, anomalous)
         self.images += 1
 
     def merge(self, other: AnomalyMetrics) -> None:
@@ -104,8 +105,8 @@ class AnomalyMetrics:
             raise ValueError(f"cannot merge metrics by the {other.protocol} protocol into {self.protocol}")
         if self.images and other.images:
             self._check_names("merge", other.names)
-        for name, state in other._states.items():
-            self._states.setdefault(name, ScoreState()).merge(state)
+        for name, state in other.states.items():
+            self.states.setdefault(name, ScoreState()).merge(state)
         self.images += other.images
 
     def compute(self) -> dict[str, Any]:
@@ -114,15 +115,15 @@ class AnomalyMetrics:
         Means over no image are None. Raises InputError for a data set without anomalous or without normal pixels.
         """
         self._check_both_kinds()
-        return {"images": self.images, "scores": {name: self._read(state) for name, state in self._states.items()}}
+        return {"images": self.images, "scores": {name: self._read(state) for name, state in self.states.items()}}
 
     def curve(self, name: str) -> BinaryCurve:
         """The pooled threshold curve of a score, for precision-recall and ROC figures."""
-        return curve_from_histogram(self._states[name].pooled)
+        return curve_from_histogram(self.states[name].pooled)
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._states)
+        return tuple(self.states)
 
     def _add(
         self,
@@ -145,20 +146,20 @@ class AnomalyMetrics:
         return found | {"dmlnet": state.dmlnet.compute()} if self.protocol == "dmlnet" else found
 
     def _check(self, key: str, scores: Mapping[str, NDArray], label: NDArray[np.uint8]) -> None:
-        if self._states:
+        if self.states:
             self._check_names(key, tuple(scores))
         for name, score in scores.items():
             check_score(key, name, score, label)
         check_label(key, label)
 
     def _check_names(self, where: str, names: tuple[str, ...]) -> None:
-        if set(names) != set(self._states):
-            raise ValueError(f"{where}: scores {sorted(names)}, but until now {sorted(self._states)}; give the same")
+        if set(names) != set(self.states):
+            raise ValueError(f"{where}: scores {sorted(names)}, but until now {sorted(self.states)}; give the same")
 
     def _check_both_kinds(self) -> None:
-        if not self.images or not self._states:
+        if not self.images or not self.states:
             raise InputError("no image was measured; check the data set's folder and split")
-        normal, anomalous = next(iter(self._states.values())).pooled.sum(1).tolist()
+        normal, anomalous = next(iter(self.states.values())).pooled.sum(1).tolist()
         if not anomalous:
             raise InputError(
                 f"no anomalous pixel in {self.images} images; choose a data set or split that has anomalies"

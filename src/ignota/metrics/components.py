@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ignota.functional.components import component_overlaps
 from ignota.metrics.anomaly import check_label
+from ignota.metrics.exact import ExactSum
 
 F1_THRESHOLDS = np.linspace(0.25, 0.75, 11)
 """τ: a true component counts as found at sIoU ≥ τ, a predicted one as false at PPV < τ."""
@@ -48,8 +49,8 @@ class ComponentMetrics:
     sizes: Sizes
     true: int = 0
     predicted: int = 0
-    siou: float = 0.0
-    ppv: float = 0.0
+    siou: ExactSum = field(default_factory=ExactSum)
+    ppv: ExactSum = field(default_factory=ExactSum)
     found: NDArray[np.int64] = field(default_factory=_counts)
     false: NDArray[np.int64] = field(default_factory=_counts)
 
@@ -64,8 +65,8 @@ class ComponentMetrics:
         seen = component_overlaps(predicted, label, self.sizes.predicted, self.sizes.true)
         self.true += len(seen.siou)
         self.predicted += len(seen.ppv)
-        self.siou += float(seen.siou.sum())
-        self.ppv += float(seen.ppv.sum())
+        self.siou = self.siou.plus(seen.siou.tolist())
+        self.ppv = self.ppv.plus(seen.ppv.tolist())
         self.found = self.found + (seen.siou >= F1_THRESHOLDS[:, None]).sum(1)
         self.false = self.false + (seen.ppv < F1_THRESHOLDS[:, None]).sum(1)
 
@@ -81,8 +82,8 @@ class ComponentMetrics:
         many components there are. f1 is the mean over τ of 2 TP / (2 TP + FN + FP). What has no value is None."""
         pairs = self.found + self.true + self.false  # 2 TP + FN + FP, as TP + FN are all true components
         return {
-            "siou": self.siou / self.true if self.true else None,
-            "ppv": self.ppv / self.predicted if self.predicted else None,
+            "siou": self.siou.value / self.true if self.true else None,
+            "ppv": self.ppv.value / self.predicted if self.predicted else None,
             "f1": float((2 * self.found / pairs).mean()) if (pairs > 0).all() else None,
             "true": self.true,
             "predicted": self.predicted,

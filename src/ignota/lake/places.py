@@ -1,0 +1,91 @@
+"""Files in folders and at fsspec URLs: named by one text, listed, read, and written whole or not at all."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from ignota.data.files import one_line, write_atomically
+from ignota.structures import InputError
+
+_STATE = ("size", "mtime", "LastModified", "last_modified", "updated", "modificationTime", "ETag", "etag", "md5Hash")
+
+
+def located(word: str) -> tuple[Any, str]:
+    """The file system of a path or URL, and the path there; raises InputError for one that cannot be reached."""
+    try:
+        fs, path = fsspec.core.url_to_fs(word)
+    except ImportError as error:
+        raise InputError(f"{one_line(word)} cannot be read: {one_line(error)}") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{one_line(word)} is no place that can be read: {one_line(error)[:200]}") from None
+    return fs, path
+
+
+def address(fs: Any, path: str) -> str:
+    """A path here as it is, elsewhere the URL: what `located` takes back."""
+    return path if is_local(fs) else str(fs.unstrip_protocol(path))
+
+
+def is_local(fs: Any) -> bool:
+    return isinstance(fs, LocalFileSystem)
+
+
+def file_state(info: dict[str, Any]) -> str:
+    """What tells a file that was changed from the one it was: its size, time and tag, as far as they are known."""
+    return " ".join(f"{key}={info[key]}" for key in _STATE if info.get(key) is not None)
+
+
+def faults() -> tuple[type[Exception], ...]:
+    """What file systems raise on what cannot be read; those of clouds have classes of their own."""
+    found: list[type[Exception]] = [OSError, ValueError, ImportError]
+    for module, name in (("botocore.exceptions", "BotoCoreError"), ("botocore.exceptions", "ClientError")):
+        try:
+            found.append(getattr(importlib.import_module(module), name))
+        except ImportError:
+            continue
+    return tuple(found)
+
+
+def walked(fs: Any, root: str, without: str) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
+    """Each folder below `root` with the files directly in it, {path: info}.
+
+    Hidden ones, `without` and links to folders, which may lead back here, are left out.
+    """
+    for folder, inner, files in fs.walk(root, detail=True, on_error="raise"):
+        here = folder.rstrip("/")
+        for name, info in list(inner.items()):
+            if name.startswith(".") or info.get("islink") or f"{here}/{name}" == without:
+                del inner[name]  # so it is not walked either
+        if here != without:
+            yield folder, {f"{here}/{name}": info for name, info in files.items() if not name.startswith(".")}
+
+
+def opened(uri: str) -> IO[bytes]:
+    """A file for reading; raises InputError."""
+    fs, path = located(uri)
+    try:
+        return fs.open(path, "rb")
+    except faults() as error:
+        raise InputError(f"cannot read {one_line(uri)}: {one_line(error)[:200]}") from None
+
+
+def write_whole(uri: str, data: bytes) -> None:
+    """Writes a file whole or not at all: here by renaming, elsewhere in one call, as object stores do it.
+
+    Raises InputError where it cannot be written.
+    """
+    fs, path = located(uri)
+    if is_local(fs):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(Path(path), data)
+        return
+    try:
+        fs.pipe_file(path, data)
+    except faults() as error:
+        raise InputError(f"cannot write {one_line(uri)}: {one_line(error)[:200]}") from None
