@@ -8,7 +8,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_world
+from ignota.cli.parsing import Parser, add_backend, add_world
 
 USAGE = "segment IMAGE… [--world WORLD] --out DIR [--every N] [--again]"
 EXAMPLE = "ignota segment photos/ 'more/*.jpg' drive.mp4 --every 10 --out seen"
@@ -19,6 +19,7 @@ def arguments(parser: Parser) -> None:
         "images", nargs="+", type=str, help="images and videos, folders of them, or patterns such as '*.jpg'"
     )
     add_world(parser)
+    add_backend(parser)
     parser.add_argument("--out", type=str, required=True, metavar="DIR", help="where the results go")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of videos, take each N-th frame alone")
     parser.add_argument("--again", action="store_true", help="do what is finished once more")

@@ -1,0 +1,102 @@
+"""Static quantisation of a graph to 8 bits, calibrated on images."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ignota.data.images import fit_short_side, read_image, resize_image
+from ignota.models.onnx_export import onnx_library
+from ignota.structures import InputError
+
+MOST_IMAGES = 16
+"""Ranges settle after about a dozen street images; more cost time alone."""
+
+_OPERATORS = ["Conv", "Relu", "Clip", "Add", "Concat"]
+
+
+def quantise(graph: Path, images: Sequence[Path], size: int, target: Path) -> None:
+    """Writes `graph` with activations in unsigned and weights in signed 8 bits, weights by output channel (QDQ).
+
+    images: of those evenly spaced ones are taken, at the short side `size`; their smallest and largest activations
+    set the ranges. The layers at full and half resolution stay in float32 at both ends: the first ones, and the
+    classifier's, whose outputs decide what is taken for what.
+    """
+    library = onnx_library()
+    from onnxruntime import quantization as q
+
+    if not images:
+        raise InputError("8 bits are calibrated on training images: name some by --calibrate")
+    even = np.linspace(0, len(images) - 1, min(MOST_IMAGES, len(images))).round().astype(int)
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # it advises to do beforehand what is done here
+    try:
+        with tempfile.TemporaryDirectory(prefix="ignota-") as folder:
+            plain = Path(folder) / "folded.onnx"
+            _fold(library, graph, plain)
+            q.quantize_static(
+                plain, target, _Reader([images[i] for i in even], size), quant_format=q.QuantFormat.QDQ,
+                op_types_to_quantize=_OPERATORS, per_channel=True, activation_type=q.QuantType.QUInt8,
+                weight_type=q.QuantType.QInt8, calibrate_method=q.CalibrationMethod.MinMax,
+                nodes_to_exclude=sensitive_nodes(plain),
+            )  # fmt: skip
+    finally:
+        logging.disable(previous)
+
+
+def sensitive_nodes(graph: Path) -> list[str]:
+    """Names of the convolutions that stay in float32: those that give an output of the graph, and the first two."""
+    import onnx
+
+    nodes = onnx.load(graph).graph
+    outputs = {output.name for output in nodes.output}
+    convolutions = [node for node in nodes.node if node.op_type == "Conv"]
+    producer = {name: node for node in nodes.node for name in node.output}
+    kept = {node.name for node in convolutions[:2]}
+    front = [name for name in outputs if name == "logits"]
+    while front:
+        node = producer.get(front.pop())
+        if node is None:
+            continue
+        if node.op_type == "Conv":
+            kept.add(node.name)
+        else:
+            front.extend(node.input)
+    return sorted(kept)
+
+
+def _fold(library: Any, graph: Path, target: Path) -> None:
+    """Normalisations into convolutions, constants computed: ONNX Runtime's own basic optimisation, written down."""
+    options = library.SessionOptions()
+    options.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    options.log_severity_level = 3
+    library.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+class _Reader:
+    """Gives one working image after another, as onnxruntime's CalibrationDataReader asks for them."""
+
+    def __init__(self, images: Sequence[Path], size: int) -> None:
+        self.images, self.size = images, size
+        self.rewind()
+
+    def rewind(self) -> None:
+        self._left = iter(self.images)
+
+    def get_next(self) -> dict[str, UInt8[np.ndarray, "H W 3"]] | None:
+        path = next(self._left, None)
+        if path is None:
+            return None
+        image = read_image(path)
+        return {"image": resize_image(image, fit_short_side(*image.shape[:2], self.size))}
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        while (found := self.get_next()) is not None:
+            yield found
