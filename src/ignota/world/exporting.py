@@ -107,7 +107,7 @@ class PortableWorld(nn.Module):
         return F.interpolate(fine, size=size, mode="bilinear")[0, 0]
 
     def _cells(self, found: dict[str, Tensor], taps: tuple[str, ...], size: list[int]) -> Float[Tensor, "h w F"]:
-        """`anomaly.nearest.joined`: the taps on one grid of stride 8, finer ones averaged, coarser ones interpolated."""
+        """`anomaly.nearest.joined`: the taps on one grid of stride 8, finer ones averaged, coarser interpolated."""
         rows, columns = ((side + _STRIDE - 1) // _STRIDE for side in size)
         grids = [_resized(found[tap], rows, columns, self.pitches[tap]) for tap in taps]
         return torch.cat(grids, dim=1)[0].permute(1, 2, 0)

@@ -47,7 +47,7 @@ def float_runner(networks: Networks) -> OnnxRunner:
 
 
 def int8_runner(networks: Networks, calibration: Sequence[Path] = ()) -> OnnxRunner:
-    """ONNX Runtime in 8 bits. calibration: training images; needed once, afterwards the quantised graph is in the cache.
+    """ONNX Runtime in 8 bits. calibration: training images; needed once, then the quantised graph is in the cache.
 
     Raises InputError where the graph is not there yet and no image is given.
     """

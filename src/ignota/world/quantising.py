@@ -95,7 +95,7 @@ class _Reader:
         if path is None:
             return None
         image = read_image(path)
-        return {"image": resize_image(image, fit_short_side(*image.shape[:2], self.size))}
+        return {"image": resize_image(image, fit_short_side(image.shape[0], image.shape[1], self.size))}
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         while (found := self.get_next()) is not None:
