@@ -13,6 +13,8 @@ from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from ignota.models.depthwise import use_plain_depthwise
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -53,7 +55,7 @@ def folded(network: Network, probe: Float[Tensor, "1 3 H W"]) -> Network:
     Which normalisation follows which convolution is guessed from the order in which modules stand in their parent; one
     pass of `probe` through both networks tells whether the guess was right, and if not the copy is left as it is.
     """
-    plain, quick = copy.deepcopy(network), copy.deepcopy(network)
+    plain, quick = copy.deepcopy(network), use_plain_depthwise(copy.deepcopy(network))  # those know no bias
     for parent in quick.modules():
         _fold_children(parent)
     expected, found = _leaves(plain(probe)), _leaves(quick(probe))

@@ -18,6 +18,7 @@ from ignota.structures import InputError
 MOST_IMAGES = 16
 """Ranges settle after about a dozen street images; more cost time alone."""
 
+_FINE = 8
 _OPERATORS = ["Conv", "Relu", "Clip", "Add", "Concat"]
 
 
@@ -25,8 +26,7 @@ def quantise(graph: Path, images: Sequence[Path], size: int, target: Path) -> No
     """Writes `graph` with activations in unsigned and weights in signed 8 bits, weights by output channel (QDQ).
 
     images: of those evenly spaced ones are taken, at the short side `size`; their smallest and largest activations
-    set the ranges. The layers at full and half resolution stay in float32 at both ends: the first ones, and the
-    classifier's, whose outputs decide what is taken for what.
+    set the ranges. Some layers stay in float32, see `sensitive_nodes`.
     """
     library = onnx_library()
     from onnxruntime import quantization as q
@@ -51,15 +51,25 @@ def quantise(graph: Path, images: Sequence[Path], size: int, target: Path) -> No
 
 
 def sensitive_nodes(graph: Path) -> list[str]:
-    """Names of the convolutions that stay in float32: those that give an output of the graph, and the first two."""
+    """Names of the convolutions that stay in float32: the last ones before the logits, and the first ones.
+
+    The first are those before the image is reduced to 1/`_FINE` of its sides: there few channels of very unequal range
+    carry everything, and in 8 bits they alone change one label in ten.
+    """
     import onnx
 
-    nodes = onnx.load(graph).graph
-    outputs = {output.name for output in nodes.output}
-    convolutions = [node for node in nodes.node if node.op_type == "Conv"]
-    producer = {name: node for node in nodes.node for name in node.output}
-    kept = {node.name for node in convolutions[:2]}
-    front = [name for name in outputs if name == "logits"]
+    nodes = list(onnx.load(graph).graph.node)
+    producer = {name: node for node in nodes for name in node.output}
+    reduction: dict[str, int] = {}
+    kept = set()
+    for node in nodes:  # in topological order, as ONNX wants them
+        stride = max((reduction.get(name, 1) for name in node.input), default=1)
+        if node.op_type == "Conv":
+            stride *= next((a.ints[0] for a in node.attribute if a.name == "strides"), 1)
+            if stride < _FINE:
+                kept.add(node.name)
+        reduction |= dict.fromkeys(node.output, stride)
+    front = ["logits"]
     while front:
         node = producer.get(front.pop())
         if node is None:
