@@ -16,8 +16,8 @@ from ignota.models.frozen_encoder import FrozenEncoder
 from ignota.models.segmenter import ClosedSetSegmenter, Tap
 from ignota.structures import InputError, Preprocessing
 
-SMALLEST_SIDE = 32
-"""No working image is smaller, so an exporter may rely on it."""
+SMALLEST_SIDE = 33
+"""Of the images that a graph takes: more than one cell of stride 32, as tracers treat sizes of 1 apart."""
 
 
 class PortableNetworks(nn.Module):
