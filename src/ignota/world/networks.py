@@ -39,10 +39,11 @@ def run_eagerly(
 ) -> Answer:
     """The networks as they are, in float32, or twins of them: what they say of a working image."""
     own, device = networks.segmenter, networks.device
-    output = (segmenter or own)(network_input(image, own.preprocessing, device))
+    output = (own if segmenter is None else segmenter)(network_input(image, own.preprocessing, device))
     features = dict(output.features)
     if networks.reads_frozen and networks.frozen is not None:
-        features |= (frozen or networks.frozen)(network_input(image, networks.frozen.preprocessing, device))
+        pixels = network_input(image, networks.frozen.preprocessing, device)
+        features |= (networks.frozen if frozen is None else frozen)(pixels)
     return output.logits[0], {tap: grid[0] for tap, grid in features.items()}
 
 
