@@ -76,9 +76,8 @@ def image_hierarchy(image: UInt8[np.ndarray, "H W 3"], scales: tuple[float, ...]
     small = cv2.resize(image, grid[::-1], interpolation=cv2.INTER_AREA) if shrink < 1 else image
     pixels = small.astype(np.float32) / 255
     pixels *= _GRADIENT / max(mean_gradient(pixels), 1e-3)
-    # most of each level's time is spent outside the interpreter's lock
-    with ThreadPoolExecutor(max(1, min(len(scales), torch.get_num_threads()))) as threads:
-        return Hierarchy(tuple(threads.map(lambda scale: _level(pixels, scale, (height, width)), scales)))
+    with ThreadPoolExecutor(max(1, min(len(scales), torch.get_num_threads()))) as workers:
+        return Hierarchy(tuple(workers.map(lambda scale: _level(pixels, scale, (height, width)), scales)))
 
 
 def mean_gradient(image: Float[np.ndarray, "H W 3"]) -> float:
@@ -89,8 +88,8 @@ def mean_gradient(image: Float[np.ndarray, "H W 3"]) -> float:
 
 
 def _level(pixels: Float[np.ndarray, "h w 3"], scale: float, size: tuple[int, int]) -> RegionSet:
-    found = felzenszwalb(pixels, scale=scale, sigma=_BLUR, min_size=_SMALLEST)  # numbered 0, 1, … without a gap
-    ids = found.astype(np.int32) + 1
-    if ids.shape != size:  # the grid is only ever enlarged, so no region gets lost
-        ids = cv2.resize(ids, size[::-1], interpolation=cv2.INTER_NEAREST)
-    return RegionSet(np.asarray(ids, np.int32), int(ids.max()))
+    found = felzenszwalb(pixels, scale=scale, sigma=_BLUR, min_size=_SMALLEST)
+    ids = found.astype(np.int32) + 1  # numbered without gaps, and none is lost on a grid that is finer
+    if found.shape != size:
+        ids = np.asarray(cv2.resize(ids, size[::-1], interpolation=cv2.INTER_NEAREST))
+    return RegionSet(ids, int(found.max()) + 1)

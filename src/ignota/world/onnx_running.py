@@ -17,7 +17,7 @@ from ignota.models.portable import PortableNetworks
 from ignota.structures import InputError
 from ignota.world.artefacts import artefact, built
 from ignota.world.networks import Answer, Networks
-from ignota.world.quantising import quantise
+from ignota.world.quantising import RECIPE, quantise
 
 
 class OnnxRunner:
@@ -52,7 +52,8 @@ def int8_runner(networks: Networks, calibration: Sequence[Path] = ()) -> OnnxRun
     Raises InputError where the graph is not there yet and no image is given.
     """
     library = _checked(networks)
-    path = artefact(networks, "int8.onnx", __version__, torch.__version__, library.__version__, OPSET, networks.size)
+    versions = (__version__, torch.__version__, library.__version__, OPSET)
+    path = artefact(networks, "int8.onnx", *versions, networks.size, RECIPE)
     if calibration:
         path.unlink(missing_ok=True)
     elif not path.exists():
