@@ -1,4 +1,4 @@
-"""Regions of an image: finding them (RAML, Sections 3.2 and C.2) and reading values over them (Eq. 3).
+"""Regions of an image: finding them (RAML, Sections 3.2 and C.2) and reading labels and scores over them.
 
 A region set is one integer map, so every reading is one pass over the pixels, however many regions there are.
 """
@@ -10,14 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Integer, Num
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
 from torch import Tensor
 
 from ignota.structures import InputError, RegionSet
 from ignota.taxonomy import IGNORE_INDEX
-
-_DENSE_CELLS = 1 << 22
-"""Up to this many entries a dense product beats a sparse one, which must first copy the features cell by cell."""
 
 
 def candidate_regions(
@@ -118,69 +114,6 @@ def _keep_large(ids: NDArray[np.int32], areas: NDArray[np.int64], smallest: floa
     keep[0] = False
     table = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
     return RegionSet(table[ids], int(keep.sum()))
-
-
-def region_weights(
-    ids: Integer[np.ndarray, "H W"], count: int, grid: tuple[int, int], dtype: torch.dtype = torch.float32
-) -> Float[Tensor, "R cells"]:
-    """Which share of each region's pixels falls in each cell of a feature grid; a row sums to 1.
-
-    Pixel (y, x) belongs to cell (y·h // H, x·w // W), row by row. So a product with the cells' features is exactly
-    the mean over the region's pixels of nearest-upsampled features, and a region smaller than a cell is not lost.
-    Returns a coalesced sparse COO tensor "R h*w" on the CPU (COO and not CSR, which torch still calls beta
-    and warns of); the row of an id without pixels is empty.
-    """
-    height, width = ids.shape
-    rows, columns = grid
-    cells = rows * columns
-    y = (np.arange(height) * rows // height * columns).astype(np.int32)
-    x = (np.arange(width) * columns // width).astype(np.int32)
-    cell = (y[:, None] + x).ravel()
-    # Rows by cell hold a handful of regions each, so adding equal pairs up takes a few linear passes and no sort.
-    ones = np.ones(cell.size, np.int32)
-    pixels = coo_matrix((ones, (cell, ids.ravel())), shape=(cells, count + 1)).tocsr().tocsc()[:, 1:]
-    region = np.repeat(np.arange(count), np.diff(pixels.indptr))
-    areas = np.bincount(region, weights=pixels.data, minlength=count)
-    share = torch.from_numpy(pixels.data / areas[region]).to(dtype)
-    return torch.sparse_coo_tensor(
-        torch.from_numpy(np.stack([region, pixels.indices])),
-        share,
-        size=(count, cells),
-        check_invariants=False,
-        is_coalesced=True,
-    )
-
-
-def region_pool(features: Float[Tensor, "F h w"], regions: RegionSet) -> Float[Tensor, "R F"]:
-    """Mean feature over each region: Σ F·R_i / Σ R_i (RAML, Eq. 3, inside D), all regions in one product.
-
-    features lie on any grid and count as upsampled to the region map by nearest neighbour, see `region_weights`.
-    Differentiable in features; half-precision features accumulate in float32. R = 0 gives "0 F".
-    """
-    return _pool(features.flatten(1).to(torch.promote_types(features.dtype, torch.float32)), features.shape, regions)
-
-
-def region_pool_spread(features: Float[Tensor, "F h w"], regions: RegionSet) -> Float[Tensor, "R 2*F"]:
-    """Mean, then standard deviation (divisor: the number of pixels), of the features over each region, in one product.
-
-    Otherwise as `region_pool`. Where a region does not vary, the deviation is 0 and so is its gradient.
-    """
-    values = features.flatten(1).to(torch.promote_types(features.dtype, torch.float32))
-    centre = values.detach().mean(1, keepdim=True)  # E[x²] - E[x]² cancels badly far from zero
-    moved = values - centre
-    mean, square = _pool(torch.cat([moved, moved**2]), features.shape, regions).chunk(2, dim=1)
-    variance = square - mean**2
-    varies = variance > square * (4 * torch.finfo(square.dtype).eps)
-    deviation = torch.where(varies, variance, 1).sqrt() * varies
-    return torch.cat([mean + centre.T, deviation], dim=1)
-
-
-def _pool(values: Tensor, shape: torch.Size, regions: RegionSet) -> Tensor:
-    weights = region_weights(regions.ids, regions.count, (shape[1], shape[2]), values.dtype).to(values.device)
-    with torch.autocast(values.device.type, enabled=False):
-        if weights.numel() <= _DENSE_CELLS:
-            return weights.to_dense() @ values.T
-        return torch.sparse.mm(weights, values.T.contiguous())
 
 
 def region_mean(scores: Float[Tensor, "H W"], regions: RegionSet) -> Float[Tensor, " R"]:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ignota.functional.prototypes import known_similarity
-from ignota.functional.regions import region_pool
+from ignota.functional.pooling import region_pool
 from ignota.models.embedder import RegionEmbedder
 from ignota.structures import Encoding, RegionSet
 
