@@ -75,7 +75,9 @@ def test_pooling_equals_the_loops(device, layout, grid, dtype, rtol):
 @pytest.mark.parametrize("grid", [(3, 4), (6, 7)])
 def test_pooling_is_differentiable(grid):
     regions = some_regions(6, 7, 3)
-    features = torch.randn(2, *grid, generator=torch.Generator().manual_seed(3), dtype=torch.float64, requires_grad=True)
+    features = torch.randn(
+        2, *grid, generator=torch.Generator().manual_seed(3), dtype=torch.float64, requires_grad=True
+    )
     assert torch.autograd.gradcheck(lambda f: region_pool(f, regions), features)
     assert torch.autograd.gradcheck(lambda f: region_pool_spread(f, regions), features, atol=1e-4)
 
@@ -140,5 +142,3 @@ def test_relabelling_regions_permutes_rows(order, seed):
     renamed = RegionSet(table[regions.ids], 5)
     features = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(seed))
     torch.testing.assert_close(region_pool(features, renamed)[list(order)], region_pool(features, regions))
-
-

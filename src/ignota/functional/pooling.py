@@ -127,9 +127,7 @@ def _sum_rows(values: Float[Tensor, "cells F"], pairs: Overlap, count: int) -> F
     return _bag_sum(np.arange(len(owner), dtype=np.int32), sums, first.astype(np.int32))
 
 
-def _sum_tiles(
-    flat: Float[Tensor, "F cells"], dtype: torch.dtype, pairs: Overlap, count: int
-) -> Float[Tensor, "R F"]:
+def _sum_tiles(flat: Float[Tensor, "F cells"], dtype: torch.dtype, pairs: Overlap, count: int) -> Float[Tensor, "R F"]:
     """Of others: a tile of cells is turned and widened, and added up while it is in the cache.
 
     OpenCV turns a tile ten times faster than a strided copy of torch, and a tensor for all cells costs page faults.
