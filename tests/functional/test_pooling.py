@@ -40,6 +40,10 @@ def laid_out(features: torch.Tensor, layout: str) -> torch.Tensor:
     """The same features in other places of the memory."""
     if layout == "channels last":
         return features.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    if layout == "cropped":
+        wide = features.new_full((features.shape[1], features.shape[2] + 3, features.shape[0]), torch.nan)
+        wide[:, : features.shape[2]] = features.permute(1, 2, 0)
+        return wide.permute(2, 0, 1)[:, :, : features.shape[2]]
     if layout == "every other":
         wide = features.new_full((*features.shape, 2), torch.nan)
         wide[..., 0] = features
@@ -56,7 +60,7 @@ DEVICES = [
 @pytest.mark.usefixtures("pieces")
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-5), (torch.float64, 1e-12), (torch.bfloat16, 1e-5)])
 @pytest.mark.parametrize("grid", [(13, 17), (4, 5), (1, 1), (20, 40)])
-@pytest.mark.parametrize("layout", ["channels first", "channels last", "every other"])
+@pytest.mark.parametrize("layout", ["channels first", "channels last", "cropped", "every other"])
 @pytest.mark.parametrize("device", DEVICES)
 def test_pooling_equals_the_loops(device, layout, grid, dtype, rtol):
     regions = some_regions()

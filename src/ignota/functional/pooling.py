@@ -51,14 +51,23 @@ def overlap(ids: Integer[np.ndarray, "H W"], count: int, grid: tuple[int, int]) 
         start = np.append(0, np.cumsum(inside)).astype(np.int32)
         region = ids.ravel()[inside].astype(np.int32) - 1
         return Overlap(start, region, np.ones(len(region), np.int32))
-    y = (np.arange(height) * rows // height * columns).astype(np.int32)
+    lines = np.flatnonzero(ids.any(1))
+    top, bottom = (int(lines[0]), int(lines[-1]) + 1) if len(lines) else (0, 0)
+    ids = ids[top:bottom]
+    # Along a pixel row, what is of one region and one cell is one run; runs alone go on from here.
+    y = (np.arange(top, bottom) * rows // height * columns).astype(np.int32)
     x = (np.arange(width) * columns // width).astype(np.int32)
-    cell = (y[:, None] + x).ravel()
+    begins = np.ones(ids.shape, np.bool_)
+    np.not_equal(ids[:, 1:], ids[:, :-1], out=begins[:, 1:])
+    begins[:, 1:] |= x[1:] != x[:-1]
+    at = np.flatnonzero(begins)
+    length, region = np.diff(at, append=ids.size), ids.ravel()[at]
+    inside = region > 0
+    line, column = np.divmod(at[inside].astype(np.int32), np.int32(width))
     # A cell holds a handful of regions, so adding equal pairs up takes a few linear passes and no sort.
-    table = coo_matrix((np.ones(cell.size, np.int32), (cell, ids.ravel())), shape=(cells, count + 1)).tocsr()
-    inside = table.indices > 0
-    start = np.append(0, np.cumsum(inside))[table.indptr].astype(np.int32)
-    return Overlap(start, table.indices[inside] - 1, table.data[inside])
+    shape = cells, count
+    table = coo_matrix((length[inside].astype(np.int32), (y[line] + x[column], region[inside] - 1)), shape).tocsr()
+    return Overlap(table.indptr.astype(np.int32, copy=False), table.indices, table.data)
 
 
 def region_pool(features: Float[Tensor, "F h w"], regions: RegionSet) -> Float[Tensor, "R F"]:
@@ -93,15 +102,16 @@ class _RegionMean(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, pairs: Overlap, count: int) -> Tensor:
-        flat, dtype = features.detach().flatten(1), torch.promote_types(features.dtype, torch.float32)
+        dtype = torch.promote_types(features.dtype, torch.float32)
         number = np.bincount(pairs.region, weights=pairs.pixels, minlength=count)
-        area = torch.from_numpy(number).to(flat.device, dtype).clamp_min_(1)[:, None]
+        area = torch.from_numpy(number).to(features.device, dtype).clamp_min_(1)[:, None]
         ctx.pairs, ctx.area, ctx.shape, ctx.dtype = pairs, area, features.shape, features.dtype
         if not len(pairs.region):
-            return area.new_zeros((count, len(flat)))
-        if flat.device.type != "cpu" or (flat.dtype == dtype and flat.T.is_contiguous()):
-            return _sum_rows(flat.T.contiguous().to(dtype), pairs, count).div_(area)
-        return _sum_tiles(flat, dtype, pairs, count).div_(area)
+            return area.new_zeros((count, len(features)))
+        values = features.detach() if features.device.type == "cpu" else _channels_last(features.detach().to(dtype))
+        if values.dtype == dtype and _lies_in_rows(values):
+            return _sum_rows(values, pairs, count).div_(area)
+        return _sum_tiles(values.flatten(1), dtype, pairs, count).div_(area)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
@@ -112,8 +122,24 @@ class _RegionMean(torch.autograd.Function):
         return cells.T.view(ctx.shape).to(ctx.dtype), None, None
 
 
-def _sum_rows(values: Float[Tensor, "cells F"], pairs: Overlap, count: int) -> Float[Tensor, "R F"]:
+def _channels_last(features: Float[Tensor, "F h w"]) -> Float[Tensor, "F h w"]:
+    return features.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+
+
+def _lies_in_rows(features: Float[Tensor, "F h w"]) -> bool:
+    """Whether each cell's features lie side by side, and cells at whole rows of them, as in a crop of channels last."""
+    channels, _, width = features.shape
+    step, down, across = features.stride()
+    return step == 1 and across == channels and down % across == 0 and down // across >= width
+
+
+def _sum_rows(features: Float[Tensor, "F h w"], pairs: Overlap, count: int) -> Float[Tensor, "R F"]:
     """Of features that lie cell by cell: each region's cells are added up where they are."""
+    channels, height, width = features.shape
+    pitch = features.stride(1) // channels
+    values = features.as_strided(((height - 1) * pitch + width, channels), (channels, 1))
+    cell = _cells(pairs)
+    row = cell if pitch == width else cell + cell // np.int32(width) * np.int32(pitch - width)
     order, start = _grouped(pairs.region, count)
     longest = _LONGEST["cpu" if values.device.type == "cpu" else "cuda"]
     number = np.maximum(-(-np.diff(start) // longest), 1)
@@ -121,7 +147,7 @@ def _sum_rows(values: Float[Tensor, "cells F"], pairs: Overlap, count: int) -> F
     owner = np.repeat(np.arange(count), number)
     begin = start[owner] + (np.arange(len(owner)) - first[owner]) * longest
     pieces = np.append(begin, start[-1]).astype(np.int32)
-    sums = _bag_sum(_cells(pairs)[order], values, pieces, pairs.pixels[order])
+    sums = _bag_sum(row[order], values, pieces, pairs.pixels[order])
     if len(owner) == count:
         return sums
     return _bag_sum(np.arange(len(owner), dtype=np.int32), sums, first.astype(np.int32))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ignota.anomaly.fitted_scores import fitted_score
@@ -73,6 +74,12 @@ class KnownEvidence:
     held_out: HeldOut
     recipe: Recipe
     means: Tensor
+
+    @cached_property
+    def held(self) -> tuple[Float[Tensor, "V F"], Float[Tensor, " V"]]:
+        """The held-out regions in the world's own space, and their similarity to training pixels of known classes."""
+        vectors = self.space.unit(self.held_out.vectors.float())
+        return vectors, self.space.known_similarity(vectors)
 
     @cached_property
     def space(self) -> FeatureSpace:

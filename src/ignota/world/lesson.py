@@ -92,9 +92,9 @@ def stolen_held(known: KnownEvidence, taught: TaughtRows, index: int, names: Seq
     held_out, space = known.held_out, known.space
     if len(held_out.label) == 0:
         return {}
-    held = space.unit(held_out.vectors.float())
-    similarity = space.taught_similarity(held, taught.rows, taught.owner, len(taught.margin))
-    taken = by_margin(similarity - space.known_similarity(held)[:, None], taught.margin) == index
+    held, similar = known.held
+    taken_by = space.taught_similarity(held, taught.rows, taught.owner, len(taught.margin)) - similar[:, None]
+    taken = by_margin(taken_by, taught.margin) == index
     area = held_out.area.double()
     whole = _area_of(held_out.label, area, len(names))
     lost = _area_of(held_out.label, area * taken, len(names))

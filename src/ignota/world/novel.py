@@ -89,8 +89,8 @@ def _taught_rows(known: KnownEvidence, exemplars: Sequence[Exemplar], owner: Ten
     ]
     rows = torch.cat(pieces)
     row_owner = owner.repeat_interleave(torch.tensor([len(piece) for piece in pieces], device=owner.device))
-    held = space.unit(held_out.vectors.float())
-    excess = space.taught_similarity(held, rows, row_owner, classes) - space.known_similarity(held)[:, None]
+    held, similarity = known.held
+    excess = space.taught_similarity(held, rows, row_owner, classes) - similarity[:, None]
     margin = torch.stack([_area_quantile(column, held_out.area, 1 - known.recipe.steal) for column in excess.T])
     return TaughtRows(rows, row_owner, margin.clamp(min=0))
 

@@ -13,7 +13,6 @@ from jaxtyping import Bool
 
 from ignota.formats.rle import encode_rle
 from ignota.functional.meta_channels import channel_shares
-from ignota.functional.regions import region_majority
 from ignota.regions.proposals import mask_region
 from ignota.structures import Encoding, InputError, RegionSet
 from ignota.world.exemplars import ExemplarRow
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
 _SMALLEST_MASK = 16
 _PARTS = 64
+_INSIDE = 0.7
+"""Of a region that is a part of the mask, at least this share lies inside."""
 
 Shown = Bool[np.ndarray, "H W"] | UnknownRegion | Mark
 """What shows a thing on an image: a mask that is not zero there, a region of a scene, or a mark."""
@@ -123,9 +124,10 @@ def _prepared(
         shown = world.select(world.scene(encoding, tables), shown)
     given = shown.given if isinstance(shown, UnknownRegion) else "mask"
     mask = shown.mask if isinstance(shown, UnknownRegion) else np.asarray(shown) != 0
+    learnt = exemplar(world, name, encoding, tables.regions, mask)
     working = resize_mask(mask, (encoding.image.shape[0], encoding.image.shape[1]))
     row = ExemplarRow(
-        exemplar(world, name, encoding, tables.regions, mask),
+        learnt,
         encoding.sha256,
         given,
         encoding.source or source,
@@ -145,11 +147,11 @@ def _trial(world: OpenWorldModel, examples: Sequence[Prepared], after: NovelEvid
 
 
 def _parts(regions: RegionSet, mask: Bool[np.ndarray, "H W"]) -> RegionSet:
-    """The regions that lie mostly inside the mask, cut to it, the largest ones first in number order."""
-    inside, share = region_majority(mask.astype(np.uint8), regions, 2)
-    kept = ((inside == 1) & (share > 0.7)).nonzero()[:_PARTS, 0]
+    """The regions that lie mostly inside the mask, the first ones in number order."""
+    inside, area = (np.bincount(ids, minlength=regions.count + 1) for ids in (regions.ids[mask], regions.ids.ravel()))
+    kept = (np.flatnonzero(inside[1:] > _INSIDE * area[1:]) + 1)[:_PARTS]
     table = np.zeros(regions.count + 1, np.int32)
-    table[kept.numpy() + 1] = np.arange(1, len(kept) + 1)
+    table[kept] = np.arange(1, len(kept) + 1)
     return RegionSet(table[regions.ids], len(kept))
 
 
