@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,11 @@ class RegionSet:
     def __post_init__(self) -> None:
         if self.ids.ndim != 2 or self.ids.dtype != np.int32:
             raise ValueError(f"a region map is 'H W' int32, not {self.ids.shape} {self.ids.dtype}")
+
+    @cached_property
+    def areas(self) -> NDArray[np.int64]:
+        """Number of pixels of each region, "R"."""
+        return np.bincount(self.ids.ravel(), minlength=self.count + 1)[1:]
 
 
 @dataclass(frozen=True)
