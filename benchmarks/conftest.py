@@ -96,8 +96,9 @@ def race(benchmark: Any, request: pytest.FixtureRequest, threads: int) -> Callab
         rounds: int = 9,
         seconds: float = 20.0,
         notes: Mapping[str, float | int | str] | None = None,
+        before: Run | None = None,
     ) -> Outcome:
-        medians, counts = run_race(contestants, device, rounds, seconds)
+        medians, counts = run_race(contestants, device, rounds, seconds, before)
         outcome = Outcome(name, title, device, threads, medians, counts, [], floor, dict(notes or {}))
         outcome.bars = judged(outcome, bars)
         request.config.stash[RECORD].append(outcome)

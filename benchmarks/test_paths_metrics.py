@@ -144,7 +144,7 @@ def _torchmetrics(scores: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor,
 
 
 def _pytorch_ood(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    from pytorch_ood.utils import OODMetrics
+    from pytorch_ood.metrics import OODMetrics
 
     metrics = OODMetrics()
     metrics.update(torch.from_numpy(scores), -torch.from_numpy(labels).long())

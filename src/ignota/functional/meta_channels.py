@@ -223,7 +223,12 @@ def channel_shares(
     if masked:
         active = active & masks[:, None]
     area = masks.sum((1, 2))[:, None]
-    return torch.where(area > 0, active.sum((2, 3)) / area.clamp_min(1), 0.0)
+    # One by one: torch counts a whole tensor several times faster than along some of its axes.
+    count = [channel.count_nonzero() for channel in active.flatten(0, 1)]
+    number = (
+        torch.stack(count).view(active.shape[:2]) if count else active.new_zeros(active.shape[:2], dtype=area.dtype)
+    )
+    return torch.where(area > 0, number / area.clamp_min(1), 0.0)
 
 
 def select_channels(
