@@ -115,10 +115,8 @@ class Scene:
     def score(self) -> Float[Tensor, "H W"]:
         """The raw score on the working grid; in regions of a taught class never more than their level."""
         raw = self.tables.score
-        ids = torch.from_numpy(self.regions.ids).to(raw.device).long()
-        learnt = torch.cat([self.taught.novel.new_full((1,), -1), self.taught.novel])[ids] >= 0
-        level = torch.cat([raw.new_zeros(1), self.taught.level.to(raw.dtype)])[ids]
-        return torch.where(learnt, torch.minimum(raw, level), raw)
+        level = torch.where(self.taught.novel >= 0, self.taught.level.to(raw.dtype), torch.inf)
+        return torch.minimum(raw, paint(level, self.regions, torch.inf))
 
     @cached_property
     def labels(self) -> UInt8[np.ndarray, "H W"]:
