@@ -108,9 +108,10 @@ class _RegionMean(torch.autograd.Function):
         ctx.pairs, ctx.area, ctx.shape, ctx.dtype = pairs, area, features.shape, features.dtype
         if not len(pairs.region):
             return area.new_zeros((count, len(features)))
-        values = features.detach() if features.device.type == "cpu" else _channels_last(features.detach().to(dtype))
-        if values.dtype == dtype and _lies_in_rows(values):
-            return _sum_rows(values, pairs, count).div_(area)
+        values = features.detach()
+        rows = _rows(values if values.device.type == "cpu" else values.to(dtype))
+        if rows is not None and rows[0].dtype == dtype:
+            return _sum_rows(*rows, pairs, features.shape[2], count).div_(area)
         return _sum_tiles(values.flatten(1), dtype, pairs, count).div_(area)
 
     @staticmethod
@@ -122,22 +123,25 @@ class _RegionMean(torch.autograd.Function):
         return cells.T.view(ctx.shape).to(ctx.dtype), None, None
 
 
-def _channels_last(features: Float[Tensor, "F h w"]) -> Float[Tensor, "F h w"]:
-    return features.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+def _rows(features: Float[Tensor, "F h w"]) -> tuple[Float[Tensor, "rows F"], int] | None:
+    """Features cell by cell, without a copy, and how many rows one line of the grid takes: more than w in a crop.
 
-
-def _lies_in_rows(features: Float[Tensor, "F h w"]) -> bool:
-    """Whether each cell's features lie side by side, and cells at whole rows of them, as in a crop of channels last."""
-    channels, _, width = features.shape
-    step, down, across = features.stride()
-    return step == 1 and across == channels and down % across == 0 and down // across >= width
-
-
-def _sum_rows(features: Float[Tensor, "F h w"], pairs: Overlap, count: int) -> Float[Tensor, "R F"]:
-    """Of features that lie cell by cell: each region's cells are added up where they are."""
+    None where they lie otherwise on a CPU; on a GPU, which turns them quickly, a copy.
+    """
     channels, height, width = features.shape
-    pitch = features.stride(1) // channels
-    values = features.as_strided(((height - 1) * pitch + width, channels), (channels, 1))
+    if features.device.type != "cpu":
+        return features.permute(1, 2, 0).reshape(-1, channels).contiguous(), width
+    step, down, across = features.stride()
+    if step != 1 or across != channels or down % channels or down // channels < width:
+        return None
+    pitch = down // channels
+    return features.as_strided(((height - 1) * pitch + width, channels), (channels, 1)), pitch
+
+
+def _sum_rows(
+    values: Float[Tensor, "rows F"], pitch: int, pairs: Overlap, width: int, count: int
+) -> Float[Tensor, "R F"]:
+    """Of features that lie cell by cell: each region's cells are added up where they are."""
     cell = _cells(pairs)
     row = cell if pitch == width else cell + cell // np.int32(width) * np.int32(pitch - width)
     order, start = _grouped(pairs.region, count)
