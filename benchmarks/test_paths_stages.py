@@ -155,6 +155,42 @@ def test_regions_of_the_image(race) -> None:
     )
 
 
+def test_the_world_s_own_score(race, threads: int) -> None:
+    """What `raml` adds with its frozen encoder, regions, neighbours and smoothing, camvid-11 read at 1280×720."""
+    world = OpenWorldModel.load("camvid-11")
+    networks = world.networks
+    image = SyntheticStreets("anomaly", 1, (720, 1280), 0)[0].image
+    encoding = world.encode(image, 720)
+    assert encoding.image.shape == image.shape
+    frozen = networks.frozen
+    assert frozen is not None
+
+    @torch.inference_mode()
+    def forward() -> object:
+        return networks.segmenter(networks._input(image, networks.segmenter.preprocessing))
+
+    @torch.inference_mode()
+    def encoder() -> object:
+        return frozen(networks._input(image, frozen.preprocessing))
+
+    def tables() -> object:
+        world._read.clear()
+        return world.tables(encoding)
+
+    race(
+        "own score",
+        "all that the score `raml` adds, camvid-11 read at 1280×720",
+        {
+            OURS: lambda: (encoder(), tables()),
+            "its segmenter's forward pass": forward,
+            "its frozen encoder alone": encoder,
+            "its regions alone": lambda: image_hierarchy(image),
+        },
+        [Bar(OURS, "its segmenter's forward pass", most=0.6)],
+        rounds=5,
+    )
+
+
 @pytest.fixture
 def lesson(tmp_path: Path, threads: int) -> tuple[OpenWorldModel, list[tuple[Encoding, np.ndarray]]]:
     """A copy of a shipped world, and five encoded images with their masks."""

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -49,7 +50,8 @@ class RegionSet:
     @cached_property
     def areas(self) -> NDArray[np.int64]:
         """Number of pixels of each region, "R"."""
-        return np.bincount(self.ids.ravel(), minlength=self.count + 1)[1:]
+        counts = torch.bincount(torch.from_numpy(self.ids).flatten(), minlength=self.count + 1)
+        return counts[1:].numpy()
 
 
 @dataclass(frozen=True)

@@ -263,7 +263,8 @@ def closed_labels(encoding: Encoding) -> np.ndarray:
     """The closed set's labels on the working grid, "H W" uint8: arg-max of the resized logits."""
     size = encoding.image.shape[:2]
     resized = torch.nn.functional.interpolate(encoding.logits[None], size=size, mode="bilinear")[0]
-    return np.asarray(resized.argmax(0).to(torch.uint8).cpu().numpy())
+    # torch's `max` along the channels is several times faster than its `argmax`, and says the same.
+    return np.asarray(resized.max(0).indices.to(torch.uint8).cpu().numpy())
 
 
 def calibrated(known: KnownEvidence, **changes: Any) -> KnownEvidence:
