@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from benchmarks.racing import OURS, Bar
-from benchmarks.references import losses_by_loops, select_by_loops
+from benchmarks.references import losses_by_loops, overlap_by_pairs, select_by_loops
 
-from ignota.functional.meta_channels import PAPER, RELEASED, aggregate, overall_loss, select_channels
+from ignota.functional.meta_channels import PAPER, RELEASED, aggregate, overall_loss, overlap_loss, select_channels
 
 SHAPE = (4, 20, 512, 512)
 KNOWN = 16
@@ -36,6 +36,10 @@ def test_losses_forward_and_backward(race, device: str) -> None:
     def loops() -> torch.Tensor:
         return gradient(lambda c: losses_by_loops(c, image, KNOWN))
 
+    def bare() -> torch.Tensor:
+        flat = channels.flatten(2)
+        return torch.bmm(flat @ flat.mT, flat)
+
     torch.testing.assert_close(ours(), loops(), rtol=1e-3, atol=1e-6)
     race(
         "losses",
@@ -44,10 +48,13 @@ def test_losses_forward_and_backward(race, device: str) -> None:
             OURS: ours,
             COPY: channels.clone,
             WARM: lambda: target.copy_(channels),
-            "pairwise loops": loops,
+            "the two products of the pairs alone": bare,
+            "ours, Eq. 7 alone": lambda: gradient(overlap_loss),
+            "pairwise loops, Eq. 7 alone": lambda: gradient(overlap_by_pairs),
+            "loops, Eq. 7 to 9": loops,
             "ours as released, with supervision of channels": lambda: ours(RELEASED),
         },
-        [Bar("pairwise loops", OURS, least=40), Bar(OURS, COPY, most=6)],
+        [Bar("pairwise loops, Eq. 7 alone", "ours, Eq. 7 alone", least=40), Bar(OURS, COPY, most=6)],
         device,
         COPY,
         rounds=5,

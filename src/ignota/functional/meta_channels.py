@@ -79,12 +79,14 @@ class _Moments(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gram: Tensor | None, channel: Tensor | None, pixel: Tensor | None) -> Tensor:
         (flat,) = ctx.saved_tensors
-        gradient = torch.zeros_like(flat) if gram is None else torch.bmm(gram + gram.mT, flat)
-        if channel is not None:
-            gradient += channel[:, :, None]
-        if pixel is not None:
-            gradient += pixel[:, None]
-        return gradient
+        rows = torch.zeros_like(flat[:, :, :1]) if channel is None else channel[:, :, None]
+        constant = rows.expand_as(flat) if pixel is None else rows + pixel[:, None]
+        if gram is None:
+            return constant
+        if channel is None and pixel is None:
+            return torch.bmm(gram + gram.mT, flat)
+        constant = constant.contiguous()
+        return torch.baddbmm(constant, gram + gram.mT, flat, out=constant)
 
 
 def _moments(channels: Tensor) -> tuple[Float[Tensor, "B M M"], Float[Tensor, "B M"], Float[Tensor, "B P"]]:
