@@ -150,5 +150,5 @@ def machine() -> dict[str, str | int]:
         "python": platform.python_version(),
         "torch": torch.__version__.split("+")[0],
         "numpy": np.__version__,
-        "huge pages": os.environ.get("THP_MEM_ALLOC_ENABLE", "0"),
+        "freed memory": "given back" if os.environ.get("IGNOTA_KEEP_MEMORY") == "0" else "kept",
     }
