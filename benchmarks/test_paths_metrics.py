@@ -6,7 +6,8 @@ import itertools
 
 import numpy as np
 import torch
-from benchmarks.racing import OURS, Bar, peak_memory
+from benchmarks.memory import peak
+from benchmarks.racing import OURS, Bar
 from benchmarks.references import confusion_by_rows, metrics_by_three_sorts
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from torchmetrics.functional.classification import (
@@ -102,8 +103,7 @@ def test_curves(race, device: str, request) -> None:
     labels = rng.random(pixels, np.float32) < 0.05
     scores = rng.standard_normal(pixels, np.float32)
     scores += 2 * labels.astype(np.float32)
-    with peak_memory() as memory:
-        found = streamed(scores, labels, device)
+    found = streamed(scores, labels, device)
     exact = metrics_by_three_sorts(scores, labels)
     errors = {}
     for name, value in exact.items():
@@ -134,7 +134,7 @@ def test_curves(race, device: str, request) -> None:
         device,
         "reading scores and labels once",
         rounds=3,
-        notes={"memory in MB": memory.get("grown", 0) / 1e6, **errors},
+        notes={"memory in MB": peak("curves"), **errors},
     )
 
 
