@@ -1,4 +1,5 @@
 # Each target does all its own set-up: Python 3.11 or later and make are enough.
+# `make bench BENCH=--full` also measures the largest sizes.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +26,9 @@ lint: install
 	$(BIN)/lint-imports
 
 bench: install
-	$(BIN)/python -m pytest benchmarks --benchmark-only
+	$(BIN)/python -m pytest benchmarks --benchmark-only --record docs/performance.json $(BENCH)
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python docs/make_performance.py
 
 clean:
 	rm -rf $(VENV) runs build dist

@@ -1,14 +1,20 @@
-"""A small world that is trained on the spot, and street images of the size of a camera's."""
+"""What benchmarks share: races and their record, a small world that is trained on the spot, street images."""
 
 from __future__ import annotations
 
+import datetime
 import io
 import itertools
-from collections.abc import Iterator
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import cv2
 import pytest
 import torch
+from benchmarks.racing import OURS, Bar, Outcome, Run, bandwidth, judged, machine, run_race
 from PIL import Image
 
 from ignota.data.synthetic.streets import SyntheticStreets
@@ -23,6 +29,85 @@ from ignota.engine.configuration import (
 )
 from ignota.engine.stages import Stages
 from ignota.world import bundle
+
+RECORD = pytest.StashKey[list[Outcome]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("races")
+    group.addoption(
+        "--record", type=Path, help="a JSON file that takes up what races find, for docs/make_performance.py"
+    )
+    group.addoption("--threads", type=int, default=min(2, os.cpu_count() or 1), help="CPU threads of races")
+    group.addoption("--full", action="store_true", help="races of their full size: minutes each, some gigabytes")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[RECORD] = []
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    path, found = session.config.getoption("--record"), session.config.stash[RECORD]
+    if path is None or not found:
+        return
+    held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    here = machine()
+    outcomes = held["outcomes"] if held.get("machine") == here else {}
+    moved = {device: bandwidth(device) for device in sorted({outcome.device for outcome in found})}
+    for outcome in found:
+        row = vars(outcome) | {"bandwidth": moved[outcome.device]}
+        outcomes[f"{outcome.name} {outcome.device} {outcome.threads}"] = row
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    whole = {"machine": here, "date": date, "outcomes": dict(sorted(outcomes.items()))}
+    path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> str:
+    """Where a race runs; without a GPU that half of it is skipped, saying so."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device is here")
+    return str(request.param)
+
+
+@pytest.fixture
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """CPU threads, for torch and for OpenCV."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    number = int(request.config.getoption("--threads"))
+    torch.set_num_threads(number)
+    cv2.setNumThreads(number)
+    yield number
+    torch.set_num_threads(before[0])
+    cv2.setNumThreads(before[1])
+
+
+@pytest.fixture
+def race(benchmark: Any, request: pytest.FixtureRequest, threads: int) -> Callable[..., Outcome]:
+    """Runs a race, keeps what it found for `--record`, and lets pytest-benchmark list our part."""
+
+    def run(
+        name: str,
+        title: str,
+        contestants: Mapping[str, Run],
+        bars: list[Bar],
+        device: str = "cpu",
+        floor: str | None = None,
+        rounds: int = 9,
+        seconds: float = 20.0,
+        notes: Mapping[str, float | int | str] | None = None,
+        before: Run | None = None,
+    ) -> Outcome:
+        medians, counts = run_race(contestants, device, rounds, seconds, before)
+        outcome = Outcome(name, title, device, threads, medians, counts, [], floor, dict(notes or {}))
+        outcome.bars = judged(outcome, bars)
+        request.config.stash[RECORD].append(outcome)
+        benchmark.extra_info.update(seconds=medians, bars=outcome.bars)
+        benchmark.pedantic(contestants[OURS], rounds=1)
+        return outcome
+
+    return run
+
 
 CONFIGURATION = ExperimentConfig(
     name="server",

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ignota.data.synthetic.scene import draw_scene
 from ignota.functional.curves import binary_curve, curve_metrics
 from ignota.functional.meta_channels import overlap_loss
-from ignota.functional.regions import candidate_regions, region_pool
+from ignota.functional.pooling import region_pool
+from ignota.functional.regions import candidate_regions
 
 SCENES_A_SECOND = 20
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import re
 import shlex
 from pathlib import Path
@@ -81,6 +82,15 @@ def test_the_architecture_page_lists_every_file_with_its_docstring() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert tables.missing(page) == []
     assert tables.written(page) == page, "run `python docs/make_tables.py`"
+
+
+def test_nothing_of_what_was_measured_is_typed_by_hand() -> None:
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    make = script("docs/make_performance.py")
+    races, curves = (json.loads(path.read_text(encoding="utf-8")) for path in (make.RACES, make.CURVES))
+    assert make.written(page, make.blocks(races, curves)) == page, "run `python docs/make_performance.py`"
+    with pytest.raises(ValueError, match="no marks for bars"):
+        make.written(page.replace("<!-- bars -->", ""), make.blocks(races, curves))
 
 
 def test_every_method_has_a_paragraph_with_a_citation() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -44,6 +46,12 @@ class RegionSet:
     def __post_init__(self) -> None:
         if self.ids.ndim != 2 or self.ids.dtype != np.int32:
             raise ValueError(f"a region map is 'H W' int32, not {self.ids.shape} {self.ids.dtype}")
+
+    @cached_property
+    def areas(self) -> NDArray[np.int64]:
+        """Number of pixels of each region, "R"."""
+        counts = torch.bincount(torch.from_numpy(self.ids).flatten(), minlength=self.count + 1)
+        return counts[1:].numpy()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ignota.data.datasets import open_dataset
 from ignota.engine.comparison import compare_scores, held_scores, mean_ranks, missing_scores, ranked
 from ignota.engine.evaluation import evaluate_anomaly
 from ignota.engine.refitting import parts_of, with_scores
-from ignota.functional.curves import score_key
+from ignota.functional.float_keys import score_key
 from ignota.metrics.bootstrap import ImageHistograms, paired_bootstrap
 from ignota.structures import InputError
 from ignota.world import bundle

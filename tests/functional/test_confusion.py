@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import jaccard_score
 
+from ignota.functional import confusion as module
 from ignota.functional.confusion import confusion_matrix, harmonic_mean, iou, mean_iou, stolen_pixels
 from ignota.structures import InputError
 
@@ -21,15 +22,45 @@ def pictures(seed: int = 0, shape: tuple[int, ...] = (2, 6, 7)) -> tuple[torch.T
     return torch.from_numpy(target), torch.from_numpy(prediction)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
-def test_matrix_equals_the_loops(dtype):
-    target, prediction = pictures()
-    expected = np.zeros((CLASSES, CLASSES + 1), np.int64)
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")),
+]
+
+
+def slow_confusion(target: torch.Tensor, prediction: torch.Tensor, classes: int) -> np.ndarray:
+    expected = np.zeros((classes, classes + 1), np.int64)
     for t, p in zip(target.flatten().tolist(), prediction.flatten().tolist(), strict=True):
         if t != 255:
-            expected[t, p if p < CLASSES else CLASSES] += 1
-    out = confusion_matrix(target.to(dtype), prediction.to(dtype), CLASSES)
-    np.testing.assert_array_equal(out.numpy(), expected)
+            expected[t, p if 0 <= p < classes else classes] += 1
+    return expected
+
+
+@pytest.mark.parametrize("block", [1 << 18, 5])
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_matrix_equals_the_loops(dtype, device, block, monkeypatch):
+    monkeypatch.setattr(module, "_BLOCK", block)
+    target, prediction = pictures()
+    out = confusion_matrix(target.to(device, dtype), prediction.to(device, dtype), CLASSES)
+    assert out.dtype == torch.int64
+    np.testing.assert_array_equal(out.cpu().numpy(), slow_confusion(target, prediction, CLASSES))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 300), st.integers(0, 1000), st.booleans(), st.booleans())
+def test_any_number_of_classes_and_any_prediction(classes, seed, repeated, foreign):
+    """Up to 254 classes there is a faster way; predictions beyond 8 bits end it halfway."""
+    rng = np.random.default_rng(seed)
+    target = torch.from_numpy(rng.choice([*range(min(classes, 255)), 255], 60))
+    prediction = torch.from_numpy(rng.integers(0, 256, 60))
+    if repeated:
+        target, prediction = target[:3].repeat_interleave(20), prediction[:3].repeat_interleave(20)
+    if foreign:
+        prediction[-2:] = torch.tensor([-1, 2**40])
+    found = confusion_matrix(target.view(6, 10), prediction.view(10, 6).T.reshape(6, 10), classes)
+    expected = slow_confusion(target, prediction.view(10, 6).T.reshape(-1), classes)
+    np.testing.assert_array_equal(found.numpy(), expected)
 
 
 def test_matrix_equals_scikit_learn():

@@ -4,22 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sklearn
 
+from ignota.functional.binned_curves import curve_from_histogram, histogram, metrics_from_histogram
 from ignota.functional.curves import (
-    BINS,
     auroc,
     average_precision,
     best_f1_threshold,
     binary_curve,
-    curve_from_histogram,
     curve_metrics,
     fpr_at_tpr,
-    histogram,
-    metrics_from_histogram,
-    score_key,
 )
+from ignota.functional.float_keys import score_key
 from ignota.structures import InputError
 
 
@@ -114,23 +110,6 @@ def test_infinities_and_negative_zero(dtype):
     assert not np.isnan(binned.thresholds).any()
 
 
-floats = st.floats(width=32, allow_nan=False)
-
-
-@settings(max_examples=30, deadline=None)
-@given(arrays(np.float32, st.integers(2, 40), elements=floats))
-def test_bins_keep_the_order(scores):
-    bins = score_key(scores)
-    ranked = bins[np.argsort(scores)].astype(np.int64)
-    assert (np.diff(ranked) >= 0).all()
-    assert bins.max() < BINS
-
-
-def test_double_scores_beyond_single_range_keep_the_order():
-    scores = np.array([1e300, 1.0, -1e300])
-    assert (np.diff(score_key(scores).astype(np.int64)) < 0).all()
-
-
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000), st.sampled_from([np.exp, np.arctan, lambda s: 3 * s - 7, np.cbrt]))
 def test_monotone_rescaling_changes_nothing(seed, rescale):
@@ -138,56 +117,6 @@ def test_monotone_rescaling_changes_nothing(seed, rescale):
     labels[:2] = False, True
     before, after = (curve_metrics(binary_curve(s, labels)) for s in (scores, rescale(scores)))
     assert before == after
-
-
-@settings(max_examples=10, deadline=None)
-@given(st.integers(0, 1000), st.integers(0, 50))
-def test_histograms_of_parts_add_up(seed, cut):
-    scores, labels = draw(50, seed)
-    parts = histogram(scores[:cut], labels[:cut]) + histogram(scores[cut:], labels[cut:])
-    np.testing.assert_array_equal(parts, histogram(scores, labels))
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("spread", [1.0, 1e-4])
-@pytest.mark.parametrize("seed", range(4))
-def test_exact_metrics_lie_within_the_bounds(seed, spread, dtype):
-    rng = np.random.default_rng(seed)
-    labels = rng.random(3000) < 0.1
-    scores = (5 + spread * (rng.normal(size=3000) + labels)).astype(dtype)  # a small spread fills few bins
-    scores[:100] = scores[0]
-    exact = curve_metrics(binary_curve(scores, labels))
-    found = metrics_from_histogram(histogram(scores, labels))
-    for name, value in exact.items():
-        bounded = getattr(found, name)
-        assert bounded.lower <= value <= bounded.upper
-        assert 0 <= bounded.lower <= bounded.value <= bounded.upper <= 1
-        if spread == 1:
-            assert bounded.upper - bounded.lower < 0.02
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.booleans()), min_size=2, max_size=12))
-def test_bounds_hold_for_every_order_and_tie_within_a_bin(pixels):
-    labels = np.array([label for *_, label in pixels])
-    labels[:2] = False, True
-    bins, within = np.array([(coarse, fine) for coarse, fine, _ in pixels]).T
-    scores = (1 + bins + within * 1e-5).astype(np.float32)  # `within` moves a score inside its bin
-    exact = curve_metrics(binary_curve(scores, labels))
-    found = metrics_from_histogram(histogram(scores, labels))
-    assert len(np.unique(score_key(scores))) == len(np.unique(bins))
-    for name, value in exact.items():
-        assert getattr(found, name).lower - 1e-12 <= value <= getattr(found, name).upper + 1e-12
-
-
-def test_binned_metrics_are_exact_where_every_score_has_its_bin():
-    rng = np.random.default_rng(0)
-    scores, labels = rng.integers(0, 200, 400).astype(np.float32), rng.random(400) < 0.3
-    exact = binary_curve(scores, labels)
-    binned = curve_from_histogram(histogram(scores, labels))
-    np.testing.assert_array_equal(binned.true_positives, exact.true_positives)
-    np.testing.assert_array_equal(binned.thresholds, exact.thresholds)
-    assert metrics_from_histogram(histogram(scores, labels)).aupr.value == curve_metrics(exact)["aupr"]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -261,3 +261,20 @@ def test_aggregation_is_the_product_of_equation_15(selected, seed):
         if chosen:
             product = product * (1 - (channel >= 0.5).float())
     assert aggregate(channels, torch.tensor(selected)).equal(1 - product > 0)
+
+
+@pytest.mark.parametrize("config", [PAPER, RELEASED], ids=["paper", "released"])
+def test_the_gradient_of_all_losses_together_is_that_of_each(config):
+    channels, image, labels = draw(2, 5, 4, 5).requires_grad_(), draw(2, 3, 4, 5, seed=1), some_labels()
+    zero = torch.zeros((), dtype=torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda c: overall_loss(zero, c, image, labels, KNOWN, config)["total"], channels, nondet_tol=0
+    )
+    (together,) = torch.autograd.grad(overall_loss(zero, channels, image, labels, KNOWN, config)["total"], channels)
+    apart = (
+        config.weight_overlap * overlap_loss(channels, config.overlap)
+        + config.weight_split * split_loss(channels, KNOWN, config.eta, config.split)
+        + config.weight_reconstruction * reconstruction_loss(channels, image, config.reconstruction)
+        + config.weight_channels * channel_supervision_loss(channels, labels, KNOWN)
+    )
+    torch.testing.assert_close(together, torch.autograd.grad(apart, channels)[0])

@@ -1,5 +1,3 @@
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -8,7 +6,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from ignota.functional import regions as module
 from ignota.functional.regions import (
     candidate_regions,
     mask_regions,
@@ -16,9 +13,6 @@ from ignota.functional.regions import (
     region_areas,
     region_majority,
     region_mean,
-    region_pool,
-    region_pool_spread,
-    region_weights,
 )
 from ignota.structures import InputError, RegionSet
 
@@ -149,89 +143,12 @@ def test_bad_masks_are_refused():
 # --- reading values over regions
 
 
-def slow_pool(features: np.ndarray, regions: RegionSet) -> tuple[np.ndarray, np.ndarray]:
-    """Eq. 3 pixel by pixel: mean and deviation of the cell's feature over each region."""
-    height, width = regions.ids.shape
-    rows: list[list[np.ndarray]] = [[] for _ in range(regions.count)]
-    for y, x in itertools.product(range(height), range(width)):
-        if regions.ids[y, x]:
-            cell = features[:, y * features.shape[1] // height, x * features.shape[2] // width]
-            rows[regions.ids[y, x] - 1].append(cell)
-    return np.stack([np.mean(row, 0) for row in rows]), np.stack([np.std(row, 0) for row in rows])
-
-
-@pytest.fixture(params=["dense", "sparse"])
-def product(request, monkeypatch):
-    if request.param == "sparse":
-        monkeypatch.setattr(module, "_DENSE_CELLS", -1)
-
-
-@pytest.mark.usefixtures("product")
-@pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-5), (torch.float64, 1e-12), (torch.bfloat16, 1e-5)])
-@pytest.mark.parametrize("grid", [(13, 17), (4, 5), (1, 1), (20, 40)])
-def test_pooling_equals_the_loops(grid, dtype, rtol):
-    regions = some_regions()
-    features = (torch.randn(6, *grid, generator=torch.Generator().manual_seed(2)) + 100).to(dtype)
-    mean, deviation = slow_pool(features.double().numpy(), regions)
-    pooled = region_pool(features, regions)
-    assert pooled.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
-    np.testing.assert_allclose(pooled.double().numpy(), mean, rtol=rtol)
-    spread = region_pool_spread(features, regions).double().numpy()
-    np.testing.assert_allclose(spread[:, :6], mean, rtol=rtol)
-    np.testing.assert_allclose(spread[:, 6:], deviation, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.usefixtures("product")
-def test_pooling_is_differentiable():
-    regions = some_regions(6, 7, 3)
-    features = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda f: region_pool(f, regions), features)
-    assert torch.autograd.gradcheck(lambda f: region_pool_spread(f, regions), features, atol=1e-4)
-
-
-@pytest.mark.usefixtures("product")
-def test_autocast_keeps_full_precision():
-    features = torch.randn(6, 4, 5, generator=torch.Generator().manual_seed(2))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = region_pool(features, some_regions())
-    torch.testing.assert_close(mixed, region_pool(features, some_regions()))
-
-
-def test_spread_of_a_constant_has_zero_gradient():
-    features = torch.full((2, 4, 4), 3.7, requires_grad=True)
-    out = region_pool_spread(features, RegionSet(np.ones((8, 8), np.int32), 1))
-    assert out[0, 2:].tolist() == [0, 0]
-    out[:, 2:].sum().backward()
-    assert not features.grad.any()
-
-
-@pytest.mark.usefixtures("product")
 def test_no_region_gives_no_row():
     empty = RegionSet(np.zeros((4, 6), np.int32), 0)
-    assert region_pool(torch.ones(5, 2, 3), empty).shape == (0, 5)
-    assert region_pool_spread(torch.ones(5, 2, 3), empty).shape == (0, 10)
     assert region_mean(torch.ones(4, 6), empty).shape == (0,)
     assert region_areas(empty).shape == (0,)
     assert (paint(torch.zeros(0), empty, -1.0) == -1).all()
     assert [x.shape for x in region_majority(np.zeros((4, 6), np.uint8), empty, 3)] == [(0,), (0,)]
-
-
-def test_weights_sum_to_one_and_a_single_pixel_is_not_lost():
-    ids = np.ones((64, 64), np.int32)
-    ids[63, 63] = 2
-    weights = region_weights(ids, 3, (2, 2)).to_dense()
-    torch.testing.assert_close(weights.sum(1), torch.tensor([1.0, 1.0, 0.0]))  # region 3 has no pixel
-    assert weights[1].tolist() == [0, 0, 0, 1]
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.permutations(range(5)), st.integers(0, 100))
-def test_relabelling_regions_permutes_rows(order, seed):
-    regions = some_regions(seed=seed)
-    table = np.array([0, *(i + 1 for i in order)], np.int32)
-    renamed = RegionSet(table[regions.ids], 5)
-    features = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(seed))
-    torch.testing.assert_close(region_pool(features, renamed)[list(order)], region_pool(features, regions))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])

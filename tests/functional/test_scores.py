@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from ignota.functional import scores
 from ignota.functional.scores import (
+    _softplus,
     knn_dissimilarity,
     normalise,
     smooth,
@@ -276,3 +277,12 @@ def test_knn_edge_cases():
         knn_dissimilarity(coreset, torch.zeros(0, 3))
     with pytest.raises(InputError, match="k=0"):
         knn_dissimilarity(coreset, coreset, k=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_softplus_is_torch_s_to_the_last_bits(dtype: torch.dtype) -> None:
+    values = torch.cat([torch.linspace(-80, 80, 4001), torch.tensor([0.0, -torch.inf, torch.inf])]).to(dtype)
+    expected = torch.nn.functional.softplus(values.double(), threshold=1000).to(dtype)
+    torch.testing.assert_close(_softplus(values), expected, rtol=4 * torch.finfo(dtype).eps, atol=0)
+    leaf = torch.linspace(-40, 40, 101, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(_softplus, leaf)

@@ -6,7 +6,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from ignota.functional.curves import curve_from_histogram, histogram
+from ignota.functional.binned_curves import curve_from_histogram, histogram
+from ignota.functional.curves import binary_curve, curve_metrics
 from ignota.metrics.anomaly import AnomalyMetrics, check_score
 from ignota.structures import InputError
 
@@ -189,3 +190,18 @@ def test_an_image_that_is_all_void_adds_no_pixel():
     scores, label = image(0)
     state = state_of([(scores, label), (scores, np.full_like(label, VOID))])
     assert state.compute()["scores"] == state_of([(scores, label)]).compute()["scores"]
+
+
+def test_bounds_hold_for_the_exact_figures() -> None:
+    state, seen_scores, seen_labels = AnomalyMetrics(), [], []
+    for seed in range(3):
+        scores, label = image(seed)
+        state.update(f"{seed}", scores, label)
+        seen_scores.append(scores["good"][label != 255])
+        seen_labels.append(label[label != 255] == 1)
+    bounds = state.bounds("good")
+    exact = curve_metrics(binary_curve(np.concatenate(seen_scores).astype(np.float32), np.concatenate(seen_labels)))
+    for name, value in exact.items():
+        bounded = getattr(bounds, name)
+        assert bounded.lower - 1e-12 <= value <= bounded.upper + 1e-12
+        assert bounded.value == state.compute()["scores"]["good"]["pooled"][name]

@@ -27,6 +27,23 @@ def street(height: int, width: int) -> NDArray[np.uint8]:
     return image
 
 
+@pytest.mark.parametrize("size", [(60, 90), (300, 420)])
+def test_the_same_regions_on_any_number_of_threads(size: tuple[int, int]) -> None:
+    """And numbered without a gap, on the grid they are sought on as well as enlarged."""
+    image, threads = street(*size), torch.get_num_threads()
+    image = np.asarray(image + np.random.default_rng(0).integers(0, 30, image.shape), np.uint8)
+    found = []
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            found.append(image_hierarchy(image))
+    finally:
+        torch.set_num_threads(threads)
+    for one, other in zip(found[0].levels, found[1].levels, strict=True):
+        assert np.array_equal(one.ids, other.ids) and one.count == other.count
+        assert np.array_equal(np.unique(one.ids), np.arange(1, one.count + 1))
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000))
 def test_smooth_and_blend_against_loops(seed: int) -> None:

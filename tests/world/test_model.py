@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image
 
 from ignota.structures import InputError
 from ignota.world import bundle
-from ignota.world.model import OpenWorldModel
+from ignota.world.model import OpenWorldModel, calibrated
 from ignota.world.scene import Scene, resize_mask
 
 Photos = list[NDArray[np.uint8]]
@@ -129,3 +131,16 @@ def test_masks_shrink_by_area() -> None:
     mask[:, 3:6] = True
     assert resize_mask(mask, (4, 4)).tolist() == [[False, True, True, False]] * 4
     assert resize_mask(mask, (8, 8)) is mask
+
+
+def test_an_image_is_read_once_for_as_long_as_its_encoding_is_kept(world: OpenWorldModel, photos: Photos) -> None:
+    encoding = world.encode(photos[0])
+    first = world.tables(encoding)
+    assert world.tables(encoding) is first
+    assert world.tables(dataclasses.replace(encoding)) is not first
+    known, world.known = world.known, calibrated(world.known, trusted=0.9)
+    assert world.tables(encoding) is not first  # another reading asks for other tables
+    world.known = known
+    del encoding, first
+    gc.collect()
+    assert not world._read

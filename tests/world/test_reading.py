@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ignota.functional import scores
 from ignota.functional.meta_channels import aggregate
-from ignota.functional.regions import paint, region_pool
+from ignota.functional.pooling import region_pool
+from ignota.functional.regions import paint
 from ignota.structures import InputError
 from ignota.world.labelling import METHODS, label_maps, meta_regions
 from ignota.world.model import OpenWorldModel, calibrated, closed_labels

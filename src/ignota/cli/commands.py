@@ -40,6 +40,8 @@ COMMANDS: dict[str, Command] = {
     "compare": Command("ignota.cli.compare", "ranks anomaly scores on your own data"),
     "fit": Command("ignota.cli.fit", "adds further anomaly scores to a world"),
     "reproduce": Command("ignota.cli.reproduce", "the paper's tables and figures, its numbers beside ours"),
+    "export": Command("ignota.cli.export", "a world as one ONNX file or exported program"),
+    "benchmark": Command("ignota.cli.benchmark", "which backend is fastest on this machine"),
     "export-labels": Command("ignota.cli.export_labels", "labels in the format of another program"),
     "import-labels": Command("ignota.cli.import_labels", "labels of another program as a data set"),
     "data check": Command("ignota.cli.data_check", "looks a data set through and explains every fault"),

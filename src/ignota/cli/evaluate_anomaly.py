@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from jsonargparse import Namespace
 
-from ignota.cli.parsing import Parser, add_shard, add_world, check_shard
+from ignota.cli.parsing import Parser, add_backend, add_shard, add_world, check_shard
 
 USAGE = (
     "evaluate anomaly DATASET --data ROOT [--split S] [--world WORLD] [--scores a,b,…] [--protocol dmlnet] --json FILE"
@@ -22,6 +22,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--data", type=str | None, default=None, metavar="ROOT", help="where it lies")
     parser.add_argument("--split", type=str | None, default=None, help="val, or else the only one present")
     add_world(parser)
+    add_backend(parser)
     parser.add_argument("--scores", type=str | None, default=None, help="by default every score of the world")
     parser.add_argument(
         "--protocol", type=Literal["standard", "dmlnet"], default="standard", help="dmlnet adds DMLNet's"

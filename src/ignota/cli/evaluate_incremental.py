@@ -8,7 +8,7 @@ from typing import Any
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_shard, add_world, check_shard
+from ignota.cli.parsing import Parser, add_backend, add_shard, add_world, check_shard
 
 USAGE = (
     "evaluate incremental DATASET --data ROOT [--split S] [--world WORLD] [--methods raml,npm,…] [--shots N]"
@@ -22,6 +22,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--data", type=str | None, default=None, metavar="ROOT", help="where it lies")
     parser.add_argument("--split", type=str | None, default=None, help="val, or else the only one present")
     add_world(parser)
+    add_backend(parser)
     parser.add_argument("--methods", type=str | None, default=None, help="by default every method")
     parser.add_argument("--shots", type=int, default=5, metavar="N", help="examples of each class")
     parser.add_argument(

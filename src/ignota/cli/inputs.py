@@ -39,7 +39,7 @@ class Picture:
     fault: InputError | None = None
 
 
-def image_files(words: Sequence[str], out: Path) -> list[Path]:
+def image_files(words: Sequence[str], out: Path | None = None) -> list[Path]:
     """Files as named, pictures and videos in folders, what patterns match; each once. Raises InputError for none."""
     found: dict[Path, None] = {}
     for word in words:
@@ -108,11 +108,11 @@ def _one_name(first: Path, second: Path, name: str) -> InputError:
     return InputError(f"{both} would both be written as {name}: rename one, or run them apart")
 
 
-def _files(word: str, out: Path) -> list[Path]:
+def _files(word: str, out: Path | None) -> list[Path]:
     path = Path(word)
     if path.is_dir():
         inside = _in_folder(path)
-        if path.absolute() == out.absolute():
+        if out is not None and path.absolute() == out.absolute():
             inside = [file for file in inside if not file.name.endswith(PARTS)]  # what an earlier run wrote
         if not inside:
             raise InputError(

@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 from jsonargparse import Namespace
 
+from ignota.cli.inputs import image_files
 from ignota.structures import InputError
 from ignota.world import bundle
+from ignota.world.backends import with_backend
 from ignota.world.model import OpenWorldModel
 
 
@@ -26,12 +28,21 @@ def chosen_device(args: Namespace) -> torch.device:
 
 @contextmanager
 def opened_world(args: Namespace, writable: bool = False) -> Iterator[OpenWorldModel]:
-    """`--world` on `--device` at `--size`, its store closed at the end."""
+    """`--world` on `--device` at `--size`, its store closed at the end; its networks run by `--backend`, if any."""
     world = bundle.load(args.world, chosen_device(args), writable, args.size, args.allow_code)
     try:
-        yield world
+        yield (
+            world
+            if args.get("backend") is None
+            else with_backend(world, args.backend, calibration_images(args.calibrate), args.tile)
+        )
     finally:
         world.store.close()
+
+
+def calibration_images(pattern: str | None) -> list[Path]:
+    """The images that `--calibrate` means, a folder, a file or a pattern; none where it was not given."""
+    return [] if pattern is None else image_files([pattern])
 
 
 def check_target(path: Path) -> None:

@@ -16,6 +16,8 @@ DEFAULT_WORLD = "camvid-11"
 LABEL_FORMATS = "indexed, cityscapes, coco, labelme, label-studio, cvat, datumaro, fiftyone, smiyc"
 SMALLEST, LARGEST = 32, 8192
 Device = Literal["auto", "cpu", "cuda"]
+Backend = Literal["torch", "torch-bf16", "compile", "onnx", "onnx-int8"]
+"""The keys of `ignota.world.backends.BACKENDS`, which `--help` is not to wait for."""
 
 
 class CommandModule(Protocol):
@@ -141,6 +143,17 @@ def check_shard(args: Namespace) -> None:
         raise UsageError("--shard measures a part: say by --state DIR where its state goes")
     if args.state is not None and args.json is not None:
         raise UsageError("a part has no figures: `ignota evaluate merge DIR… --json FILE` gives those of all")
+
+
+def add_backend(parser: Parser) -> None:
+    """`--backend`, `--calibrate` and `--tile`: how the networks are run."""
+    parser.add_argument("--backend", type=Backend, default="torch", help="what runs the networks; see `benchmark`")
+    parser.add_argument(
+        "--calibrate", type=str | None, default=None, metavar="IMAGES", help="training images for onnx-int8, once"
+    )
+    parser.add_argument(
+        "--tile", type=int | None, default=None, metavar="N", help="side of tiles; 0 none; by default for large images"
+    )
 
 
 _EVERYWHERE: tuple[tuple[str, Any, str], ...] = (

@@ -12,7 +12,7 @@ from typing import Literal
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_world
+from ignota.cli.parsing import Parser, add_backend, add_world
 
 USAGE = (
     "segment IMAGE… [--world WORLD] --out DIR [--every N] [--again] [--engine local|ray [--workers N] [--threads N]]"
@@ -25,6 +25,7 @@ def arguments(parser: Parser) -> None:
         "images", nargs="+", type=str, help="images and videos, folders of them, or patterns such as '*.jpg'"
     )
     add_world(parser)
+    add_backend(parser)
     parser.add_argument("--out", type=str, required=True, metavar="DIR", help="where the results go")
     parser.add_argument(
         "--engine",

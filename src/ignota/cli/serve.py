@@ -9,7 +9,7 @@ from __future__ import annotations
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_world
+from ignota.cli.parsing import Parser, add_backend, add_world
 
 USAGE = "serve --world WORLD"
 EXAMPLE = "ignota serve --world my-world --open"
@@ -17,6 +17,7 @@ EXAMPLE = "ignota serve --world my-world --open"
 
 def arguments(parser: Parser) -> None:
     add_world(parser)
+    add_backend(parser)
     parser.add_argument("--host", type=str, default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--port", type=int, default=8642, help="the port; 0 takes a free one")
     parser.add_argument("--token", type=str | None, default=None, help="what clients must bear; made up off loopback")

@@ -7,6 +7,7 @@ import os
 
 import torch
 
+from ignota.data.keeping import LIMIT, Kept
 from ignota.data.transforms import Augmentation
 from ignota.engine.closed_set import ClosedSetStage
 from ignota.engine.configuration import ExperimentConfig, SegmenterConfig
@@ -54,9 +55,12 @@ def train_closed_set(
         folder.begin()
         crop, scale = stage.crop, stage.scale
         augmentation = Augmentation(crop, scale, jitter=stage.jitter, rare_class_probability=stage.rare)
-        stream = AugmentedStream(samples, split.training_lut(), augmentation, config.seed, "closed_set")
         workers = min(4, os.cpu_count() or 1) if device.type == "cuda" else 1
-        loader = stream_loader(stream, stage.batch, stage.checkpoint_every, stage.steps, workers, part(stage.batch))
+        kept = Kept(samples, LIMIT // workers)
+        stream = AugmentedStream(kept, split.training_lut(), augmentation, config.seed, "closed_set")
+        loader = stream_loader(
+            stream, stage.batch, stage.checkpoint_every, stage.steps, workers, part(stage.batch), device.type == "cuda"
+        )
         progress = StageProgress("closed set", stage.steps, stage.batch, quiet)
         learner = replica(segmenter, stage.batch, device)
         module = ClosedSetStage(learner, stage, config.seed)

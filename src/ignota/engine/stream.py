@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -84,8 +85,26 @@ def collate(samples: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> tuple
 
 
 def stream_loader(
-    stream: AugmentedStream, batch: int, steps: int, total: int, workers: int, part: slice | None = None
+    stream: AugmentedStream,
+    batch: int,
+    steps: int,
+    total: int,
+    workers: int,
+    part: slice | None = None,
+    pinned: bool = False,
 ) -> DataLoader:
-    """A loader whose epochs have `steps` steps, `total` in all; part: of each batch, all by default."""
+    """A loader whose epochs have `steps` steps, `total` in all; part: of each batch, all by default.
+
+    Its processes outlive the epochs, and with them what `Kept` samples hold. pinned: into memory that a GPU copies from
+    without the processor waiting for it.
+    """
     sampler = StepSampler(batch, steps, total, part)
-    return DataLoader(stream, sampler.own, sampler=sampler, num_workers=workers, collate_fn=collate)
+    return DataLoader(
+        stream, sampler.own, sampler=sampler, num_workers=workers, collate_fn=collate, pin_memory=pinned,
+        persistent_workers=workers > 0, worker_init_fn=_one_thread,
+    )  # fmt: skip
+
+
+def _one_thread(_: int) -> None:
+    """OpenCV would start as many threads as there are cores in every process, beside those of the model."""
+    cv2.setNumThreads(1)

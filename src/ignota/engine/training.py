@@ -6,6 +6,7 @@ import io
 import signal
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from ignota.data.files import write_atomically
 from ignota.engine.ranks import group, leads, told
 from ignota.engine.stream import StepSampler
+from ignota.models.precision import has_bfloat16
 from ignota.structures import InputError
 
 CHECKPOINT = "last.ckpt"
@@ -70,11 +72,9 @@ def poly_schedule(steps: int, warmup: int, power: float) -> Callable[[int], floa
 
 def precision_of(device: torch.device) -> str:
     """Mixed precision in bfloat16 where the hardware has it, float32 elsewhere."""
-    if device.type == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    capabilities = getattr(torch.backends.cpu, "get_cpu_capability", lambda: "")()
-    has_bf16 = bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
-    return "bf16-mixed" if has_bf16 and "AVX512" in capabilities else "32-true"
+    if has_bfloat16(device):
+        return "bf16-mixed"
+    return "16-mixed" if device.type == "cuda" else "32-true"
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -156,8 +156,7 @@ def run_stage(
 
 def normalise_images(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Images "B H W 3" uint8 -> "B 3 H W" float, channels last in memory."""
-    shift = torch.tensor(mean, device=images.device) * 255
-    scale = torch.tensor(std, device=images.device) * 255
+    shift, scale = _on_device(mean, images.device), _on_device(std, images.device)
     return ((images.float() - shift) / scale).permute(0, 3, 1, 2)
 
 
@@ -173,3 +172,9 @@ def trained_weights(module: Stage, folder: Path, name: str) -> dict[str, Tensor]
     state = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)["state_dict"]
     found = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
     return {key: value.contiguous() for key, value in found.items()}
+
+
+@cache
+def _on_device(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """In units of bytes. Copied once: a copy at every step would make the processor wait for the GPU each time."""
+    return torch.tensor(values, device=device) * 255

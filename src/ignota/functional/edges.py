@@ -19,8 +19,8 @@ def luminance(image: Num[Tensor, "B 3 H W"]) -> Float[Tensor, "B H W"]:
     image: uint8, or floating point in 0..255. Returns the same range, float32 (float64 stays float64).
     """
     dtype = torch.promote_types(image.dtype, torch.float32)
-    red, green, blue = (image[:, i].to(dtype) * weight for i, weight in enumerate(_REC_601))
-    return red + green + blue
+    red, green, blue = (image[:, i].to(dtype, copy=True).mul_(weight) for i, weight in enumerate(_REC_601))
+    return red.add_(green).add_(blue)
 
 
 def sobel_magnitude(image: Num[Tensor, "B 3 H W"]) -> Float[Tensor, "B H W"]:
@@ -31,9 +31,9 @@ def sobel_magnitude(image: Num[Tensor, "B 3 H W"]) -> Float[Tensor, "B H W"]:
     """
     grey = F.pad(luminance(image)[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     # Both kernels are separable: [1 2 1] across, then a central difference along.
-    down = grey[:, :-2] + 2 * grey[:, 1:-1] + grey[:, 2:]
-    across = grey[:, :, :-2] + 2 * grey[:, :, 1:-1] + grey[:, :, 2:]
-    return torch.hypot(down[:, :, 2:] - down[:, :, :-2], across[:, 2:] - across[:, :-2])
+    down = (2 * grey[:, 1:-1]).add_(grey[:, :-2]).add_(grey[:, 2:])
+    across = (2 * grey[:, :, 1:-1]).add_(grey[:, :, :-2]).add_(grey[:, :, 2:])
+    return (down[:, :, 2:] - down[:, :, :-2]).hypot_(across[:, 2:] - across[:, :-2])
 
 
 def softmax_uncertainty(logits: Float[Tensor, "B C h w"]) -> Float[Tensor, "B h w"]:

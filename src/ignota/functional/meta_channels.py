@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Integer, Num
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 Form = Literal["paper", "released"]
@@ -78,6 +79,38 @@ def _mean(mean: Tensor, number: int, total: Total) -> Tensor:
     return mean if total is whole else total(mean * number) / _count(mean, number, total)
 
 
+class _Moments(torch.autograd.Function):
+    """All that the losses ask of channels C, "B M P" over P pixels: C·Cᵀ, the sum of each channel and of each pixel.
+
+    One product each way: the gradient is (G + Gᵀ)·C plus what the sums' gradients add, written a single time.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(flat)
+        ctx.set_materialize_grads(False)
+        with torch.autocast(flat.device.type, enabled=False):
+            return flat @ flat.mT, flat.sum(2), flat.sum(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gram: Tensor | None, channel: Tensor | None, pixel: Tensor | None) -> Tensor:
+        (flat,) = ctx.saved_tensors
+        rows = torch.zeros_like(flat[:, :, :1]) if channel is None else channel[:, :, None]
+        constant = rows.expand_as(flat) if pixel is None else rows + pixel[:, None]
+        if gram is None:
+            return constant
+        if channel is None and pixel is None:
+            return torch.bmm(gram + gram.mT, flat)
+        constant = constant.contiguous()
+        return torch.baddbmm(constant, gram + gram.mT, flat, out=constant)
+
+
+def _moments(channels: Tensor) -> tuple[Float[Tensor, "B M M"], Float[Tensor, "B M"], Float[Tensor, "B P"]]:
+    gram, channel, pixel = _Moments.apply(_wide(channels).flatten(2))
+    return gram, channel, pixel
+
+
 def overlap_loss(channels: Float[Tensor, "B M H W"], form: Form = "paper", total: Total = whole) -> Float[Tensor, ""]:
     """How much pairs of channels overlap (RAML, Eq. 7), per image, then the mean over the batch.
 
@@ -85,17 +118,19 @@ def overlap_loss(channels: Float[Tensor, "B M H W"], form: Form = "paper", total
     paper: ℓ_dice = 1 - (2Σpq + 1) / (Σp + Σq + 1), the sum over pairs i < j.
     released: ℓ_dice = 1 - (Σpq + 1) / (Σp² + Σq² + 1), the mean over ordered pairs i ≠ j. Zero for a single channel.
     """
-    flat = _wide(channels).flatten(2)
-    with torch.autocast(channels.device.type, enabled=False):
-        gram = flat @ flat.mT
-    size = (gram.diagonal(dim1=1, dim2=2) if form == "released" else flat.sum(2))[:, :, None]
+    gram, channel, _ = _moments(channels)
+    return _overlap(gram, channel, form, total)
+
+
+def _overlap(gram: Tensor, channel: Tensor, form: Form, total: Total) -> Tensor:
+    size = (gram.diagonal(dim1=1, dim2=2) if form == "released" else channel)[:, :, None]
     factor = 1 if form == "released" else 2
     dice = (factor * gram + 1) / (size + size.mT + 1)
     pairs = dice.triu(1).sum((1, 2))
-    count = channels.shape[1] * (channels.shape[1] - 1) // 2
+    count = gram.shape[1] * (gram.shape[1] - 1) // 2
     if form == "released":
         pairs = pairs / max(count, 1)
-    return total(pairs.sum()) / _count(pairs, len(channels), total)
+    return total(pairs.sum()) / _count(pairs, len(gram), total)
 
 
 def split_loss(
@@ -109,13 +144,17 @@ def split_loss(
     once a channel covers the share η. Below s = 1e-4 it goes on along its tangent, so that an exactly empty channel
     has a finite loss and a gradient that fills it.
     """
-    meta = _wide(channels[:, known:])
-    if meta.numel() == 0:
+    return _split(_wide(channels).sum((2, 3)), known, channels.shape[2] * channels.shape[3], eta, form, total)
+
+
+def _split(channel: Tensor, known: int, pixels: int, eta: float, form: Form, total: Total) -> Tensor:
+    meta = channel[:, known:]
+    if meta.numel() == 0 or pixels == 0:
         return meta.sum()
     if form == "paper":
-        logs = (eta * meta.sum((2, 3))).clamp_min(1).log()
-        return -total(logs.sum()) / _count(logs, len(channels), total)
-    share = (_mean(meta.mean((0, 2, 3)), meta.numel() // meta.shape[1], total) / eta).clamp_max(1)
+        logs = (eta * meta).clamp_min(1).log()
+        return -total(logs.sum()) / _count(logs, len(meta), total)
+    share = (_mean(meta.mean(0) / pixels, len(meta) * pixels, total) / eta).clamp_max(1)
     log = share.clamp_min(_FLOOR).log()
     tangent = (share - _FLOOR) / _FLOOR
     return -torch.where(share < _FLOOR, log + tangent, log).mean()
@@ -129,8 +168,11 @@ def reconstruction_loss(
     image: as the network sees it, normalised. paper: the squared norm, a sum over pixels and colours, the mean over
     the batch. released: the mean squared error of ΣC·X against X. Computed as X²·(ΣC - 1)², never per channel.
     """
-    excess = (_wide(channels).sum(1) - 1).square()
-    uncovered = (excess * _wide(image).square().sum(1)).sum()
+    return _reconstruction(_wide(channels).sum(1).flatten(1), image, form, total)
+
+
+def _reconstruction(pixel: Tensor, image: Tensor, form: Form, total: Total) -> Tensor:
+    uncovered = ((pixel - 1).square() * _wide(image).square().sum(1).flatten(1)).sum()
     return total(uncovered) / _count(uncovered, image.numel() if form == "released" else len(image), total)
 
 
@@ -166,15 +208,16 @@ def overall_loss(
 
     segmentation: mean cross entropy of the closed set (Eq. 1), of the whole batch. total: sums over the parts of a
     batch that is shared, of which the arguments are one. Returns the unweighted terms "segmentation", "overlap",
-    "split", "reconstruction" and "channels", and their weighted sum "total". A term of weight 0 is not
-    computed and reads 0.
+    "split", "reconstruction" and "channels", and their weighted sum "total". A term of weight 0 reads 0.
     """
     zero = segmentation.new_zeros(())
+    gram, channel, pixel = _moments(channels)
+    pixels = channels.shape[2] * channels.shape[3]
     terms = {
         "segmentation": segmentation,
-        "overlap": overlap_loss(channels, config.overlap, total) if config.weight_overlap else zero,
-        "split": split_loss(channels, known, config.eta, config.split, total) if config.weight_split else zero,
-        "reconstruction": reconstruction_loss(channels, image, config.reconstruction, total)
+        "overlap": _overlap(gram, channel, config.overlap, total) if config.weight_overlap else zero,
+        "split": _split(channel, known, pixels, config.eta, config.split, total) if config.weight_split else zero,
+        "reconstruction": _reconstruction(pixel, image, config.reconstruction, total)
         if config.weight_reconstruction
         else zero,
         "channels": channel_supervision_loss(channels, labels, known, total) if config.weight_channels else zero,
@@ -203,7 +246,12 @@ def channel_shares(
     if masked:
         active = active & masks[:, None]
     area = masks.sum((1, 2))[:, None]
-    return torch.where(area > 0, active.sum((2, 3)) / area.clamp_min(1), 0.0)
+    # One by one: torch counts a whole tensor several times faster than along some of its axes.
+    count = [channel.count_nonzero() for channel in active.flatten(0, 1)]
+    number = (
+        torch.stack(count).view(active.shape[:2]) if count else active.new_zeros(active.shape[:2], dtype=area.dtype)
+    )
+    return torch.where(area > 0, number / area.clamp_min(1), 0.0)
 
 
 def select_channels(

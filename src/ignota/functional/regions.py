@@ -1,4 +1,4 @@
-"""Regions of an image: finding them (RAML, Sections 3.2 and C.2) and reading values over them (Eq. 3).
+"""Regions of an image: finding them (RAML, Sections 3.2 and C.2) and reading labels and scores over them.
 
 A region set is one integer map, so every reading is one pass over the pixels, however many regions there are.
 """
@@ -10,14 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Integer, Num
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
 from torch import Tensor
 
 from ignota.structures import InputError, RegionSet
 from ignota.taxonomy import IGNORE_INDEX
-
-_DENSE_CELLS = 1 << 22
-"""Up to this many entries a dense product beats a sparse one, which must first copy the features cell by cell."""
 
 
 def candidate_regions(
@@ -35,31 +31,33 @@ def candidate_regions(
     however tiny its object, touches two: the inside and the outside.
     """
     edge = _as_mask(edges, min_area)
-    ids, areas = _components(~edge, connectivity=4)
-    filled = _fill_specks(ids, edge, (min_area if max_speck is None else max_speck) * edge.size)
-    return _keep_large(filled, np.bincount(filled.ravel(), minlength=len(areas)), min_area * edge.size)
+    ids, count = _components(~edge, connectivity=4)
+    _fill_specks(ids, count, edge, (min_area if max_speck is None else max_speck) * edge.size)
+    return _keep_large(ids, count, min_area * edge.size)
 
 
-def _fill_specks(ids: NDArray[np.int32], edge: NDArray[np.bool_], largest: float) -> NDArray[np.int32]:
-    """Gives each small group of edge pixels (8-connected, the dual of 4) that touches one component to it."""
-    groups, areas = _components(edge, connectivity=8)
-    small = areas <= largest
-    small[0] = False
-    where = np.flatnonzero(small[groups])
-    if where.size == 0:
-        return ids
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    # OpenCV dilates no int32; float64 holds every id exactly.
-    highest = np.asarray(cv2.dilate(ids.astype(np.float64), cross), np.float64).ravel()[where]
-    lowest = np.asarray(cv2.erode(np.where(edge, np.inf, ids), cross), np.float64).ravel()[where]
-    group = groups.ravel()[where]
-    top, bottom = np.zeros(len(areas)), np.full(len(areas), np.inf)
-    np.maximum.at(top, group, highest)
-    np.minimum.at(bottom, group, lowest)
-    owner = np.where(top == bottom, top, 0).astype(np.int32)
-    filled = ids.copy()
-    filled.ravel()[where] = owner[group]
-    return filled
+def _fill_specks(ids: NDArray[np.int32], count: int, edge: NDArray[np.bool_], largest: float) -> None:
+    """Gives each small group of edge pixels (8-connected, the dual of 4) that touches one component to it, in place.
+
+    Only the pixels of small groups are looked at, with their four neighbours; no id, 0, stands for count + 1 among the
+    lowest ones, so that it never wins.
+    """
+    groups, number = _components(edge, connectivity=8)
+    at = np.flatnonzero(edge)
+    group = groups.ravel()[at]
+    small = np.bincount(group, minlength=number + 1) <= largest
+    at, group = at[small[group]], group[small[group]]
+    if not at.size:
+        return
+    width = ids.shape[1] + 2
+    place = at + (at // ids.shape[1]) * 2 + width + 1
+    around = np.pad(ids, 1).ravel()
+    top, bottom = np.zeros(number + 1, np.int32), np.full(number + 1, count + 1, np.int32)
+    for step in (-width, -1, 1, width):
+        beside = around[place + step]
+        np.maximum.at(top, group, beside)
+        np.minimum.at(bottom, group, np.where(beside > 0, beside, count + 1))
+    ids.ravel()[at] = np.where(top == bottom, top, 0)[group]
 
 
 def mask_regions(
@@ -82,25 +80,26 @@ def mask_regions(
         solid = np.asarray(cv2.morphologyEx(solid.astype(np.uint8), cv2.MORPH_CLOSE, rectangle)) > 0
     if fill_holes:
         solid = _fill_holes(solid)
-    ids, areas = _components(solid, connectivity=8)
-    return _keep_large(ids, areas, min_area * solid.size)
+    ids, count = _components(solid, connectivity=8)
+    return _keep_large(ids, count, min_area * solid.size)
 
 
 def _fill_holes(solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The mask with every background component (4-connected) that misses the border added."""
-    ground, areas = _components(~solid, connectivity=4)
-    hole = np.ones(len(areas), np.bool_)  # number 0, the mask itself, stays
+    ground, count = _components(~solid, connectivity=4)
+    hole = np.ones(count + 1, np.bool_)  # number 0, the mask itself, stays
     for border in (ground[0], ground[-1], ground[:, 0], ground[:, -1]):
         hole[border[border > 0]] = False
     return hole[ground]
 
 
-def _components(mask: NDArray[np.bool_], connectivity: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Connected parts of a mask, numbered from 1 in raster order, and the pixels of each number."""
-    _, ids, stats, _ = cv2.connectedComponentsWithStats(
-        mask.astype(np.uint8), connectivity=connectivity, ltype=cv2.CV_32S
-    )
-    return np.asarray(ids, np.int32), np.asarray(stats, np.int64)[:, cv2.CC_STAT_AREA]
+def _components(mask: NDArray[np.bool_], connectivity: int) -> tuple[NDArray[np.int32], int]:
+    """Connected parts of a mask, numbered from 1 in raster order, and how many there are.
+
+    OpenCV's own statistics take longer than the components; a count of the numbers says how large they are.
+    """
+    number, ids = cv2.connectedComponents(mask.view(np.uint8), connectivity=connectivity, ltype=cv2.CV_32S)
+    return np.asarray(ids, np.int32), number - 1
 
 
 def _as_mask(mask: Tensor | NDArray[np.bool_], min_area: float) -> NDArray[np.bool_]:
@@ -112,75 +111,12 @@ def _as_mask(mask: Tensor | NDArray[np.bool_], min_area: float) -> NDArray[np.bo
     return array
 
 
-def _keep_large(ids: NDArray[np.int32], areas: NDArray[np.int64], smallest: float) -> RegionSet:
+def _keep_large(ids: NDArray[np.int32], count: int, smallest: float) -> RegionSet:
     """Drops components below `smallest` pixels and numbers the others 1..R in their order."""
-    keep = areas >= smallest
+    keep = np.bincount(ids.ravel(), minlength=count + 1) >= smallest
     keep[0] = False
     table = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
-    return RegionSet(table[ids], int(keep.sum()))
-
-
-def region_weights(
-    ids: Integer[np.ndarray, "H W"], count: int, grid: tuple[int, int], dtype: torch.dtype = torch.float32
-) -> Float[Tensor, "R cells"]:
-    """Which share of each region's pixels falls in each cell of a feature grid; a row sums to 1.
-
-    Pixel (y, x) belongs to cell (y·h // H, x·w // W), row by row. So a product with the cells' features is exactly
-    the mean over the region's pixels of nearest-upsampled features, and a region smaller than a cell is not lost.
-    Returns a coalesced sparse COO tensor "R h*w" on the CPU (COO and not CSR, which torch still calls beta
-    and warns of); the row of an id without pixels is empty.
-    """
-    height, width = ids.shape
-    rows, columns = grid
-    cells = rows * columns
-    y = (np.arange(height) * rows // height * columns).astype(np.int32)
-    x = (np.arange(width) * columns // width).astype(np.int32)
-    cell = (y[:, None] + x).ravel()
-    # Rows by cell hold a handful of regions each, so adding equal pairs up takes a few linear passes and no sort.
-    ones = np.ones(cell.size, np.int32)
-    pixels = coo_matrix((ones, (cell, ids.ravel())), shape=(cells, count + 1)).tocsr().tocsc()[:, 1:]
-    region = np.repeat(np.arange(count), np.diff(pixels.indptr))
-    areas = np.bincount(region, weights=pixels.data, minlength=count)
-    share = torch.from_numpy(pixels.data / areas[region]).to(dtype)
-    return torch.sparse_coo_tensor(
-        torch.from_numpy(np.stack([region, pixels.indices])),
-        share,
-        size=(count, cells),
-        check_invariants=False,
-        is_coalesced=True,
-    )
-
-
-def region_pool(features: Float[Tensor, "F h w"], regions: RegionSet) -> Float[Tensor, "R F"]:
-    """Mean feature over each region: Σ F·R_i / Σ R_i (RAML, Eq. 3, inside D), all regions in one product.
-
-    features lie on any grid and count as upsampled to the region map by nearest neighbour, see `region_weights`.
-    Differentiable in features; half-precision features accumulate in float32. R = 0 gives "0 F".
-    """
-    return _pool(features.flatten(1).to(torch.promote_types(features.dtype, torch.float32)), features.shape, regions)
-
-
-def region_pool_spread(features: Float[Tensor, "F h w"], regions: RegionSet) -> Float[Tensor, "R 2*F"]:
-    """Mean, then standard deviation (divisor: the number of pixels), of the features over each region, in one product.
-
-    Otherwise as `region_pool`. Where a region does not vary, the deviation is 0 and so is its gradient.
-    """
-    values = features.flatten(1).to(torch.promote_types(features.dtype, torch.float32))
-    centre = values.detach().mean(1, keepdim=True)  # E[x²] - E[x]² cancels badly far from zero
-    moved = values - centre
-    mean, square = _pool(torch.cat([moved, moved**2]), features.shape, regions).chunk(2, dim=1)
-    variance = square - mean**2
-    varies = variance > square * (4 * torch.finfo(square.dtype).eps)
-    deviation = torch.where(varies, variance, 1).sqrt() * varies
-    return torch.cat([mean + centre.T, deviation], dim=1)
-
-
-def _pool(values: Tensor, shape: torch.Size, regions: RegionSet) -> Tensor:
-    weights = region_weights(regions.ids, regions.count, (shape[1], shape[2]), values.dtype).to(values.device)
-    with torch.autocast(values.device.type, enabled=False):
-        if weights.numel() <= _DENSE_CELLS:
-            return weights.to_dense() @ values.T
-        return torch.sparse.mm(weights, values.T.contiguous())
+    return RegionSet(np.take(table, ids), int(keep.sum()))
 
 
 def region_mean(scores: Float[Tensor, "H W"], regions: RegionSet) -> Float[Tensor, " R"]:
@@ -194,12 +130,13 @@ def region_mean(scores: Float[Tensor, "H W"], regions: RegionSet) -> Float[Tenso
 def paint(values: Num[Tensor, " R"], regions: RegionSet, background: float) -> Num[Tensor, "H W"]:
     """Gives every pixel its region's value, and `background` where there is no region; the values' dtype and device."""
     table = torch.cat([values.new_full((1,), background), values])
-    return table[torch.from_numpy(regions.ids).to(values.device, torch.int64)]
+    ids = torch.from_numpy(regions.ids).to(values.device)
+    return table.index_select(0, ids.flatten()).view(ids.shape)  # by 32-bit numbers, as they are
 
 
 def region_areas(regions: RegionSet) -> Integer[Tensor, " R"]:
     """Number of pixels of each region, int64."""
-    return torch.from_numpy(np.bincount(regions.ids.ravel(), minlength=regions.count + 1)[1:])
+    return torch.from_numpy(regions.areas)
 
 
 def region_majority(

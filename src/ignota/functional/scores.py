@@ -89,7 +89,18 @@ def uncertainty_intensity(
         outside = float((similar * areas).sum() / areas.sum()) if regions.count else 1.0
     if sign == "printed":
         return -logit * paint(similar, regions, outside)
-    return -F.softplus(logit) * paint((1 + similar) / 2, regions, (1 + outside) / 2)
+    return -_softplus(logit) * paint((1 + similar) / 2, regions, (1 + outside) / 2)
+
+
+def _softplus(x: Tensor) -> Tensor:
+    """log(1 + exp x), to the last bits. torch's takes ten times as long on the CPU: its log1p is not vectorised.
+
+    Instead log1p(y) = y · log(u) / (u - 1) with u = 1 + y as rounded, which makes up for the rounding (Kahan).
+    """
+    y = (-x.abs()).exp()
+    u = 1 + y
+    lost = u == 1
+    return x.clamp_min(0) + torch.where(lost, y, y * u.log() / torch.where(lost, 1, u - 1))
 
 
 def normalise(q: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 
-from ignota.functional.curves import (
-    BINS,
-    BinaryCurve,
-    Rule,
-    binary_curve,
+from ignota.functional.binned_curves import (
+    HistogramMetrics,
+    add_scores,
     curve_from_histogram,
-    curve_metrics,
-    score_key,
+    metrics_from_histogram,
 )
+from ignota.functional.curves import BinaryCurve, Rule, binary_curve, curve_metrics
+from ignota.functional.float_keys import BINS
 from ignota.metrics.exact import ExactSum
 from ignota.structures import InputError
 from ignota.taxonomy import IGNORE_INDEX
@@ -121,6 +121,10 @@ class AnomalyMetrics:
         """The pooled threshold curve of a score, for precision-recall and ROC figures."""
         return curve_from_histogram(self.states[name].pooled)
 
+    def bounds(self, name: str) -> HistogramMetrics:
+        """The pooled figures of a score, each with limits for what it is without bins."""
+        return metrics_from_histogram(self.states[name].pooled)
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.states)
@@ -132,8 +136,7 @@ class AnomalyMetrics:
         seen: Bool[np.ndarray, "H W"],
         anomalous: Bool[np.ndarray, "H W"],
     ) -> None:
-        # Counted in place: `histogram` would make 16 MB anew for every image and score.
-        np.add.at(state.pooled.reshape(-1), score_key(score[seen]) + anomalous[seen] * np.int64(BINS), 1)
+        add_scores(torch.from_numpy(state.pooled), score[seen], anomalous[seen])
         state.per_image.update(score[seen], anomalous[seen], "first")
         if self.protocol == "dmlnet":
             state.dmlnet.update(score.ravel(), anomalous.ravel(), "nearest")

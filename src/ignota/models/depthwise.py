@@ -8,7 +8,7 @@ gradients are taken in float32, for which there are good kernels. The result dif
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from timm.layers import Conv2dSame, pad_same
 from torch import Tensor, nn
 
 Pair = tuple[int, int]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class _DepthwiseFunction(torch.autograd.Function):
@@ -84,3 +85,13 @@ def use_fast_depthwise(network: nn.Module) -> None:
             module.__class__ = _DepthwiseSame
         elif type(module) is nn.Conv2d and not isinstance(module.padding, str) and module.padding_mode == "zeros":
             module.__class__ = _Depthwise
+
+
+def use_plain_depthwise(network: Network) -> Network:
+    """Takes that back, in place, for a network that leaves Python; returns the network."""
+    for module in network.modules():
+        if type(module) is _Depthwise:
+            module.__class__ = nn.Conv2d  # type: ignore[assignment]
+        elif type(module) is _DepthwiseSame:
+            module.__class__ = Conv2dSame  # type: ignore[assignment]
+    return network

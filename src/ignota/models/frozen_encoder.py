@@ -42,11 +42,10 @@ class FrozenEncoder(nn.Module):
         if absent:
             raise InputError(f"{encoder} has no features at stride {absent[0]}; there are {found}")
         load_encoder(self.network, imagenet_weights(encoder, source), f"weights of {encoder} from {source}")
-        self._levels = [found.index(stride) for stride in strides]
+        self.levels = [found.index(stride) for stride in strides]
         channels = info.channels()
         self.taps = {
-            f"frozen/{stride}": Tap(channels[level], stride)
-            for stride, level in zip(strides, self._levels, strict=True)
+            f"frozen/{stride}": Tap(channels[level], stride) for stride, level in zip(strides, self.levels, strict=True)
         }
         self.requires_grad_(False)
         super().train(False)
@@ -66,7 +65,7 @@ class FrozenEncoder(nn.Module):
         stages = self.network(pad_to_multiple(images, 32))
         return {
             name: crop_to_image(stages[level], height, width, tap.stride)
-            for (name, tap), level in zip(self.taps.items(), self._levels, strict=True)
+            for (name, tap), level in zip(self.taps.items(), self.levels, strict=True)
         }
 
     def identity(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -75,7 +76,8 @@ def image_hierarchy(image: UInt8[np.ndarray, "H W 3"], scales: tuple[float, ...]
     small = cv2.resize(image, grid[::-1], interpolation=cv2.INTER_AREA) if shrink < 1 else image
     pixels = small.astype(np.float32) / 255
     pixels *= _GRADIENT / max(mean_gradient(pixels), 1e-3)
-    return Hierarchy(tuple(_level(pixels, scale, (height, width)) for scale in scales))
+    with ThreadPoolExecutor(max(1, min(len(scales), torch.get_num_threads()))) as workers:
+        return Hierarchy(tuple(workers.map(lambda scale: _level(pixels, scale, (height, width)), scales)))
 
 
 def mean_gradient(image: Float[np.ndarray, "H W 3"]) -> float:
@@ -87,7 +89,7 @@ def mean_gradient(image: Float[np.ndarray, "H W 3"]) -> float:
 
 def _level(pixels: Float[np.ndarray, "h w 3"], scale: float, size: tuple[int, int]) -> RegionSet:
     found = felzenszwalb(pixels, scale=scale, sigma=_BLUR, min_size=_SMALLEST)
+    ids = found.astype(np.int32) + 1  # numbered without gaps, and none is lost on a grid that is finer
     if found.shape != size:
-        found = cv2.resize(found.astype(np.int32), size[::-1], interpolation=cv2.INTER_NEAREST)
-    present, ids = np.unique(found, return_inverse=True)
-    return RegionSet((ids.reshape(size) + 1).astype(np.int32), len(present))
+        ids = np.asarray(cv2.resize(ids, size[::-1], interpolation=cv2.INTER_NEAREST))
+    return RegionSet(ids, int(found.max()) + 1)

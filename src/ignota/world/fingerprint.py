@@ -18,8 +18,9 @@ _FORM = "1"
 def world_fingerprint(world: OpenWorldModel) -> str:
     """16 hex digits of all that decides how a world reads an image; a class learnt and forgotten leaves no trace."""
     digest = hashlib.sha256(_FORM.encode())
-    parts = (dict(world.known.tensors()), world.known.recipe, world.classes, world.novel, world.networks.size)
-    _feed(digest, parts)
+    networks = world.networks
+    _feed(digest, (dict(world.known.tensors()), world.known.recipe, world.classes, world.novel, networks.size))
+    digest.update(b"" if networks.backend == "torch" else networks.backend.encode())
     return digest.hexdigest()[:16]
 
 

@@ -86,6 +86,12 @@ class KnownEvidence:
     means: Tensor
 
     @cached_property
+    def held(self) -> tuple[Float[Tensor, "V F"], Float[Tensor, " V"]]:
+        """The held-out regions in the world's own space, and their similarity to training pixels of known classes."""
+        vectors = self.space.unit(self.held_out.vectors.float())
+        return vectors, self.space.known_similarity(vectors)
+
+    @cached_property
     def space(self) -> FeatureSpace:
         """The space of the world's own recipe, on the coreset of its nearest neighbours."""
         state = self.states["knn"]

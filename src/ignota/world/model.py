@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import hashlib
+import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,6 +56,10 @@ class OpenWorldModel:
     store: ExemplarStore
     provenance: dict[str, Any]
 
+    _read: dict[int, tuple[weakref.ref[Encoding], KnownEvidence, Tables]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
     def __post_init__(self) -> None:
         self.refresh()
 
@@ -98,11 +103,20 @@ class OpenWorldModel:
         return self.networks.encode(image, size)
 
     def tables(self, encoding: Encoding) -> Tables:
-        """What is known of an image before anything is taught: regions, their embeddings, the anomaly score."""
+        """What is known of an image before anything is taught: regions, their embeddings, the anomaly score.
+
+        Read once for as long as the encoding is kept, so that what was segmented is learnt from at once.
+        """
+        key, known = id(encoding), self.known
+        of, by, tables = self._read.get(key, (None, None, None))
+        if tables is not None and of is not None and of() is encoding and by is known:
+            return tables
         with torch.inference_mode():
-            reading = read_regions(encoding, self.known)
-            score = own_score(encoding, self.known, reading)
-        return Tables(encoding.size, closed_labels(encoding), score, reading)
+            reading = read_regions(encoding, known)
+            score = own_score(encoding, known, reading)
+        tables = Tables(encoding.size, closed_labels(encoding), score, reading)
+        self._read[key] = weakref.ref(encoding, lambda _: self._read.pop(key, None)), known, tables
+        return tables
 
     def taught(self, tables: Tables, novel: NovelEvidence | None = None) -> Taught:
         """Which regions bear a taught class; novel: other evidence than the world's own.
@@ -252,7 +266,8 @@ def closed_labels(encoding: Encoding) -> np.ndarray:
     """The closed set's labels on the working grid, "H W" uint8: arg-max of the resized logits."""
     size = encoding.image.shape[:2]
     resized = torch.nn.functional.interpolate(encoding.logits[None], size=size, mode="bilinear")[0]
-    return np.asarray(resized.argmax(0).to(torch.uint8).cpu().numpy())
+    # torch's `max` along the channels is several times faster than its `argmax`, and says the same.
+    return np.asarray(resized.max(0).indices.to(torch.uint8).cpu().numpy())
 
 
 def calibrated(known: KnownEvidence, **changes: Any) -> KnownEvidence:

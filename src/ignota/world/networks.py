@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,36 @@ from ignota.structures import Encoding, InputError, Preprocessing
 LOSSES = {"paper": PAPER, "released": RELEASED}
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
 
+Answer = tuple[Tensor, dict[str, Tensor]]
+"""What the networks say of one image: logits "C h w" and features {tap: "F h w"}, in any floating type."""
+
+Runner = Callable[["Networks", np.ndarray], Answer]
+"""Runs the large networks on a working image "H W 3" uint8: the one step that a backend replaces."""
+
+
+def run_eagerly(
+    networks: Networks,
+    image: UInt8[np.ndarray, "H W 3"],
+    segmenter: Callable[..., Any] | None = None,
+    frozen: Callable[..., Any] | None = None,
+) -> Answer:
+    """The networks as they are, in float32, or twins of them: what they say of a working image."""
+    own, device = networks.segmenter, networks.device
+    output = (own if segmenter is None else segmenter)(network_input(image, own.preprocessing, device))
+    features = dict(output.features)
+    if networks.reads_frozen and networks.frozen is not None:
+        pixels = network_input(image, networks.frozen.preprocessing, device)
+        features |= (networks.frozen if frozen is None else frozen)(pixels)
+    return output.logits[0], {tap: grid[0] for tap, grid in features.items()}
+
 
 @dataclass(frozen=True)
 class Networks:
     """The closed-set segmenter, the frozen encoder beside it and the meta-channel heads.
 
     heads: the meta-channel head of each preset, "paper" and "released". size: short side of the working image. taps:
-    those that are kept of each image.
+    those that are kept of each image. runner: how segmenter and encoder are run, backend: what that is called, see
+    `ignota.world.backends`.
     """
 
     segmenter: ClosedSetSegmenter
@@ -38,6 +62,13 @@ class Networks:
     size: int
     taps: tuple[str, ...]
     device: torch.device
+    runner: Runner = run_eagerly
+    backend: str = "torch"
+
+    @property
+    def reads_frozen(self) -> bool:
+        """Whether any tap that is kept is the frozen encoder's."""
+        return self.frozen is not None and any(tap in self.frozen.taps for tap in self.taps)
 
     @torch.inference_mode()
     def encode(self, image: ImageLike, size: int | None = None) -> Encoding:
@@ -45,28 +76,31 @@ class Networks:
         pixels = as_pixels(image)
         original = (pixels.shape[0], pixels.shape[1])
         working = resize_image(pixels, fit_short_side(*original, size or self.size))
-        output = self.segmenter(self._input(working, self.segmenter.preprocessing))
-        features = dict(output.features)
-        if self.frozen is not None and any(tap in self.frozen.taps for tap in self.taps):
-            features |= self.frozen(self._input(working, self.frozen.preprocessing))
+        logits, features = self.runner(self, working)
         missing = [tap for tap in self.taps if tap not in features]
         if missing:
             raise InputError(f"the networks have no tap {missing[0]!r}; there are {', '.join(features)}")
-        taps = {tap: features[tap][0].float() for tap in self.taps}
+        taps = {tap: features[tap].float() for tap in self.taps}
         source = Path(image).name if isinstance(image, str | Path) else ""
         digest = hashlib.sha256(pixels.tobytes()).hexdigest()
-        return Encoding(working, original, output.logits[0].float(), taps, digest, source)
+        return Encoding(working, original, logits.float(), taps, digest, source)
 
     def channels(self, encoding: Encoding, preset: str) -> Float[Tensor, "M h w"]:
         """The activations of the meta channels alone, in 0..1, by the head of `preset`."""
         head = self.heads[preset]
         with torch.inference_mode():
-            return activate(head(encoding.logits[None]), LOSSES[preset])[0, head.num_classes :]
+            # A 1×1 convolution of so few channels takes ten times as long where they lie one after the other.
+            logits = encoding.logits[None].contiguous(memory_format=torch.channels_last)
+            return activate(head(logits), LOSSES[preset])[0, head.num_classes :]
 
-    def _input(self, image: UInt8[np.ndarray, "H W 3"], preprocessing: Preprocessing) -> Float[Tensor, "1 3 H W"]:
-        pixels = torch.from_numpy(image).to(self.device)[None].float()
-        mean, std = (torch.tensor(v, device=self.device) * 255 for v in (preprocessing.mean, preprocessing.std))
-        return ((pixels - mean) / std).permute(0, 3, 1, 2)  # a view: channels last in memory
+
+def network_input(
+    image: UInt8[np.ndarray, "H W 3"], preprocessing: Preprocessing, device: torch.device
+) -> Float[Tensor, "1 3 H W"]:
+    """A working image as a network takes it."""
+    pixels = torch.from_numpy(image).to(device)[None].float()
+    mean, std = (torch.tensor(v, device=device) * 255 for v in (preprocessing.mean, preprocessing.std))
+    return ((pixels - mean) / std).permute(0, 3, 1, 2)  # a view: channels last in memory
 
 
 def as_pixels(image: ImageLike) -> UInt8[np.ndarray, "H W 3"]:

@@ -87,9 +87,8 @@ def _taught_rows(known: KnownEvidence, exemplars: Sequence[Exemplar], owner: Ten
 
 def held_out_excess(known: KnownEvidence, taught: TaughtRows) -> Float[Tensor, "V K"]:
     """How much held-out regions of known classes resemble each taught class beyond what they should."""
-    space, held_out = known.space, known.held_out
-    held = space.unit(held_out.vectors.float())
-    return space.excess(held, space.known_similarity(held), known.recipe.surprised(held_out.strange.float()), taught)
+    held, nearest = known.held
+    return known.space.excess(held, nearest, known.recipe.surprised(known.held_out.strange.float()), taught)
 
 
 def _on(pooled: Pooled, device: torch.device) -> Pooled:

@@ -122,10 +122,8 @@ class Scene:
         raw = self.tables.score
         if not self.learnt_something:
             return raw
-        ids = torch.from_numpy(self.regions.ids).to(raw.device).long()
-        learnt = torch.cat([self.taught.novel.new_full((1,), -1), self.taught.novel])[ids] >= 0
-        level = torch.cat([raw.new_zeros(1), self.taught.level.to(raw.dtype)])[ids]
-        return torch.where(learnt, torch.minimum(raw, level), raw)
+        level = torch.where(self.taught.novel >= 0, self.taught.level.to(raw.dtype), torch.inf)
+        return torch.minimum(raw, paint(level, self.regions, torch.inf))
 
     @cached_property
     def labels(self) -> UInt8[np.ndarray, "H W"]:

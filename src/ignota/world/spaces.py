@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ignota.functional.pooling import region_pool
 from ignota.functional.prototypes import known_similarity
-from ignota.functional.regions import region_pool
 from ignota.models.embedder import RegionEmbedder
 from ignota.structures import Encoding, RegionSet
 

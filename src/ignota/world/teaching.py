@@ -13,7 +13,6 @@ from jaxtyping import Bool
 
 from ignota.formats.rle import encode_rle
 from ignota.functional.meta_channels import channel_shares
-from ignota.functional.regions import region_majority
 from ignota.regions.proposals import mask_region
 from ignota.structures import Encoding, InputError, RegionSet
 from ignota.world.exemplars import ExemplarRow
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
 _SMALLEST_MASK = 16
 _PARTS = 64
+_INSIDE = 0.7
+"""Of a region that is a part of the mask, at least this share lies inside."""
 
 Shown = Bool[np.ndarray, "H W"] | UnknownRegion | Mark
 """What shows a thing on an image: a mask that is not zero there, a region of a scene, or a mark."""
@@ -86,12 +87,23 @@ def exemplar(
     world: OpenWorldModel, name: str, encoding: Encoding, regions: RegionSet, mask: Bool[np.ndarray, "H W"]
 ) -> Exemplar:
     """The numbers that a labelled example leaves behind: features of the mask, of its parts, and channel shares."""
+    return _read_off(world, name, encoding, regions, _working(name, encoding, mask))
+
+
+def _working(name: str, encoding: Encoding, mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "h w"]:
+    """The mask on the working grid; raises InputError for one of another size or one that is too small to see."""
     if mask.shape != encoding.size:
         sizes = f"{mask.shape[1]}×{mask.shape[0]}, its image {encoding.size[1]}×{encoding.size[0]}"
         raise InputError(f"the mask of {name!r} is {sizes}: draw it on the same image")
     working = resize_mask(mask, (encoding.image.shape[0], encoding.image.shape[1]))
     if working.sum() < _SMALLEST_MASK:
         raise InputError(f"the mask of {name!r} covers {int(mask.sum())} pixels: too few to learn from")
+    return working
+
+
+def _read_off(
+    world: OpenWorldModel, name: str, encoding: Encoding, regions: RegionSet, working: Bool[np.ndarray, "h w"]
+) -> Exemplar:
     height, width = encoding.logits.shape[-2:]
     with torch.inference_mode():
         whole = pool_taps(encoding, mask_region(working), world.networks.taps)
@@ -123,9 +135,9 @@ def _prepared(
         shown = world.select(world.scene(encoding, tables), shown)
     given = shown.given if isinstance(shown, UnknownRegion) else "mask"
     mask = shown.mask if isinstance(shown, UnknownRegion) else np.asarray(shown) != 0
-    working = resize_mask(mask, (encoding.image.shape[0], encoding.image.shape[1]))
+    working = _working(name, encoding, mask)
     row = ExemplarRow(
-        exemplar(world, name, encoding, tables.regions, mask),
+        _read_off(world, name, encoding, tables.regions, working),
         encoding.sha256,
         given,
         encoding.source or source,
@@ -145,11 +157,11 @@ def _trial(world: OpenWorldModel, examples: Sequence[Prepared], after: NovelEvid
 
 
 def _parts(regions: RegionSet, mask: Bool[np.ndarray, "H W"]) -> RegionSet:
-    """The regions that lie mostly inside the mask, cut to it, the largest ones first in number order."""
-    inside, share = region_majority(mask.astype(np.uint8), regions, 2)
-    kept = ((inside == 1) & (share > 0.7)).nonzero()[:_PARTS, 0]
+    """The regions that lie mostly inside the mask, the first ones in number order."""
+    inside = np.bincount(regions.ids[mask], minlength=regions.count + 1)[1:]
+    kept = (np.flatnonzero(inside > _INSIDE * regions.areas) + 1)[:_PARTS]
     table = np.zeros(regions.count + 1, np.int32)
-    table[kept.numpy() + 1] = np.arange(1, len(kept) + 1)
+    table[kept] = np.arange(1, len(kept) + 1)
     return RegionSet(table[regions.ids], len(kept))
 
 

@@ -1,0 +1,153 @@
+"""Writes the tables and pictures of performance.md from what `make bench` left.
+
+    python docs/make_performance.py
+
+docs/performance.json holds the races of `pytest benchmarks --record`, docs/scaling.json the curves of
+`python -m benchmarks.scaling`. Between marks like `<!-- races -->` and `<!-- /races -->` nothing is written by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent
+PAGE, RACES, CURVES = DOCS / "performance.md", DOCS / "performance.json", DOCS / "scaling.json"
+PICTURE = DOCS / "pictures" / "scaling.png"
+
+
+def blocks(races: dict[str, Any], curves: dict[str, Any]) -> dict[str, str]:
+    """What stands between the marks, by their name."""
+    outcomes = list(races["outcomes"].values())
+    return {
+        "machine": machine(races, curves),
+        "bars": bars(outcomes),
+        "races": "\n".join(race(outcome) for outcome in outcomes),
+        "scaling": scaling(curves),
+    }
+
+
+def written(page: str, found: dict[str, str]) -> str:
+    """The page with every block anew; raises ValueError for one that the page has no marks for."""
+    for name, text in found.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
+        if not pattern.search(page):
+            raise ValueError(f"the page has no marks for {name}")
+        page = pattern.sub(lambda match, text=text: f"{match[1]}\n{text}\n{match[2]}", page)
+    return page
+
+
+def machine(races: dict[str, Any], curves: dict[str, Any]) -> str:
+    """What measured, and when; both runs must have been on one machine."""
+    here = races["machine"]
+    if here != curves["machine"]:
+        raise ValueError("races and curves come from different machines or versions; measure both anew")
+    rows = [f"| {name} | {value} |" for name, value in here.items()]
+    widths = {o["device"]: o["bandwidth"] for o in races["outcomes"].values()}
+    rows += [f"| copy bandwidth, {device} | {value / 1e9:.0f} GB/s |" for device, value in widths.items()]
+    return "\n".join(["| | |", "|---|---|", *rows, f"| measured | {races['date']} |"]) + "\n"
+
+
+def bars(outcomes: list[dict[str, Any]]) -> str:
+    """One row a bar: what was asked, what was found."""
+    lines = ["| path | threads | what is asked | found | |", "|---|---:|---|---:|---|"]
+    for outcome in outcomes:
+        where = "" if outcome["device"] == "cpu" else f" ({outcome['device'].upper()})"
+        for text, found, met in (*_ratios(outcome), *_figures(outcome)):
+            mark = "met" if met else "**not met**"
+            lines.append(f"| {outcome['title']}{where} | {outcome['threads']} | {text} | {found} | {mark} |")
+    return "\n".join(lines) + "\n"
+
+
+def _ratios(outcome: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    rows = []
+    for bar in outcome["bars"]:
+        ratio = bar["ratio"]
+        if bar["least"] is not None:
+            text = f"≥ {bar['least']:g} × faster than {bar['of']}"
+            rows.append((text.replace(" than ours", ""), f"{ratio:,.1f} ×", bar["met"]))
+        elif bar["most"] < 1:
+            rows.append((f"≤ {100 * bar['most']:g} % of {bar['to']}", f"{100 * ratio:.1f} %", bar["met"]))
+        else:
+            of = "" if bar["of"] == "ours" else f"{bar['of']}: "
+            rows.append((f"{of}≤ {bar['most']:g} × {bar['to']}", f"{ratio:.2f} ×", bar["met"]))
+    return rows
+
+
+def _figures(outcome: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """Bars that are no ratio of times."""
+    notes, rows = outcome["notes"], []
+    if "most ms" in notes:
+        ms = 1e3 * outcome["seconds"]["ours"]
+        rows.append((f"≤ {notes['most ms']} ms", f"{ms:.0f} ms", ms <= notes["most ms"]))
+    if "memory in MB" in notes:
+        rows.append(("≤ 64 MB", f"{notes['memory in MB']:.0f} MB", notes["memory in MB"] <= 64))
+        error = max(value for name, value in notes.items() if name.startswith("error"))
+        rows.append(("error within the bounds and ≤ 10⁻³", f"{error:.1e}", error <= 1e-3))
+    if "peak memory of both in MB" in notes:
+        share = notes["peak memory of both in MB"] / notes["peak memory of the forward pass in MB"]
+        rows.append(("peak memory ≤ 1.3 × the forward pass's", f"{share:.2f} ×", share <= 1.3))
+    return rows
+
+
+def race(outcome: dict[str, Any]) -> str:
+    """All contestants of a race, the fastest first."""
+    seconds, ours = outcome["seconds"], outcome["seconds"]["ours"]
+    title = outcome["title"][0].upper() + outcome["title"][1:]
+    head = f"**{title}** ({outcome['device']}, {outcome['threads']} threads)\n"
+    lines = [head, "| | median | over ours | runs |", "|---|---:|---:|---:|"]
+    for name, value in sorted(seconds.items(), key=lambda pair: pair[1]):
+        shown = {"ours": "**ours**", outcome["floor"]: f"{name} (floor)"}.get(name, name)
+        lines.append(f"| {shown} | {_time(value)} | {value / ours:,.3g} × | {outcome['rounds'][name]} |")
+    notes = {k: v for k, v in outcome["notes"].items() if k != "most ms"}
+    if notes:
+        told = ", ".join(f"{name} {value:.3g}" for name, value in notes.items())
+        lines += ["", f"{told[0].upper()}{told[1:]}."]
+    return "\n".join(lines) + "\n"
+
+
+def _time(seconds: float) -> str:
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.0f} µs"
+
+
+def scaling(curves: dict[str, Any]) -> str:
+    """One row a curve."""
+    lines = ["| over | what | from | to | exponent |", "|---|---|---:|---:|---:|"]
+    for name, curve in curves["curves"].items():
+        ends = [f"{curve['sizes'][i]:,.0f}: {_time(curve['seconds'][i])}" for i in (0, -1)]
+        lines.append(f"| {name} | {curve['what']} | {ends[0]} | {ends[1]} | {curve['exponent']:.2f} |")
+    threads = sorted({curve["threads"] for curve in curves["curves"].values()})
+    return "\n".join([*lines, "", f"Measured with {threads[0]} threads."]) + "\n"
+
+
+def draw(curves: dict[str, Any]) -> None:
+    """All curves, both axes logarithmic, with the fitted slope of each."""
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    shown = curves["curves"]
+    figure, axes = plt.subplots(1, len(shown), figsize=(3.2 * len(shown), 3.2), constrained_layout=True)
+    for axis, (name, curve) in zip(np.atleast_1d(axes), shown.items(), strict=True):
+        sizes, seconds = np.array(curve["sizes"]), 1e3 * np.array(curve["seconds"])
+        axis.loglog(sizes, seconds, "o-", color="#1f5fa8", markersize=4)
+        line = seconds[-1] * (sizes / sizes[-1]) ** curve["exponent"]
+        axis.loglog(sizes, line, ":", color="#c0504d", label=f"exponent {curve['exponent']:.2f}")
+        axis.set_title(curve["what"], fontsize=9)
+        axis.set_xlabel(name)
+        axis.grid(True, which="major", alpha=0.3)
+        axis.legend(frameon=False, fontsize=8)
+    np.atleast_1d(axes)[0].set_ylabel("milliseconds")
+    figure.savefig(PICTURE, dpi=110, metadata={"Software": None})
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    races, curves = (json.loads(path.read_text(encoding="utf-8")) for path in (RACES, CURVES))
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), blocks(races, curves)), encoding="utf-8")
+    draw(curves)
+    sys.stdout.write(f"{PAGE.name} and {PICTURE.name} are written\n")

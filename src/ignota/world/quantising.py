@@ -1,0 +1,127 @@
+"""Static quantisation of a graph to 8 bits, calibrated on images."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from ignota.data.images import fit_short_side, read_image, resize_image
+from ignota.models.onnx_export import onnx_library
+from ignota.structures import InputError
+
+MOST_IMAGES = 16
+"""Ranges settle after about a dozen street images; more cost time alone."""
+
+_FINE = 8
+_OPERATORS = ["Conv", "Relu", "Clip", "Add", "Concat"]
+RECIPE = (MOST_IMAGES, _FINE, *_OPERATORS)
+"""What a quantised graph depends on beside the graph and the images."""
+
+
+def quantise(graph: Path, images: Sequence[Path], size: int, target: Path) -> None:
+    """Writes `graph` with activations in unsigned and weights in signed 8 bits, weights by output channel (QDQ).
+
+    images: of those evenly spaced ones are taken, at the short side `size`; their smallest and largest activations
+    set the ranges. Some layers stay in float32, see `sensitive_nodes`.
+    """
+    library = onnx_library()
+    from onnxruntime import quantization as q
+
+    if not images:
+        raise InputError("8 bits are calibrated on training images: name some by --calibrate")
+    even = np.linspace(0, len(images) - 1, min(MOST_IMAGES, len(images))).round().astype(int)
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # it advises to do beforehand what is done here
+    try:
+        with tempfile.TemporaryDirectory(prefix="ignota-") as folder:
+            plain = Path(folder) / "folded.onnx"
+            _fold(library, graph, plain)
+            q.quantize_static(
+                plain, target, _Reader([images[i] for i in even], size), quant_format=q.QuantFormat.QDQ,
+                op_types_to_quantize=_OPERATORS, per_channel=True, activation_type=q.QuantType.QUInt8,
+                weight_type=q.QuantType.QInt8, calibrate_method=q.CalibrationMethod.MinMax,
+                nodes_to_exclude=sensitive_nodes(plain),
+            )  # fmt: skip
+    finally:
+        logging.disable(previous)
+
+
+def sensitive_nodes(graph: Path) -> list[str]:
+    """Names of the nodes that stay in float32: the first and the last convolutions, and all of the frozen encoder.
+
+    The first are those before the image is reduced to 1/`_FINE` of its sides: there few channels of very unequal range
+    carry everything, and in 8 bits they alone change one label in ten. The last are those that give the logits. The
+    frozen encoder was never trained for the images it sees here; between its blocks a few channels are a hundred times
+    as large as the others, and one scale for all of them leaves its features off by two thirds of their mean size.
+    """
+    import onnx
+
+    found = onnx.load(graph).graph
+    nodes = list(found.node)
+    producer = {name: node for node in nodes for name in node.output}
+    last = _before(["logits"], producer, stop="Conv")
+    frozen = _before([output.name for output in found.output if output.name.startswith("frozen/")], producer)
+    return sorted(_first(nodes) | last | frozen)
+
+
+def _first(nodes: Sequence[Any]) -> set[str]:
+    """The convolutions of the fine grids; nodes in topological order, as ONNX wants them."""
+    reduction: dict[str, int] = {}
+    kept = set()
+    for node in nodes:
+        stride = max((reduction.get(name, 1) for name in node.input), default=1)
+        if node.op_type == "Conv":
+            stride *= next((a.ints[0] for a in node.attribute if a.name == "strides"), 1)
+            if stride < _FINE:
+                kept.add(node.name)
+        reduction |= dict.fromkeys(node.output, stride)
+    return kept
+
+
+def _before(front: list[str], producer: dict[str, Any], stop: str | None = None) -> set[str]:
+    """The nodes that the values `front` come from; the walk ends at operators `stop`."""
+    kept: set[str] = set()
+    while front:
+        node = producer.get(front.pop())
+        if node is not None and node.name not in kept:
+            kept.add(node.name)
+            if node.op_type != stop:
+                front.extend(node.input)
+    return kept
+
+
+def _fold(library: Any, graph: Path, target: Path) -> None:
+    """Normalisations into convolutions, constants computed: ONNX Runtime's own basic optimisation, written down."""
+    options = library.SessionOptions()
+    options.graph_optimization_level = library.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    options.log_severity_level = 3
+    library.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+class _Reader:
+    """Gives one working image after another, as onnxruntime's CalibrationDataReader asks for them."""
+
+    def __init__(self, images: Sequence[Path], size: int) -> None:
+        self.images, self.size = images, size
+        self.rewind()
+
+    def rewind(self) -> None:
+        self._left = iter(self.images)
+
+    def get_next(self) -> dict[str, UInt8[np.ndarray, "H W 3"]] | None:
+        path = next(self._left, None)
+        if path is None:
+            return None
+        image = read_image(path)
+        return {"image": resize_image(image, fit_short_side(image.shape[0], image.shape[1], self.size))}
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        while (found := self.get_next()) is not None:
+            yield found

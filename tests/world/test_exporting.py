@@ -1,0 +1,143 @@
+"""A world as one file: equal to ignota at any size, self-contained, and of use to who has onnxruntime alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ignota.anomaly.score import LEVEL
+from ignota.models.onnx_export import OPSET
+from ignota.structures import InputError
+from ignota.taxonomy import UNKNOWN_INDEX
+from ignota.world.exporting import SCORES, PortableWorld, export_world
+from ignota.world.features import FeatureSpace
+from ignota.world.model import OpenWorldModel, closed_labels
+
+onnxruntime = pytest.importorskip("onnxruntime")
+
+SIZES = [(48, 96), (49, 83), (75, 133), (33, 40)]
+
+
+@pytest.fixture(scope="module")
+def world(trained: Path) -> OpenWorldModel:
+    return OpenWorldModel.load(trained)
+
+
+@pytest.fixture(scope="module")
+def graph(world: OpenWorldModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("export") / "world.onnx"
+    export_world(world, "onnx", path, features=True)
+    assert [file.name for file in path.parent.iterdir()] == ["world.onnx"]  # all tensors inside, no draft left
+    return path
+
+
+def street(size: tuple[int, int]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+
+
+def run(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(path)
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, {"image": image}), strict=True))
+
+
+def check(world: OpenWorldModel, found: dict[str, Any], image: np.ndarray) -> None:
+    """Every output against what ignota computes by itself."""
+    encoding = world.encode(image, min(image.shape[:2]))
+    maps = world.scores(encoding, SCORES)
+    for name, expected in maps.items():
+        assert np.allclose(found[f"score_{name}"], expected.numpy(), atol=1e-3, rtol=1e-3), name
+    assert np.allclose(found["logits"], encoding.logits.numpy(), atol=1e-3)
+    assert (found["labels"] == closed_labels(encoding)).mean() > 0.999
+    _, spread, threshold = world.known.states["knn"][LEVEL].tolist()
+    unknown = found["score_knn"] > threshold
+    assert np.array_equal(found["labels_with_unknown"] == UNKNOWN_INDEX, unknown)
+    assert np.array_equal(found["labels_with_unknown"][~unknown], found["labels"][~unknown])
+    assert np.allclose(found["anomaly"], 1 / (1 + np.exp(-(found["score_knn"] - threshold) / spread)), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_onnx_equals_the_world(world: OpenWorldModel, graph: Path, size: tuple[int, int]) -> None:
+    image = street(size)
+    found = run(graph, image)
+    check(world, found, image)
+    encoding = world.encode(image, min(size))
+    for tap, grid in encoding.features.items():
+        assert np.allclose(found[tap], grid.numpy(), atol=1e-3 * float(grid.abs().max())), tap
+    for name, space in world.known.spaces.items():
+        cells = torch.from_numpy(found[f"embedding_{name}"]).flatten(1).T
+        assert torch.allclose(cells.norm(dim=1), torch.ones(len(cells)), atol=1e-4)
+        assert cells.shape[1] == space.prototypes.shape[1]
+
+
+def test_the_embedding_is_that_of_the_world_s_own_space(world: OpenWorldModel, graph: Path) -> None:
+    """On a grid of stride 8 of flat grey, where every way to bring taps to it agrees."""
+    image = np.full((64, 128, 3), 128, np.uint8)
+    found, space = run(graph, image), world.known.space
+    assert isinstance(space, FeatureSpace)
+    cells = torch.from_numpy(found["embedding"]).flatten(1).T
+    assert cells.shape == (8 * 16, space.known.shape[1])
+    nearest = 1 - space.known_similarity(cells).view(8, 16)
+    fine = torch.nn.functional.interpolate(nearest[None, None], size=found["logits"].shape[1:], mode="bilinear")
+    whole = torch.nn.functional.interpolate(fine, size=(64, 128), mode="bilinear")[0, 0]
+    assert np.allclose(whole.numpy(), found["score_knn"], atol=1e-3)
+
+
+def test_an_exported_program_equals_the_world(world: OpenWorldModel, tmp_path: Path) -> None:
+    path = tmp_path / "world.pt2"
+    export_world(world, "exported-program", path, score="knn")
+    extra = {"ignota.json": ""}
+    program = torch.export.load(path, extra_files=extra).module()
+    assert json.loads(extra["ignota.json"])["score"] == "knn"
+    for size in SIZES[:2]:
+        image = street(size)
+        check(world, {name: value.numpy() for name, value in program(torch.from_numpy(image)).items()}, image)
+
+
+def test_metadata_tells_how_to_use_it(world: OpenWorldModel, graph: Path) -> None:
+    told = onnxruntime.InferenceSession(graph).get_modelmeta().custom_metadata_map
+    assert told["opset"] == str(OPSET) and told["working_size"] == "48" and told["unknown"] == "254"
+    assert json.loads(told["labels"]) == {str(i): name for i, name in enumerate(world.taxonomy.names)}
+    thresholds = json.loads(told["thresholds"])
+    assert set(thresholds) == set(SCORES)
+    assert thresholds["knn"] == pytest.approx(float(world.known.states["knn"][LEVEL][2]), abs=1e-5)
+    assert "raml" in told["left_out"]
+
+
+def test_a_stranger_runs_it(graph: Path, tmp_path: Path) -> None:
+    """The example of docs/export.md, in a process that has neither ignota nor torch."""
+    page = (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8")
+    example = page.split("```python\n")[1].split("```")[0]
+    from PIL import Image
+
+    Image.fromarray(street((90, 180))).save(tmp_path / "photo.jpg")
+    (tmp_path / "camvid-11.onnx").write_bytes(graph.read_bytes())
+    guard = "import sys\nsys.modules['ignota'] = sys.modules['torch'] = None\n"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", guard + example], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "% unknown" in done.stdout
+    with Image.open(tmp_path / "photo_labels.png") as labels:
+        assert labels.size == (96, 48)
+
+
+def test_a_score_that_no_graph_holds_is_refused(world: OpenWorldModel) -> None:
+    with pytest.raises(InputError, match="no score 'raml'"):
+        PortableWorld(world, "raml", False)
+
+
+def test_without_onnx_it_is_told_what_to_install(
+    world: OpenWorldModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(InputError, match=r"ignota\[onnx\]"):
+        export_world(world, "onnx", tmp_path / "world.onnx")
+    assert not [*tmp_path.iterdir()]
