@@ -7,7 +7,7 @@ from typing import Protocol
 from ignota.structures import Sample
 
 LIMIT = 1 << 29
-"""Bytes that all processes of a loader keep together: about 700 CamVid images."""
+"""Bytes that all loading processes of a machine keep together: about 700 CamVid images."""
 
 
 class _Samples(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 
 import torch
 
@@ -12,7 +11,7 @@ from ignota.data.transforms import Augmentation
 from ignota.engine.closed_set import ClosedSetStage
 from ignota.engine.configuration import ExperimentConfig, SegmenterConfig
 from ignota.engine.progress import StageProgress
-from ignota.engine.ranks import check_batch, part
+from ignota.engine.ranks import check_batch, group, loader_processes, part
 from ignota.engine.records import StageFolder
 from ignota.engine.replicas import replica
 from ignota.engine.stream import AugmentedStream, Samples, stream_loader
@@ -55,8 +54,8 @@ def train_closed_set(
         folder.begin()
         crop, scale = stage.crop, stage.scale
         augmentation = Augmentation(crop, scale, jitter=stage.jitter, rare_class_probability=stage.rare)
-        workers = min(4, os.cpu_count() or 1) if device.type == "cuda" else 1
-        kept = Kept(samples, LIMIT // workers)
+        workers = loader_processes() if device.type == "cuda" else 1
+        kept = Kept(samples, LIMIT // (workers * group().local_size))
         stream = AugmentedStream(kept, split.training_lut(), augmentation, config.seed, "closed_set")
         loader = stream_loader(
             stream, stage.batch, stage.checkpoint_every, stage.steps, workers, part(stage.batch), device.type == "cuda"

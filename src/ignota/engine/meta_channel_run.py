@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from ignota.engine.closed_set import segmentation_loss
 from ignota.engine.configuration import MetaChannelConfig
 from ignota.engine.progress import StageProgress
-from ignota.engine.ranks import check_batch, group, part, total
+from ignota.engine.ranks import check_batch, group, loader_processes, part, total
 from ignota.engine.records import StageFolder
 from ignota.engine.stream import STAGES, StepSampler
 from ignota.engine.training import Stage, run_stage, save_module
@@ -100,7 +99,7 @@ def train_meta_channels(
         check_batch("meta_channels.batch", config.batch)
         folder.begin()
         sampler = StepSampler(config.batch, config.checkpoint_every, config.steps, part(config.batch))
-        workers = min(4, os.cpu_count() or 1) if device.type == "cuda" else 0
+        workers = loader_processes() if device.type == "cuda" else 0
         loader = DataLoader(GridStream(grids, seed), sampler.own, sampler=sampler, num_workers=workers)
         progress = StageProgress(f"meta channels ({preset})", config.steps, config.batch, quiet)
         module = MetaChannelStage(head, config, preset, seed)

@@ -63,6 +63,11 @@ def leads() -> bool:
     return _group.rank == 0
 
 
+def loader_processes() -> int:
+    """How many processes may load data for this one on a machine that all of its group share."""
+    return max(1, min(4, (os.cpu_count() or 1) // _group.local_size))
+
+
 @contextmanager
 def joined(device: torch.device, strategy: Strategy = "ddp") -> Iterator[Group]:
     """This process as one of those that torchrun's variables describe, until the end of the block.

@@ -20,6 +20,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from ignota.engine.configuration import ExperimentConfig
 from ignota.engine.ranks import group, part
+from ignota.structures import InputError
 
 Network = TypeVar("Network", bound=nn.Module)
 _BLOCK = 500_000
@@ -29,7 +30,8 @@ _BLOCK = 500_000
 class SharedDropout(nn.Module):
     """Draws for a batch of `batch` samples and applies what falls to this process's part, "b …" -> "b …".
 
-    It draws in the order of channels last, as one process does, whose network lies so.
+    It draws in the order of channels last, as one process does, whose network lies so. Raises InputError for a tensor
+    whose rows are no samples, as the windows of windowed attention are.
     """
 
     def __init__(self, dropout: nn.Module, batch: int) -> None:
@@ -39,6 +41,12 @@ class SharedDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
+        own = len(range(self.batch)[part(self.batch)])
+        if len(x) != own:
+            raise InputError(
+                f"a dropout of this network meets {len(x)} rows for {own} samples, so it cannot be shared among "
+                "processes: train it with --devices 1, or without that dropout"
+            )
         layout = torch.channels_last if x.dim() == 4 else torch.contiguous_format
         ones = torch.ones((self.batch, *x.shape[1:]), dtype=x.dtype, device=x.device).to(memory_format=layout)
         mask: Tensor = self.dropout(ones)
@@ -63,11 +71,18 @@ def replica(network: Network, batch: int, device: torch.device) -> Network:
     network = copy.deepcopy(network)
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, _DropoutNd | DropPath):
+            if _drops(child):
                 setattr(parent, name, SharedDropout(child, batch))
     if device.type == "cuda":
         network = convert_sync_batchnorm(network)  # torch's own would lose the activation of timm's layers
     return network
+
+
+def _drops(module: nn.Module) -> bool:
+    """Whether it is a dropout that does anything; others stay, as attention may read their probability."""
+    if isinstance(module, _DropoutNd):
+        return module.p > 0
+    return isinstance(module, DropPath) and bool(module.drop_prob)
 
 
 def shard(network: nn.Module, mesh: DeviceMesh) -> None:

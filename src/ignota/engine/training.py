@@ -169,6 +169,8 @@ def trained_weights(module: Stage, folder: Path, name: str) -> dict[str, Tensor]
     """State dict of the network `name` of `module` after `run_stage`; under FSDP the checkpoint alone holds it all."""
     if not (group().strategy == "fsdp" and module.shardable and group().size > 1):
         return save_module(getattr(module, name))
+    if not leads():  # whose checkpoint it is, and who removes it when all is written
+        return {}
     state = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)["state_dict"]
     found = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
     return {key: value.contiguous() for key, value in found.items()}
