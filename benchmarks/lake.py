@@ -105,8 +105,8 @@ def drive(args: argparse.Namespace, frames: Path, rows: Path, tick: Any = None) 
         "errors": outcome.errors,
         "seconds": ended - began,
         "start": arrivals[0][0] - began,
-        "per_second": middle_rate(arrivals),
-        "per_second_from_first_row": after / (ended - arrivals[0][0]),
+        "per_second": after / (ended - arrivals[0][0]),
+        "per_second_in_the_middle": middle_rate(arrivals),
         "per_second_with_start": outcome.done / (ended - began),
         "cpu_per_frame": {who: (spent[who] - first.get(who, 0.0)) / after for who in spent},
     }

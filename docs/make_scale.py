@@ -169,12 +169,15 @@ def queues(runs: dict[str, Any]) -> str:
     return table(["workers", "measured, frames a second", "simulated", "off by", "a worker is busy"], rows)
 
 
+NEEDS = {"deaths": "kills", "memory": "memory"}
+MISSING = "Not measured yet.\n"
 FIGURES = {"engines": engines, "deaths": deaths, "memory": memory, "costs": costs, "queues": queues}
 
 
 def written(page: str, runs: dict[str, Any], prices: argparse.Namespace) -> str:
     """The page with all figures anew. Raises KeyError for a place of another name."""
-    texts = {name: figure(runs) for name, figure in FIGURES.items()} | {"plan": plan(runs, prices)}
+    texts = {name: figure(runs) if NEEDS.get(name, "cost") in runs else MISSING for name, figure in FIGURES.items()}
+    texts["plan"] = plan(runs, prices)
     return re.sub(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", lambda m: m[1] + texts[m[2]] + m[3], page, flags=re.DOTALL)
 
 
@@ -185,7 +188,8 @@ def main() -> None:
     parser.add_argument("--gigabyte-month", type=float, default=0.023)
     parser.add_argument("--thousand-writes", type=float, default=0.005)
     args = parser.parse_args()
-    runs = {name: json.loads((args.runs / f"{name}.json").read_text(encoding="utf-8")) for name in RUNS}
+    files = {name: args.runs / f"{name}.json" for name in RUNS}
+    runs = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in files.items() if path.exists()}
     PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), runs, args), encoding="utf-8")
     sys.stdout.write(f"{PAGE}\n")
 
