@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -126,6 +127,7 @@ def per_frame(runs: dict[str, Any]) -> float:
 def plan(runs: dict[str, Any], prices: argparse.Namespace) -> str:
     cost = runs["cost"]
     each, stored = per_frame(runs), cost["bytes"]["row"]
+    driver, planned = runs["speed-ray-2"]["cpu_per_frame"]["driver"], cost["bytes"]["planned"]
     rows = []
     for name, frames, machines in (("10⁶", 1e6, 1), ("10⁹", 1e9, 100), ("10¹²", 1e12, 10_000)):
         core_hours = frames * each / 3600
@@ -133,13 +135,23 @@ def plan(runs: dict[str, Any], prices: argparse.Namespace) -> str:
         writes = frames / _ROWS / 1000 * prices.thousand_writes
         month = frames * stored / 1e9 * prices.gigabyte_month
         rows.append([
-            name, number(core_hours), f"{machines:,} × {CORES} cores", duration(hours * 3600),
+            name, number(core_hours), f"{machines:,} × {CORES} cores",
+            number(math.ceil(machines * CORES / (each / driver))), duration(hours * 3600),
             size(frames * cost["bytes"]["image"]), size(frames * stored), number(frames / _ROWS),
             dollars(hours * machines * CORES * prices.core_hour), dollars(writes), dollars(month),
         ])  # fmt: skip
-    head = ["frames", "core hours", "machines", "time", "images read", "rows stored", "part files", "computing"]
+    head = [
+        "frames",
+        "core hours",
+        "machines",
+        "calls",
+        "time",
+        "images read",
+        "rows stored",
+        "part files",
+        "computing",
+    ]
     head += ["writing", "storing, a month"]
-    driver, planned = runs["speed-ray-2"]["cpu_per_frame"]["driver"], cost["bytes"]["planned"]
     return table(head, rows) + (
         f"\n{duration(each)} of a core a frame, cores busy {FILL:.0%} of the time; {dollars(prices.core_hour)} a core"
         f" hour, {dollars(prices.gigabyte_month)} a GB and month, {dollars(prices.thousand_writes)} a thousand writes."
