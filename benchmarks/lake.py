@@ -161,6 +161,8 @@ def measure_kills(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         process = subprocess.Popen(call, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         for line in process.stdout:
+            if not line.strip().isdigit():  # Ray tells of the deaths as well
+                continue
             before, finished = finished, finished + int(line)
             if before // KILL_EVERY != finished // KILL_EVERY:
                 alive = [each for each in psutil.Process(process.pid).children(recursive=True) if is_worker(each)]
