@@ -105,8 +105,8 @@ def drive(args: argparse.Namespace, frames: Path, rows: Path, tick: Any = None) 
         "errors": outcome.errors,
         "seconds": ended - began,
         "start": arrivals[0][0] - began,
-        "per_second": middle_rate(arrivals),
-        "per_second_from_first_row": after / (ended - arrivals[0][0]),
+        "per_second": after / (ended - arrivals[0][0]),
+        "per_second_in_the_middle": middle_rate(arrivals),
         "per_second_with_start": outcome.done / (ended - began),
         "cpu_per_frame": {who: (spent[who] - first.get(who, 0.0)) / after for who in spent},
     }
@@ -161,6 +161,8 @@ def measure_kills(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         process = subprocess.Popen(call, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         for line in process.stdout:
+            if not line.strip().isdigit():  # Ray tells of the deaths as well
+                continue
             before, finished = finished, finished + int(line)
             if before // KILL_EVERY != finished // KILL_EVERY:
                 alive = [each for each in psutil.Process(process.pid).children(recursive=True) if is_worker(each)]

@@ -41,8 +41,8 @@ class Costs:
 
 @dataclass(frozen=True)
 class Foretold:
-    """seconds: from the first piece read to the last row written. per_second: rows, as `middle_rate` counts them. busy:
-    share of the time each worker computes or waits for a core. waiting: the most pieces that waited for a worker."""
+    """seconds: from the first piece read to the last row written. per_second: rows after the first piece. busy: share
+    of the time each worker computes or waits for a core. waiting: the most pieces that waited for a worker."""
 
     seconds: float
     per_second: float
@@ -107,7 +107,8 @@ def simulate(costs: Costs, frames: int, workers: int, cores: int, readers: int =
     if costs.other > 0:
         env.process(ray())
     env.run(done)
-    return Foretold(env.now, middle_rate(arrivals), sum(busy) / workers / env.now, most)
+    rate = (frames - arrivals[0][1]) / (env.now - arrivals[0][0]) if len(arrivals) > 1 else float("nan")
+    return Foretold(env.now, rate, sum(busy) / workers / env.now, most)
 
 
 def middle_rate(arrivals: list[tuple[float, int]]) -> float:
@@ -121,9 +122,13 @@ def middle_rate(arrivals: list[tuple[float, int]]) -> float:
 
 
 def costs_of(run: dict[str, Any]) -> Costs:
-    """What each frame of a measured run of one worker took of a core, by who took it."""
+    """What each frame of a measured run of one worker took of a core, by who took it.
+
+    Of the worker the wall clock counts: it had a core to itself, and what it waited for, several will wait for too.
+    """
     cpu = run["cpu_per_frame"]
-    return Costs(cpu["readers"], cpu["workers"], cpu["driver"], cpu["ray"] * run["per_second"])
+    readers = max(cpu["readers"], 0.0)  # those that ended took their clocks along
+    return Costs(readers, 1 / run["per_second"], cpu["driver"], cpu["ray"] * run["per_second"])
 
 
 def compared(runs: Path, workers: int, cores: int) -> dict[str, Any]:

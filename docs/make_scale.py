@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -126,6 +127,7 @@ def per_frame(runs: dict[str, Any]) -> float:
 def plan(runs: dict[str, Any], prices: argparse.Namespace) -> str:
     cost = runs["cost"]
     each, stored = per_frame(runs), cost["bytes"]["row"]
+    driver, planned = runs["speed-ray-2"]["cpu_per_frame"]["driver"], cost["bytes"]["planned"]
     rows = []
     for name, frames, machines in (("10⁶", 1e6, 1), ("10⁹", 1e9, 100), ("10¹²", 1e12, 10_000)):
         core_hours = frames * each / 3600
@@ -133,13 +135,23 @@ def plan(runs: dict[str, Any], prices: argparse.Namespace) -> str:
         writes = frames / _ROWS / 1000 * prices.thousand_writes
         month = frames * stored / 1e9 * prices.gigabyte_month
         rows.append([
-            name, number(core_hours), f"{machines:,} × {CORES} cores", duration(hours * 3600),
+            name, number(core_hours), f"{machines:,} × {CORES} cores",
+            number(math.ceil(machines * CORES / (each / driver))), duration(hours * 3600),
             size(frames * cost["bytes"]["image"]), size(frames * stored), number(frames / _ROWS),
             dollars(hours * machines * CORES * prices.core_hour), dollars(writes), dollars(month),
         ])  # fmt: skip
-    head = ["frames", "core hours", "machines", "time", "images read", "rows stored", "part files", "computing"]
+    head = [
+        "frames",
+        "core hours",
+        "machines",
+        "calls",
+        "time",
+        "images read",
+        "rows stored",
+        "part files",
+        "computing",
+    ]
     head += ["writing", "storing, a month"]
-    driver, planned = runs["speed-ray-2"]["cpu_per_frame"]["driver"], cost["bytes"]["planned"]
     return table(head, rows) + (
         f"\n{duration(each)} of a core a frame, cores busy {FILL:.0%} of the time; {dollars(prices.core_hour)} a core"
         f" hour, {dollars(prices.gigabyte_month)} a GB and month, {dollars(prices.thousand_writes)} a thousand writes."
@@ -169,12 +181,15 @@ def queues(runs: dict[str, Any]) -> str:
     return table(["workers", "measured, frames a second", "simulated", "off by", "a worker is busy"], rows)
 
 
+NEEDS = {"deaths": "kills", "memory": "memory"}
+MISSING = "Not measured yet.\n"
 FIGURES = {"engines": engines, "deaths": deaths, "memory": memory, "costs": costs, "queues": queues}
 
 
 def written(page: str, runs: dict[str, Any], prices: argparse.Namespace) -> str:
     """The page with all figures anew. Raises KeyError for a place of another name."""
-    texts = {name: figure(runs) for name, figure in FIGURES.items()} | {"plan": plan(runs, prices)}
+    texts = {name: figure(runs) if NEEDS.get(name, "cost") in runs else MISSING for name, figure in FIGURES.items()}
+    texts["plan"] = plan(runs, prices)
     return re.sub(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", lambda m: m[1] + texts[m[2]] + m[3], page, flags=re.DOTALL)
 
 
@@ -185,7 +200,8 @@ def main() -> None:
     parser.add_argument("--gigabyte-month", type=float, default=0.023)
     parser.add_argument("--thousand-writes", type=float, default=0.005)
     args = parser.parse_args()
-    runs = {name: json.loads((args.runs / f"{name}.json").read_text(encoding="utf-8")) for name in RUNS}
+    files = {name: args.runs / f"{name}.json" for name in RUNS}
+    runs = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in files.items() if path.exists()}
     PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), runs, args), encoding="utf-8")
     sys.stdout.write(f"{PAGE}\n")
 

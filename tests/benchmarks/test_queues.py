@@ -67,5 +67,5 @@ def test_runs_are_compared_with_their_simulation(queues: ModuleType, tmp_path: P
         (tmp_path / f"speed-ray-{workers}.json").write_text(json.dumps(run))
     found = queues.compared(tmp_path, 2, 2)
     assert found["1"]["off"] == pytest.approx(0, abs=0.02)
-    assert found["2"]["simulated"] == pytest.approx(19.2, rel=0.03)
+    assert found["2"]["simulated"] == pytest.approx(19.2, rel=0.05)
     assert found["2"]["off"] == pytest.approx(found["2"]["simulated"] / 18 - 1)
