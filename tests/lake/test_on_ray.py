@@ -147,6 +147,28 @@ def test_workers_that_cannot_open_their_world_end_the_run(trained: Path, lake: P
         list(tables_on_ray(work, Pool(str(trained), "0" * 16, 1)))
 
 
+_LISTENING = """
+import psutil
+from ignota.lake.on_ray import Pool, _ray
+with _ray(Pool("w", "0", 1)) as ray:
+    ray.get(ray.remote(num_cpus=0)(lambda: 1).remote())
+    me = psutil.Process()
+    found = {
+        socket.laddr.ip for each in (me, *me.children(recursive=True)) for socket in each.net_connections("inet")
+        if socket.status == psutil.CONN_LISTEN
+    }
+print(*sorted(found))
+"""
+
+
+@pytest.mark.slow
+def test_a_ray_that_is_started_here_listens_to_this_machine_alone() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run([sys.executable, "-c", _LISTENING], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["127.0.0.1"]
+
+
 def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     try:
         return [each for each in psutil.Process(process.pid).children(recursive=True) if _is_worker(each)]

@@ -46,6 +46,8 @@ _QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
+_ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Of a Ray of one machine alone: what it listens on is 127.0.0.1, on every system. Ray reads it when it is imported."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ def unpacked(table: pa.Table) -> Iterator[Frame]:
 @contextmanager
 def _ray(pool: Pool) -> Iterator[Any]:
     """Ray, started for this run unless it is there already, and quiet: faults come as rows, not as logs."""
-    for name, value in _QUIET.items():
+    for name, value in (_QUIET if os.environ.get("RAY_ADDRESS") else _QUIET | _ON_LOOPBACK).items():
         os.environ.setdefault(name, value)
     import ray
     import ray.data
