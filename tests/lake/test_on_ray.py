@@ -26,6 +26,7 @@ from ignota.lake.spans import Finished, Span, spans
 from ignota.structures import InputError
 from ignota.world import bundle
 from ignota.world.fingerprint import world_fingerprint
+from ignota.world.tiles import AUTOMATIC_PIXELS, AUTOMATIC_SIDE, Tiled
 
 ray_warnings = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning", "ignore:.*unclosed"
@@ -66,6 +67,30 @@ def _plain(frame: Frame) -> tuple[Any, ...]:
 def test_another_world_at_a_worker_is_refused(trained: Path) -> None:
     with pytest.raises(InputError, match="is another world on"):
         Segmenter(Pool(str(trained), "0" * 16, 1), None)
+
+
+@pytest.mark.parametrize("options", [(), ("--tile", "128")])
+def test_workers_run_the_networks_as_the_driver_does(
+    trained: Path, lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    pools = []
+
+    def instead(work: list[Span], pool: Pool) -> Iterator[Any]:
+        pools.append(Segmenter(pool, None))
+        return iter(())
+
+    monkeypatch.setattr("ignota.lake.on_ray.tables_on_ray", instead)
+    call = ["segment", str(lake / "a"), "--world", str(trained), "--out", str(tmp_path), "--engine", "ray", *options]
+    assert main([*call, "--quiet", "--workers", "1"]) == 0
+    (worker,) = pools
+    runner = worker.world.networks.runner
+    assert isinstance(runner, Tiled)
+    assert (runner.side, runner.pixels) == ((128, 0) if options else (AUTOMATIC_SIDE, AUTOMATIC_PIXELS))
+
+
+def test_large_images_are_tiled_however_a_world_is_opened(trained: Path) -> None:
+    runner = bundle.load(trained).networks.runner
+    assert isinstance(runner, Tiled) and runner.pixels == AUTOMATIC_PIXELS
 
 
 def test_a_frame_that_workers_die_of_is_given_up(

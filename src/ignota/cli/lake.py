@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from jsonargparse import Namespace
 
-from ignota.cli.opening import chosen_device, opened_world
+from ignota.cli.opening import calibration_images, chosen_device, opened_world
 from ignota.cli.outcome import UsageError
 from ignota.cli.terminal import progress, say
 from ignota.data.video import frame_count
@@ -74,7 +74,11 @@ def _on_ray(state: str, args: Namespace) -> Engine:
     device = chosen_device(args).type
     present = torch.cuda.device_count() if device == "cuda" else (os.cpu_count() or 1) // args.threads
     world = str(bundle.find_world(args.world).absolute())
-    pool = Pool(world, state, args.workers or max(1, present), device, args.threads, args.size, args.allow_code)
+    calibration = tuple(path.absolute() for path in calibration_images(args.calibrate))
+    pool = Pool(
+        world, state, args.workers or max(1, present), device, args.threads, args.size, args.allow_code,
+        args.backend, calibration, args.tile,
+    )  # fmt: skip
 
     def engine(work: Sequence[Span]) -> Iterable[pa.Table]:
         return tables_on_ray(work, pool)
