@@ -61,6 +61,10 @@ def test_one_row_a_frame(trained: Path, photos: Path, tmp_path: Path, capsys: py
     assert run(*call) == 0
     assert "7 frames, 6 of them finished before" in capsys.readouterr().out
     assert len(rows(out)) == 7
+    before = parts(out)
+    assert run(*call, "--again-errors") == 0
+    assert "7 frames, 6 of them finished before, 1 of them with an error" in capsys.readouterr().out
+    assert len(before.items() - parts(out).items()) == 1
     assert run(*call, "--again", "--quiet") == 0
     assert len(rows(out)) == 7 and not set(parts(out).values()) & set(before.values())
 
@@ -107,6 +111,7 @@ def test_calls_that_are_wrong(
     call = ("segment", photos, "--world", trained, "--out", tmp_path / "out")
     assert "go with --engine" in wrong(*call, "--workers", 2)
     assert "go with --engine" in wrong(*call, "--threads", 2)
+    assert "go with --engine" in wrong(*call, "--again-errors")
     assert "one worker, not 2" in wrong(*call, "--engine", "local", "--workers", 2)
     assert "1 or more" in wrong(*call, "--engine", "local", "--threads", 0)
     assert "local or ray" in wrong(*call, "--engine", "spark")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ignota.lake.frames import Frame, read_span
+from ignota.lake.rows import as_table, empty_row
 from ignota.lake.sources import Source, sources
 from ignota.lake.spans import Finished, Span, frame_id, spans
 from ignota.structures import InputError
@@ -162,3 +165,27 @@ def test_a_large_image_elsewhere_is_refused(make: SimpleNamespace, monkeypatch: 
         memory.rm("/large", recursive=True)
     with pytest.raises(InputError, match="cannot read"):
         frames("memory://large/1.png")
+
+
+def test_names_that_are_no_utf8_end_no_run(make: SimpleNamespace, tmp_path: Path) -> None:
+    folder = tmp_path / "f\udcfc"
+    folder.mkdir()
+    (folder / "\udcff.png").write_bytes(make.png(0))
+    (folder / "\\xff.png").write_bytes(make.png(1))
+    make.clip(tmp_path / "clip.mkv", 1)
+    (tmp_path / "clip.mkv").rename(folder / "\udcfe.mkv")
+    with tarfile.open(folder / "s.tar", "w", format=tarfile.GNU_FORMAT, encoding="latin-1") as archive:
+        for name, data in (("straße.png", make.png(2)), ("böse.png", b"broken")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    found = [f for s in sources([str(tmp_path)], "out") for span in spans(s, NONE, "w", 1) for f in read_span(span)]
+    rows = as_table([empty_row("w", frame) for frame in found]).to_pylist()
+    assert {(Path(row["image"]).name, row["member"]) for row in rows} == {
+        (r"\xff.png", None), (r"\x5cxff.png", None), (r"\xfe.mkv", None),
+        ("s.tar", r"stra\xdfe.png"), ("s.tar", r"b\xf6se.png"),
+    }  # fmt: skip
+    assert [row["member"] for row in rows if row["error"] is not None] == [r"b\xf6se.png"]
+    images = {Path(frame.image).name: frame.pixels for frame in found if frame.member is None}
+    np.testing.assert_array_equal(images[r"\xff.png"], make.streets[0].image)
+    np.testing.assert_array_equal(images[r"\x5cxff.png"], make.streets[1].image)

@@ -26,6 +26,7 @@ from ignota.lake.spans import Finished, Span, spans
 from ignota.structures import InputError
 from ignota.world import bundle
 from ignota.world.fingerprint import world_fingerprint
+from ignota.world.tiles import AUTOMATIC_PIXELS, AUTOMATIC_SIDE, Tiled
 
 ray_warnings = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning", "ignore:.*unclosed"
@@ -66,6 +67,30 @@ def _plain(frame: Frame) -> tuple[Any, ...]:
 def test_another_world_at_a_worker_is_refused(trained: Path) -> None:
     with pytest.raises(InputError, match="is another world on"):
         Segmenter(Pool(str(trained), "0" * 16, 1), None)
+
+
+@pytest.mark.parametrize("options", [(), ("--tile", "128")])
+def test_workers_run_the_networks_as_the_driver_does(
+    trained: Path, lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    pools = []
+
+    def instead(work: list[Span], pool: Pool) -> Iterator[Any]:
+        pools.append(Segmenter(pool, None))
+        return iter(())
+
+    monkeypatch.setattr("ignota.lake.on_ray.tables_on_ray", instead)
+    call = ["segment", str(lake / "a"), "--world", str(trained), "--out", str(tmp_path), "--engine", "ray", *options]
+    assert main([*call, "--quiet", "--workers", "1"]) == 0
+    (worker,) = pools
+    runner = worker.world.networks.runner
+    assert isinstance(runner, Tiled)
+    assert (runner.side, runner.pixels) == ((128, 0) if options else (AUTOMATIC_SIDE, AUTOMATIC_PIXELS))
+
+
+def test_large_images_are_tiled_however_a_world_is_opened(trained: Path) -> None:
+    runner = bundle.load(trained).networks.runner
+    assert isinstance(runner, Tiled) and runner.pixels == AUTOMATIC_PIXELS
 
 
 def test_a_frame_that_workers_die_of_is_given_up(
@@ -145,6 +170,28 @@ def test_workers_that_cannot_open_their_world_end_the_run(trained: Path, lake: P
     work = work_of([str(lake / "a")], "0" * 16)
     with pytest.raises(InputError, match=r"is another world on .*: copy the same one there$"):
         list(tables_on_ray(work, Pool(str(trained), "0" * 16, 1)))
+
+
+_LISTENING = """
+import psutil
+from ignota.lake.on_ray import Pool, _ray
+with _ray(Pool("w", "0", 1)) as ray:
+    ray.get(ray.remote(num_cpus=0)(lambda: 1).remote())
+    me = psutil.Process()
+    found = {
+        socket.laddr.ip for each in (me, *me.children(recursive=True)) for socket in each.net_connections("inet")
+        if socket.status == psutil.CONN_LISTEN
+    }
+print(*sorted(each.removeprefix("::ffff:") for each in found))
+"""
+
+
+@pytest.mark.slow
+def test_a_ray_that_is_started_here_listens_to_this_machine_alone() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run([sys.executable, "-c", _LISTENING], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == {"127.0.0.1"}
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:

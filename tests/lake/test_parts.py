@@ -13,7 +13,7 @@ import pytest
 
 from ignota.lake import parts as module
 from ignota.lake.frames import Frame, read_span
-from ignota.lake.parts import Parts, settle, sole_writer
+from ignota.lake.parts import Again, Parts, settle, sole_writer
 from ignota.lake.rows import as_table, empty_row
 from ignota.lake.sources import Source, sources
 from ignota.lake.spans import Finished, spans
@@ -97,14 +97,15 @@ def changed(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "world", "again", "left"),
-    [(lambda lake: None, "w", False, {"p1.png", "p2.png", "p10.png", "bad.png"}),
-     (lambda lake: changed(lake / "a" / "p2.png"), "w", False, {"p1.png", "p10.png", "bad.png"}),
-     (lambda lake: (lake / "a" / "p2.png").unlink(), "w", False, {"p1.png", "p2.png", "p10.png", "bad.png"}),
-     (lambda lake: None, "other", False, set()),
-     (lambda lake: None, "w", True, set())],
+    [(lambda lake: None, "w", None, {"p1.png", "p2.png", "p10.png", "bad.png"}),
+     (lambda lake: changed(lake / "a" / "p2.png"), "w", None, {"p1.png", "p10.png", "bad.png"}),
+     (lambda lake: (lake / "a" / "p2.png").unlink(), "w", None, {"p1.png", "p2.png", "p10.png", "bad.png"}),
+     (lambda lake: None, "other", None, set()),
+     (lambda lake: None, "w", "errors", {"p1.png", "p2.png", "p10.png"}),
+     (lambda lake: None, "w", "all", set())],
 )  # fmt: skip
 def test_rows_that_no_longer_hold_go(
-    lake: Path, out: str, change: Callable[[Path], object], world: str, again: bool, left: set[str]
+    lake: Path, out: str, change: Callable[[Path], object], world: str, again: Again | None, left: set[str]
 ) -> None:
     writer = Parts(out)
     writer.add(rows(sources([str(lake / "a")], out)))

@@ -52,7 +52,7 @@ def test_faults_are_counted_and_the_last_is_kept(here: Lake) -> None:
 
 def test_again_leaves_nothing(here: Lake) -> None:
     segment_lake(left(here)[0], blind, Parts(here.out), lambda _: None)
-    work, there = left(here, again=True)
+    work, there = left(here, "all")
     assert there == 0 and len(work) == len(here.sources)
     assert not list(Path(here.out).rglob("*.parquet"))
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ignota.lake.places import as_name, as_text
 from ignota.lake.sources import kind_of, sources
 from ignota.structures import InputError
 
@@ -105,3 +108,18 @@ def test_what_names_nothing_is_refused(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=line):
         sources([word], "out")
+
+
+@given(
+    st.binary(max_size=12) | st.lists(st.sampled_from([b"\\", b"x", b"5c", b"ff", b"\xff", b"\xc3\xa4"])).map(b"".join)
+)
+def test_every_name_has_a_text_of_its_own(data: bytes) -> None:
+    name = data.decode("utf-8", "surrogateescape")
+    as_text(name).encode()
+    assert as_name(as_text(name)) == name
+
+
+def test_texts_of_names_are_readable() -> None:
+    assert [as_text(name) for name in ("a/1.png", "stra\udcdfe.png", "C:\\x", "\\xff")] == [
+        "a/1.png", "stra\\xdfe.png", "C:\\x", "\\x5cxff",
+    ]  # fmt: skip

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import torch
 from jsonargparse import Namespace
 
-from ignota.cli.opening import chosen_device, opened_world
+from ignota.cli.opening import calibration_images, chosen_device, opened_world
 from ignota.cli.outcome import UsageError
 from ignota.cli.terminal import progress, say
 from ignota.data.video import frame_count
 from ignota.lake.parts import Parts, sole_writer
+from ignota.lake.places import as_name
 from ignota.lake.segmenting import Engine, Lake, Outcome, left, segment_lake
 from ignota.lake.sources import sources
 from ignota.lake.spans import Span
@@ -35,7 +36,7 @@ def run_lake(args: Namespace) -> None:
     with opened_world(args) as world, sole_writer(args.out):
         state = world_fingerprint(world)
         lake = Lake(tuple(sources(args.images, args.out)), args.out, state, args.every)
-        work, before = left(lake, args.again)
+        work, before = left(lake, "all" if args.again else "errors" if args.again_errors else None)
         engine = _here(world, state, args) if args.engine == "local" else _on_ray(state, args)
         with progress(_count(work), "segment", "frame", args.quiet) as bar:
             outcome = segment_lake(work, engine, Parts(args.out), bar.update)
@@ -74,7 +75,11 @@ def _on_ray(state: str, args: Namespace) -> Engine:
     device = chosen_device(args).type
     present = torch.cuda.device_count() if device == "cuda" else (os.cpu_count() or 1) // args.threads
     world = str(bundle.find_world(args.world).absolute())
-    pool = Pool(world, state, args.workers or max(1, present), device, args.threads, args.size, args.allow_code)
+    calibration = tuple(path.absolute() for path in calibration_images(args.calibrate))
+    pool = Pool(
+        world, state, args.workers or max(1, present), device, args.threads, args.size, args.allow_code,
+        args.backend, calibration, args.tile,
+    )  # fmt: skip
 
     def engine(work: Sequence[Span]) -> Iterable[pa.Table]:
         return tables_on_ray(work, pool)
@@ -89,7 +94,7 @@ def _count(work: Sequence[Span]) -> int:
 
 def _frames(span: Span) -> int:
     try:
-        return max(1, frame_count(Path(span.files[0].uri), span.every) - len(span.done))
+        return max(1, frame_count(Path(as_name(span.files[0].uri)), span.every) - len(span.done))
     except InputError:
         return 1  # a URL, or a fault that its row will tell
 

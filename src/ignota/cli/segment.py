@@ -15,7 +15,8 @@ from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_backend, add_world
 
 USAGE = (
-    "segment IMAGE… [--world WORLD] --out DIR [--every N] [--again] [--engine local|ray [--workers N] [--threads N]]"
+    "segment IMAGE… [--world WORLD] --out DIR [--every N] [--again]"
+    " [--engine local|ray [--workers N] [--threads N] [--again-errors]]"
 )
 EXAMPLE = "ignota segment photos/ 'more/*.jpg' drive.mp4 --every 10 --out seen"
 
@@ -37,6 +38,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="with --engine: of each worker")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of videos, take each N-th frame alone")
     parser.add_argument("--again", action="store_true", help="do what is finished once more")
+    parser.add_argument("--again-errors", action="store_true", help="with --engine: the rows with an error once more")
 
 
 def run(args: Namespace) -> None:
@@ -47,8 +49,8 @@ def run(args: Namespace) -> None:
 
         run_lake(args)
         return
-    if args.workers is not None or args.threads != 1:
-        raise UsageError("--workers and --threads go with --engine ray or --engine local")
+    if args.workers is not None or args.threads != 1 or args.again_errors:
+        raise UsageError("--workers, --threads and --again-errors go with --engine ray or --engine local")
 
     from ignota.cli.inputs import image_files, picture_count, read_pictures, still_to_do, targets
     from ignota.cli.opening import opened_world

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,12 +73,26 @@ def _picture(video: cv2.VideoCapture, path: Path, index: int) -> UInt8[np.ndarra
 
 
 @contextmanager
+def _readable(path: Path) -> Iterator[str]:
+    """The path, or a link to it where its name is no UTF-8, of which OpenCV would end the process."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory(prefix="ignota-video-") as folder:
+            link = Path(folder) / "video"
+            link.symlink_to(path)
+            yield str(link)
+        return
+    yield str(path)
+
+
+@contextmanager
 def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     if not path.is_file():
         raise InputError(f"cannot read {one_line(path)}: no such file; name a video file")
-    with _ffmpeg_bounds():
+    with _ffmpeg_bounds(), _readable(path.absolute()) as name:
         # the API is named: others read file name patterns and network addresses
-        video = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+        video = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
     try:
         if not video.isOpened():
             raise InputError(f"{one_line(path)} is no video that can be read; save it as MP4, for instance")

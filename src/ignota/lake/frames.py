@@ -18,7 +18,7 @@ from ignota.data.images import decode_image, read_image
 from ignota.data.listing import IMAGE_SUFFIXES
 from ignota.data.video import read_frames
 from ignota.lake.columns import image_column
-from ignota.lake.places import faults, is_local, located, opened
+from ignota.lake.places import as_name, as_text, faults, is_local, located, opened
 from ignota.lake.sources import LakeFile
 from ignota.lake.spans import Span
 from ignota.structures import InputError
@@ -71,7 +71,7 @@ def read_span(span: Span) -> Iterator[Frame]:
 def _image(span: Span, file: LakeFile) -> Frame:
     frame = Frame(span.source, span.frame_id(file, None), file.uri, None)
     try:
-        return replace(frame, pixels=_decoded(file.uri))
+        return replace(frame, pixels=_decoded(as_name(file.uri)))
     except InputError as error:
         return replace(frame, error=one_line(error))
 
@@ -107,7 +107,7 @@ def _numbered(span: Span, file: LakeFile) -> Iterator[tuple[int, Frame | None]]:
     """Every frame's number, with those frames that are wanted; where reading fails, the fault is one frame more."""
     done, index = set(span.done), -1
     try:
-        for read in _READERS[span.kind](file.uri, span.every, done):
+        for read in _READERS[span.kind](as_name(file.uri), span.every, done):
             index = read.index
             wanted = index % span.every == 0 and index not in done
             yield index, _as_frame(span, file, read) if wanted else None
@@ -158,7 +158,7 @@ def _webdataset(uri: str, every: int, done: set[int]) -> Iterator[_Read]:
                 if not member.isfile() or name.suffix.lower() not in IMAGE_SUFFIXES or name.name.startswith("."):
                     continue
                 index += 1
-                yield _Read(index, member.name) if index in done else _member(archive, member, index, uri)
+                yield _Read(index, as_text(member.name)) if index in done else _member(archive, member, index, uri)
     except broken as error:
         if isinstance(error, InputError):
             raise
@@ -168,10 +168,12 @@ def _webdataset(uri: str, every: int, done: set[int]) -> Iterator[_Read]:
 def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, index: int, uri: str) -> _Read:
     where = f"{uri}: {member.name}"
     if member.size > LARGEST:
-        return _Read(index, member.name, error=f"{one_line(where)} has more than {LARGEST:,} bytes; save it smaller")
+        return _Read(
+            index, as_text(member.name), error=f"{one_line(where)} has more than {LARGEST:,} bytes; save it smaller"
+        )
     stream = archive.extractfile(member)
     assert stream is not None  # it is a plain file
-    return _from_bytes(index, stream.read(), where, member.name)
+    return _from_bytes(index, stream.read(), where, as_text(member.name))
 
 
 def _parquet(uri: str, every: int, done: set[int]) -> Iterator[_Read]:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from ignota.lake.rows import as_table, empty_row, frame_row, schema
 from ignota.lake.spans import AT_ONCE, Span
 from ignota.structures import InputError
 from ignota.world import bundle
+from ignota.world.backends import DEFAULT, with_backend
 from ignota.world.fingerprint import world_fingerprint
 
 if TYPE_CHECKING:
@@ -46,13 +48,16 @@ _QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
+_ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Of a Ray of one machine alone: what it listens on is 127.0.0.1, on every system. Ray reads it when it is imported."""
 
 
 @dataclass(frozen=True)
 class Pool:
     """The workers. world: path or name, as every one of them opens it; state: the fingerprint it must have there.
 
-    device: `cuda` gives each worker a GPU. threads: of each worker.
+    device: `cuda` gives each worker a GPU. threads: of each worker. backend, calibration, tile: as `with_backend` takes
+    them; the images lie at the same paths everywhere.
     """
 
     world: str
@@ -62,6 +67,9 @@ class Pool:
     threads: int = 1
     size: int | None = None
     allow_code: bool = False
+    backend: str = DEFAULT
+    calibration: tuple[Path, ...] = ()
+    tile: int | None = None
 
 
 class Segmenter:
@@ -73,7 +81,8 @@ class Segmenter:
 
     def __init__(self, pool: Pool, attempts: Any) -> None:
         take_threads(pool.threads)
-        self.world = bundle.load(pool.world, pool.device, size=pool.size, allow_code=pool.allow_code)
+        world = bundle.load(pool.world, pool.device, size=pool.size, allow_code=pool.allow_code)
+        self.world = with_backend(world, pool.backend, pool.calibration, pool.tile)
         self.state, self.attempts = world_fingerprint(self.world), attempts
         if self.state != pool.state:
             raise InputError(f"{pool.world} is another world on {os.uname().nodename}: copy the same one there")
@@ -191,7 +200,7 @@ def unpacked(table: pa.Table) -> Iterator[Frame]:
 @contextmanager
 def _ray(pool: Pool) -> Iterator[Any]:
     """Ray, started for this run unless it is there already, and quiet: faults come as rows, not as logs."""
-    for name, value in _QUIET.items():
+    for name, value in (_QUIET if os.environ.get("RAY_ADDRESS") else _QUIET | _ON_LOOPBACK).items():
         os.environ.setdefault(name, value)
     import ray
     import ray.data

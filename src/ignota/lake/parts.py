@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ignota.data.files import one_line
 from ignota.lake.places import address, faults, is_local, located, opened, write_whole
@@ -27,7 +27,9 @@ ROWS, BYTES = 256, 32_000_000
 """Rows wait in memory until there are so many, or so many bytes."""
 SOON, LATE = 1.0, 30.0
 """Seconds that they wait at most: few at first, then twice as many each time. A kill costs no more than that."""
-_KEYS = ["id", "image", "frame", "frames"]
+_KEYS = ["id", "image", "frame", "frames", "error"]
+Again = Literal["all", "errors"]
+"""What is done once more though it is there."""
 
 
 @contextmanager
@@ -50,9 +52,9 @@ def sole_writer(out: str) -> Iterator[None]:
         yield
 
 
-def settle(out: str, source: Source, world: str, again: bool = False) -> Finished:
+def settle(out: str, source: Source, world: str, again: Again | None = None) -> Finished:
     """What is finished of a source. Rows of its files that another world or an older file gave, or that are there
-    twice, go first, so that no frame has two; again: all rows of its files go."""
+    twice, go first, so that no frame has two; again: all rows of its files go, or those that hold an error."""
     files = {file.uri: file for file in source.files}
     found = Finished({}, {})
     seen: set[str] = set()
@@ -61,7 +63,9 @@ def settle(out: str, source: Source, world: str, again: bool = False) -> Finishe
         file = files.get(key["image"])
         if file is None:
             return True  # of a file that this call does not name
-        if again or key["id"] in seen or key["id"] != frame_id(world, file, key["frame"]):
+        if again == "all" or (again == "errors" and key["error"] is not None):
+            return False
+        if key["id"] in seen or key["id"] != frame_id(world, file, key["frame"]):
             return False
         seen.add(key["id"])
         found.frames.setdefault(file.uri, set()).add(key["frame"])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ignota.lake.parts import Parts, settle
+from ignota.lake.parts import Again, Parts, settle
 from ignota.lake.sources import Source
 from ignota.lake.spans import Span, spans
 
@@ -39,8 +39,8 @@ class Outcome:
     fault: str = ""
 
 
-def left(lake: Lake, again: bool = False) -> tuple[list[Span], int]:
-    """What is left to do, and how many frames are there. again: nothing counts as done."""
+def left(lake: Lake, again: Again | None = None) -> tuple[list[Span], int]:
+    """What is left to do, and how many frames are there. again: nothing counts as done, or no frame with an error."""
     work: list[Span] = []
     there = 0
     for source in lake.sources:

@@ -13,7 +13,7 @@ from ignota.data.files import natural_key, one_line
 from ignota.data.listing import IMAGE_SUFFIXES
 from ignota.data.video import VIDEO_SUFFIXES
 from ignota.lake.columns import holds_images
-from ignota.lake.places import address, faults, file_state, located, walked
+from ignota.lake.places import address, as_text, faults, file_state, located, walked
 from ignota.structures import InputError
 
 Kind = Literal["image", "video", "webdataset", "parquet"]
@@ -22,7 +22,8 @@ _NAME = 80
 
 @dataclass(frozen=True)
 class LakeFile:
-    """uri: a path, or the URL where it is not on this machine. state: size and time of change, as its place tells."""
+    """uri: a path, or the URL where it is not on this machine, by `as_text`. state: size and time of change, as its
+    place tells."""
 
     uri: str
     state: str
@@ -77,7 +78,8 @@ def sources(words: Sequence[str], out: str) -> list[Source]:
                 if kind is None or (kind == "parquet" and name != path and not holds_images(address(fs, name))):
                     continue
                 of = str(PurePosixPath(name).parent) if kind == "image" else name
-                found.setdefault((address(fs, of), kind), {})[address(fs, name)] = file_state(info)
+                files_there = found.setdefault((as_text(address(fs, of)), kind), {})
+                files_there[as_text(address(fs, name))] = file_state(info)
                 count += 1
         except faults() as error:
             if isinstance(error, InputError):

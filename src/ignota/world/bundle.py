@@ -27,6 +27,7 @@ from ignota.world.exemplars import FILE, ExemplarStore
 from ignota.world.known import KnownEvidence, Recipe
 from ignota.world.model import OpenWorldModel
 from ignota.world.networks import Networks
+from ignota.world.tiles import tiled_unasked
 
 SCHEMA = 1
 WORLD, WEIGHTS = "world.json", "weights.safetensors"
@@ -107,7 +108,10 @@ def load(
     size: int | None = None,
     allow_code: bool = False,
 ) -> OpenWorldModel:
-    """Opens a bundle by path or shipped name; raises InputError for one that is damaged or of another version."""
+    """Opens a bundle by path or shipped name, too large images being tiled, as by every backend.
+
+    Raises InputError for one that is damaged or of another version.
+    """
     path, device = find_world(name), torch.device(device)
     document = read_document(path)
     tensors = _read_tensors(path)
@@ -120,10 +124,10 @@ def load(
         recipe = Recipe(**numbers)
         spaces = {name: tuple(taps) for name, taps in document["spaces"].items()}
         known = KnownEvidence.from_tensors(_group(tensors, "known."), recipe, spaces, len(taxonomy))
-        networks = Networks(
+        networks = tiled_unasked(Networks(
             segmenter.eval().requires_grad_(False).to(memory_format=torch.channels_last), _frozen(document), heads,
             size or document["size"], tuple(document["taps"]), torch.device("cpu"),
-        )  # fmt: skip
+        ))  # fmt: skip
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, InputError):
             raise

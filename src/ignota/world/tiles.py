@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -67,6 +68,11 @@ def tiled(networks: Networks, runner: Runner, side: int | None) -> Runner:
     if side < smallest:
         raise InputError(f"--tile is the side of a tile in pixels, {smallest} or more, or 0 for none, not {side}")
     return Tiled(runner, side)
+
+
+def tiled_unasked(networks: Networks) -> Networks:
+    """The same networks, on tiles where an image is too large."""
+    return dataclasses.replace(networks, runner=tiled(networks, networks.runner, None))
 
 
 @dataclass(frozen=True)
