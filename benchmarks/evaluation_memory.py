@@ -1,11 +1,12 @@
 """How often the networks run, and how much memory a measurement holds, as images grow in number; prints both.
 
-    python benchmarks/evaluation_memory.py --world WORLD --data $IGNOTA_DATA [--scores a,b,…] [--images N] [--json FILE]
+    python benchmarks/evaluation_memory.py --world WORLD --data $IGNOTA_DATA [--scores a,b,…] [--images N] [--camvid]
 
 The images are the validation sets of RoadAnomaly21 (10) and RoadObstacle21 (30), one of the former before every three
-of the latter, so that any ten hold both sizes; after the forty they come round again, and every image is read anew. The
-measurement is that of `ignota evaluate anomaly`, components included. Passes are counted by hooks on the segmenter and
-the frozen encoder; memory is the resident set of this process from /proc, read after each image.
+of the latter, so that any ten hold both sizes; after the forty they come round again, and every image is read anew.
+With --camvid they are CamVid's val, for a world that does not know all its classes. The measurement is that of
+`ignota evaluate anomaly`, components included. Passes are counted by hooks on the segmenter and the frozen encoder;
+memory is the resident set of this process from /proc, read after each image.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import nn
 from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.files import write_atomically
 from ignota.engine.evaluation import evaluate_anomaly
+from ignota.reproduce.grounds import EvenlySpaced
 from ignota.structures import Sample
 from ignota.world import bundle
 from ignota.world.model import OpenWorldModel
@@ -105,12 +107,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--scores")
     parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--camvid", action="store_true")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     world = bundle.load(args.world)
     scores = args.scores.split(",") if args.scores else list(score_names(world.known))
-    sets = (open_dataset(name, args.data / f"{name}_val", "val") for name in ("road_anomaly_21", "road_obstacle_21"))
-    found = measure(world, Alternating(*sets, args.images), scores)
+    if args.camvid:
+        images: LabelledImages = EvenlySpaced(open_dataset("camvid", args.data / "camvid", "val"), args.images)
+    else:
+        names = ("road_anomaly_21", "road_obstacle_21")
+        images = Alternating(*(open_dataset(name, args.data / f"{name}_val", "val") for name in names), args.images)
+    found = measure(world, images, scores)
     print(f"{len(scores)} scores; {found['MiB an image from the tenth on']:+.2f} MiB an image from the tenth on")
     if args.json is not None:
         write_atomically(args.json, (json.dumps(found, indent=2) + "\n").encode())
