@@ -1,63 +1,29 @@
-"""How often the networks run, and how much memory a measurement holds, as images grow in number; prints both.
+"""Runs a command of `ignota` in this process, counts how often its networks run, and reads how much memory it holds.
 
-    python benchmarks/evaluation_memory.py --world WORLD --data $IGNOTA_DATA [--scores a,b,…] [--images N] [--json FILE]
+    python benchmarks/evaluation_memory.py evaluate anomaly camvid --data $IGNOTA_DATA/camvid --world WORLD
 
-The images are the validation sets of RoadAnomaly21 (10) and RoadObstacle21 (30), one of the former before every three
-of the latter, so that any ten hold both sizes; after the forty they come round again, and every image is read anew. The
-measurement is that of `ignota evaluate anomaly`, components included. Passes are counted by hooks on the segmenter and
-the frozen encoder; memory is the resident set of this process from /proc, read after each image.
+Passes are counted by a hook on every segmenter and frozen encoder; memory is the resident set of this process from
+/proc, read at each pass of the segmenter, that is once an image if no score runs the networks again. Prints both after
+10, 40 and 100 passes and at the end.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
+import sys
 import time
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 
-from ignota.data.datasets import LabelledImages, open_dataset
-from ignota.data.files import write_atomically
-from ignota.engine.evaluation import evaluate_anomaly
-from ignota.structures import Sample
-from ignota.world import bundle
-from ignota.world.model import OpenWorldModel
-from ignota.world.reading import score_names
+from ignota.cli import main
+from ignota.models.frozen_encoder import FrozenEncoder
+from ignota.models.segmenter import ClosedSetSegmenter
 
 STOPS = (10, 40, 100)
-
-
-class Alternating:
-    """One image of the first set, then three of the second, round and round; a `LabelledImages`."""
-
-    name, split, taxonomy = "road_anomaly_21 and road_obstacle_21", "val", None
-    expected_size, expected_length = None, None
-    image_paths: tuple[Path, ...] = ()
-    label_paths: tuple[Path, ...] = ()
-
-    def __init__(self, first: LabelledImages, second: LabelledImages, length: int) -> None:
-        self.parts, self.length = (first, second), length
-        self.keys = tuple(f"{i}" for i in range(length))
-
-    def __len__(self) -> int:
-        return self.length
-
-    def _place(self, index: int) -> tuple[LabelledImages, int]:
-        turn, step = divmod(index, 4)
-        part, number = (self.parts[0], turn) if step == 0 else (self.parts[1], 3 * turn + step - 1)
-        return part, number % len(part)
-
-    def __getitem__(self, index: int) -> Sample:
-        part, number = self._place(index)
-        return part[number]
-
-    def load_label(self, index: int) -> np.ndarray:
-        part, number = self._place(index)
-        return part.load_label(number)
 
 
 def resident(kind: str = "VmRSS") -> float:
@@ -65,56 +31,38 @@ def resident(kind: str = "VmRSS") -> float:
     return int(re.findall(rf"{kind}:\s+(\d+)", Path("/proc/self/status").read_text())[0]) / 1024
 
 
-def counted(module: nn.Module | None) -> list[int]:
-    """Grows by one with every forward pass of a network."""
-    passes: list[int] = []
-    if module is not None:
-        module.register_forward_hook(lambda *_: passes.append(1))
-    return passes
+class Watch:
+    """Counts passes and reads memory; a global forward hook."""
 
+    def __init__(self) -> None:
+        self.passes: Counter[str] = Counter()
+        self.memory: list[float] = []
+        self.started = time.monotonic()
 
-def measure(world: OpenWorldModel, images: LabelledImages, scores: list[str]) -> dict[str, Any]:
-    """Passes and memory at each stop, and after all figures were computed."""
-    passes = {"segmenter": counted(world.networks.segmenter), "frozen encoder": counted(world.networks.frozen)}
-    rows: list[dict[str, Any]] = []
-    memory: list[float] = []
-    started = time.monotonic()
+    def __call__(self, module: nn.Module, *_: object) -> None:
+        if isinstance(module, FrozenEncoder):
+            self.passes["frozen encoder"] += 1
+        if isinstance(module, ClosedSetSegmenter):
+            self.passes["segmenter"] += 1
+            self.memory.append(resident())
+            if len(self.memory) in STOPS:
+                self.say(f"{len(self.memory)} passes")
 
-    def row(images: int | str) -> dict[str, Any]:
-        counts = {name: len(found) for name, found in passes.items()}
-        held = {"MiB now": resident(), "MiB at most": resident("VmHWM")}
-        return {"images": images, **counts, **held, "seconds": time.monotonic() - started}
+    def say(self, when: str) -> None:
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(self.passes.items()))
+        held = f"{resident():.0f} MiB now, {resident('VmHWM'):.0f} at most"
+        print(f"{when}: {counts}; {held}; {time.monotonic() - self.started:.0f} s", flush=True)
 
-    def watch(*_: object) -> None:
-        memory.append(resident())
-        if len(memory) in STOPS:
-            rows.append(row(len(memory)))
-            print(rows[-1], flush=True)
-
-    evaluate_anomaly(world, images, scores, watch=watch, components=True)
-    rows.append(row("all figures"))
-    print(rows[-1], flush=True)
-    tail = memory[9:]
-    slope = float(np.polyfit(range(len(tail)), tail, 1)[0]) if len(tail) > 1 else 0.0
-    return {"scores": scores, "rows": rows, "MiB an image from the tenth on": slope, "memory": memory}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--world", required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--scores")
-    parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    world = bundle.load(args.world)
-    scores = args.scores.split(",") if args.scores else list(score_names(world.known))
-    sets = (open_dataset(name, args.data / f"{name}_val", "val") for name in ("road_anomaly_21", "road_obstacle_21"))
-    found = measure(world, Alternating(*sets, args.images), scores)
-    print(f"{len(scores)} scores; {found['MiB an image from the tenth on']:+.2f} MiB an image from the tenth on")
-    if args.json is not None:
-        write_atomically(args.json, (json.dumps(found, indent=2) + "\n").encode())
+    def slope(self, first: int = 10) -> float:
+        """MiB that each further image adds, from the tenth on."""
+        tail = self.memory[first - 1 :]
+        return float(np.polyfit(range(len(tail)), tail, 1)[0]) if len(tail) > 1 else 0.0
 
 
 if __name__ == "__main__":
-    main()
+    watch = Watch()
+    register_module_forward_hook(watch)
+    code = main(sys.argv[1:])
+    watch.say("the end")
+    print(f"{watch.slope():+.2f} MiB an image from the tenth on")
+    sys.exit(code)

@@ -98,11 +98,11 @@ all; a comparison without seeds shows its sign alone. On `quick` read this as a 
 
 
 def _setting(one: dict[str, Any]) -> str:
-    trained = sum(one["trainings"].values()) / 60
+    wall, processor = (one["spent"].get(key, 0.0) / 60 for key in ("wall", "processor"))
     return (
         f"**{_title(one)}.** {one['stands_for']} Short side {one['size']} pixels, {one['images']} images measured, "
-        f"{one['seeds']} seeds; training all networks and fitting all worlds took {trained:.0f} minutes of wall clock, "
-        f"with other work beside.\n\n"
+        f"{one['seeds']} seeds. All of it, trainings included, took {processor:.0f} minutes of processor time and "
+        f"{wall:.0f} of wall clock, with other work beside.\n\n"
     )
 
 

@@ -102,6 +102,19 @@ def test_every_method_has_a_paragraph_with_a_citation() -> None:
         assert re.search(r"\b(19|20)\d\d\b|as above|After Dong et al", paragraphs[name]), name
 
 
+def test_the_rivals_page_copies_what_was_measured_best_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    values = {name: dict.fromkeys(("aupr", "auroc", "fpr95"), value) for name, value in (("msp", 0.2), ("dml", 0.4))}
+    scores = {name: {"pooled": one, "per_image": one} for name, one in values.items()}
+    file = tmp_path / "w-more.json"
+    file.write_text(json.dumps({"dataset": "road_anomaly_21", "images": 10, "scores": scores}))
+    page = script("docs/make_compared.py").page([f"runs/w:{file}", f"runs/w:{file}"])
+    assert page.count("ignota fit dml ") == 1 and page.count("--scores msp,dml") == 2
+    assert "--data $IGNOTA_DATA/road_anomaly_21_val --world runs/w-more" in page
+    first, second = (page.index(row) for row in ("| `dml` | 40.0 |", "| `msp` | 20.0 |"))
+    assert first < second
+
+
 @pytest.mark.parametrize("name", ["new_score", "new_dataset"])
 def test_the_tutorial_shows_the_examples_that_are_run(name: str) -> None:
     text = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")

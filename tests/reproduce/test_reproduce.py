@@ -15,6 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
+from ignota.anomaly.rbm import RoadMachine
+from ignota.anomaly.vim import VirtualLogit
 from ignota.data.layouts import write_layout
 from ignota.engine import closed_set_run, embedder_run, meta_channel_run
 from ignota.engine.configuration import ExperimentConfig
@@ -64,6 +66,7 @@ def test_tables_figures_and_report_are_there(whole: Path) -> None:
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert list(results["tables"]) == ["table-1", "table-d", "table-e"]
     assert results["seconds"]["table-e"] > 0 and results["trainings"]["16+3"] > 0
+    assert results["spent"]["processor"] > 0.2 * results["trainings"]["16+3"]
 
 
 def test_a_second_call_trains_and_measures_nothing(
@@ -103,6 +106,8 @@ def test_a_stopped_call_goes_on_with_what_is_missing(
         reproduce(["table-e"], setting, copy, CPU, quiet=True)
     left = sorted((copy / FOLDER / "cells").glob("incremental-*.json"))
     assert len(left) == 3
+    spent, before = (json.loads((out / FOLDER / "spent.json").read_text()) for out in (copy, whole))
+    assert spent["wall"] > before["wall"] and spent["processor"] > before["processor"]
     written: list[Cell] = []
 
     def noted(self: Ledger, cell: Cell, *rest: Any) -> None:
@@ -220,6 +225,24 @@ def test_a_class_with_too_few_images_has_a_reason_for_a_figure(copy: Path, setti
     workshop = opened(setting, copy, CPU, quiet=True).workshop
     measuring.measure_incremental(workshop, [cell], lambda one, figures, _: found.update({one: figures}))
     assert "1000 shots" in found[cell]["reason"]
+
+
+def test_a_score_that_was_fitted_before_a_stop_is_not_fitted_again(
+    copy: Path, setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workshop = opened(setting, copy, CPU, quiet=True).workshop
+    shutil.rmtree(workshop.place("16+3") / "scores")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RoadMachine, "train", stop)
+        workshop.refused("16+3", ["vim", "rbm"])
+    monkeypatch.setattr(VirtualLogit, "state", stop)
+    assert opened(setting, copy, CPU, quiet=True).workshop.refused("16+3", ["vim", "rbm"]) == {}
+    found = sorted(path.name for path in workshop.place("16+3").glob("scores/*"))
+    assert found == ["rbm.safetensors", "vim.safetensors"] and not (workshop.place("16+3") / "fitting").exists()
 
 
 def test_meta_channels_of_another_k_have_as_many(copy: Path, setting: Setting, forbidden: None) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from ignota.reproduce.rendering import claim_table, example_table, number_table,
 from ignota.reproduce.runner import NAMES, Reproduction
 from ignota.reproduce.workshop import Workshop
 
-REPORT, RESULTS, EXAMPLE = "report.html", "results.json", "table-d"
+REPORT, RESULTS, SPENT, EXAMPLE = "report.html", "results.json", "spent.json", "table-d"
 _SMALLEST_WIDTH = 320
 """Pictures of small images are enlarged, so that a viewer does not blur them."""
 
@@ -41,13 +43,34 @@ def reproduce(
     """Measures what is missing, then writes the files of `names` and the report; returns what was written."""
     reproduction = opened(setting, out, device, quiet, given)
     reproduction.workshop.check_given()
-    reproduction.measure(names)
     written = []
-    for name in names:
-        written += [*write_tables(reproduction, name), *write_figure(reproduction, name)]
+    with spending(reproduction.folder / SPENT):
+        reproduction.measure(names)
+        for name in names:
+            written += [*write_tables(reproduction, name), *write_figure(reproduction, name)]
     write_json(reproduction.folder / RESULTS, results(reproduction))
     write_report(reproduction.folder / REPORT, report(reproduction))
     return [*written, reproduction.folder / RESULTS, reproduction.folder / REPORT]
+
+
+@contextmanager
+def spending(file: Path) -> Iterator[None]:
+    """Adds what is spent inside to the sums in `file`, also where it is stopped: {"wall", "processor"} in seconds.
+
+    Processor time is that of all threads and of ended processes below; work beside does not count.
+    """
+    wall, processor = time.monotonic(), sum(os.times()[:4])
+    try:
+        yield
+    finally:
+        before = _record(file)
+        write_json(
+            file,
+            {
+                "wall": before.get("wall", 0.0) + time.monotonic() - wall,
+                "processor": before.get("processor", 0.0) + sum(os.times()[:4]) - processor,
+            },
+        )
 
 
 def opened(
@@ -136,6 +159,7 @@ def results(reproduction: Reproduction) -> dict[str, Any]:
             name: {key: one[key] for key in ("title", "text", "seconds")} for name, one in figures.items() if one
         },
         "claims": dataclasses.asdict(claim_table(verdicts)),
+        "spent": _record(reproduction.folder / SPENT),
     }
 
 

@@ -27,6 +27,7 @@ from ignota.engine.harvest import collect_grids
 from ignota.engine.meta_channel_run import Grids, train_meta_channels
 from ignota.engine.records import RECORD, StageFolder, fingerprint, write_json
 from ignota.engine.refitting import with_scores
+from ignota.engine.score_states import KeptStates
 from ignota.engine.stages import Stages, embedder_variants
 from ignota.models.meta_channels import MetaChannelHead
 from ignota.reproduce.cells import LOSSES, Variant
@@ -153,12 +154,15 @@ class Workshop:
     def _fit(self, split: str, names: Sequence[str]) -> None:
         if not names:
             return
+        kept = KeptStates(self.place(split) / "fitting", fingerprint(self.place(split).name))
         with self.bar(f"fit {', '.join(names)}", len(self.stages(split).images)) as bar:
-            states = with_scores(self.base(split), names, self.setting.train(split), bar.update).known.states
+            train = self.setting.train(split)
+            states = with_scores(self.base(split), names, train, bar.update, kept=kept).known.states
         for name in names:
             file = self._state_file(split, name)
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, safetensors.torch.save(_on(states[name], CPU)))
+        kept.drop()
 
     def _state_file(self, split: str, name: str) -> Path:
         return self.place(split) / "scores" / f"{name}.safetensors"
