@@ -23,6 +23,7 @@ from torch import nn
 from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.files import write_atomically
 from ignota.engine.evaluation import evaluate_anomaly
+from ignota.heap import keep_freed_memory
 from ignota.structures import Sample
 from ignota.world import bundle
 from ignota.world.model import OpenWorldModel
@@ -100,6 +101,7 @@ def measure(world: OpenWorldModel, images: LabelledImages, scores: list[str]) ->
 
 
 def main() -> None:
+    keep_freed_memory()  # as every command
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--world", required=True)
     parser.add_argument("--data", type=Path, required=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ignota.data.files import one_line
+from ignota.heap import keep_freed_memory
 from ignota.lake.attempts import Attempts
 from ignota.lake.frames import Frame, read_span
 from ignota.lake.here import take_threads
@@ -72,6 +73,7 @@ class Segmenter:
     """
 
     def __init__(self, pool: Pool, attempts: Any) -> None:
+        keep_freed_memory()
         take_threads(pool.threads)
         self.world = bundle.load(pool.world, pool.device, size=pool.size, allow_code=pool.allow_code)
         self.state, self.attempts = world_fingerprint(self.world), attempts
