@@ -35,6 +35,7 @@ from ignota.engine.closed_set import ClosedSetStage
 from ignota.engine.closed_set_run import build_segmenter
 from ignota.engine.configuration import ClosedSetConfig, SegmenterConfig
 from ignota.engine.evaluation import world_split
+from ignota.heap import keep_freed_memory
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.models.depthwise import use_plain_depthwise
@@ -182,6 +183,7 @@ def machine() -> dict[str, Any]:
 
 
 def main() -> None:
+    keep_freed_memory()  # as every command
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("what", choices=("times", "accuracy", "training"))
     parser.add_argument("--worlds", nargs="+", default=["camvid-11", "camvid-8+3"])

@@ -28,6 +28,7 @@ from ignota.engine.configuration import (
     SegmenterConfig,
 )
 from ignota.engine.stages import Stages
+from ignota.heap import keep_freed_memory
 from ignota.world import bundle
 
 RECORD = pytest.StashKey[list[Outcome]]()
@@ -44,6 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RECORD] = []
+    keep_freed_memory()  # as every command
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -41,6 +41,7 @@ from ignota.discovery.learning import learn_named
 from ignota.discovery.naming import NamedRows
 from ignota.discovery.suggestion import Weighing, suggest_images
 from ignota.engine.evaluation import untaught_copy, world_split
+from ignota.heap import keep_freed_memory
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.regions.hierarchy import Hierarchy
 from ignota.structures import Encoding, InputError, RegionSet
@@ -271,6 +272,7 @@ MEASUREMENTS = {"groups": measure_groups, "learn": measure_learning, "suggest": 
 
 
 def main() -> None:
+    keep_freed_memory()  # as every command
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=MEASUREMENTS)
     parser.add_argument("--data", type=Path, required=True)

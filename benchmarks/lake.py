@@ -36,6 +36,7 @@ from PIL import Image
 from queues import middle_rate
 
 from ignota.data.synthetic.streets import SyntheticStreets
+from ignota.heap import keep_freed_memory
 from ignota.lake.frames import read_span
 from ignota.lake.here import tables_here, take_threads
 from ignota.lake.on_ray import Pool, tables_on_ray
@@ -319,6 +320,7 @@ MEASUREMENTS = {
 
 
 def main() -> None:
+    keep_freed_memory()  # as every command
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=MEASUREMENTS)
     parser.add_argument("--out", type=Path, required=True)

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ignota.heap import keep_freed_memory
+
 Run = Callable[[], object]
 
 OURS = "ours"
@@ -150,5 +152,5 @@ def machine() -> dict[str, str | int]:
         "python": platform.python_version(),
         "torch": torch.__version__.split("+")[0],
         "numpy": np.__version__,
-        "freed memory": "given back" if os.environ.get("IGNOTA_KEEP_MEMORY") == "0" else "kept",
+        "freed memory": "kept" if keep_freed_memory() else "given back",
     }

@@ -30,6 +30,7 @@ from ignota.functional.pooling import region_pool
 from ignota.functional.prototypes import known_similarity
 from ignota.functional.regions import candidate_regions, region_mean
 from ignota.functional.scores import max_logit, uncertainty_intensity
+from ignota.heap import keep_freed_memory
 from ignota.structures import RegionSet
 
 _SECONDS, _RUNS = 8.0, 7
@@ -152,6 +153,7 @@ def exponent(sizes: list[float], seconds: list[float]) -> float:
 
 
 def main() -> None:
+    keep_freed_memory()  # as every command
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--record", type=Path, default=Path("docs/scaling.json"))
     parser.add_argument("--most", type=float, default=1e9, help="evaluated pixels of the longest stream")

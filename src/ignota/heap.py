@@ -16,8 +16,10 @@ _MOST_KEPT = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Makes malloc keep up to 2 GB of freed memory, one heap for all threads; tells whether it does.
 
-    glibc alone can be asked. IGNOTA_KEEP_MEMORY=0 leaves malloc as it is. The peak stays about what it was; what is
-    not needed in between is no longer given back.
+    It holds for the whole process and cannot be taken back, so `import ignota` leaves it to the program; commands, the
+    server and Ray's workers call it. glibc alone can be asked. IGNOTA_KEEP_MEMORY=0 leaves malloc as it is. The peak
+    stays about what it was; what is not needed in between is no longer given back. Where one of the three settings is
+    refused, the others stay and False is returned.
     """
     if os.environ.get("IGNOTA_KEEP_MEMORY") == "0":
         return False

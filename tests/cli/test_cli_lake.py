@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pyarrow.dataset as ds
 import pytest
+import torch
 from PIL import Image
 
 from ignota.cli import lake, main
 from ignota.data.synthetic.streets import SyntheticStreets
+from ignota.structures import InputError
 
 
 def run(*words: object) -> int:
@@ -131,3 +133,23 @@ def test_where_no_frame_can_be_read_the_input_is_wrong(
     told = capsys.readouterr()
     assert "bad.png is no picture" in told.err and told.err.count("\n") == 1
     assert len(rows(tmp_path / "out")) == 1
+
+
+def test_threads_are_taken_before_the_world_is_opened(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a session of ONNX Runtime is opened with holds for good."""
+    seen = []
+
+    def opened(args: object) -> None:
+        seen.append(torch.get_num_threads())
+        raise InputError("as far as this test goes")
+
+    monkeypatch.setattr(lake, "opened_world", opened)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert run("segment", tmp_path, "--world", "w", "--out", tmp_path / "out", "--engine", "local") == 2
+    finally:
+        torch.set_num_threads(before)
+    assert "as far as" in capsys.readouterr().err and seen == [1]

@@ -39,3 +39,13 @@ def test_a_segmenter_of_one_size_is_refused(networks: Networks, monkeypatch: pyt
     monkeypatch.setattr(type(networks.segmenter), "fixed_size", (64, 64), raising=False)
     with pytest.raises(InputError, match="alone"):
         PortableNetworks(networks.segmenter, networks.frozen, networks.taps)
+
+
+def test_a_frozen_encoder_that_sees_the_image_reduced_is_refused(
+    networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks.frozen, "magnify", 0.5)
+    with pytest.raises(InputError, match=r"fit\.magnify"):
+        PortableNetworks(networks.segmenter, networks.frozen, networks.taps)
+    own = tuple(tap for tap in networks.taps if tap not in networks.frozen.taps)
+    assert PortableNetworks(networks.segmenter, networks.frozen, own).frozen is None  # it is not read at all

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ignota.structures import InputError
+from ignota.structures import InputError, Preprocessing
 from ignota.world.artefacts import artefact, built, cache_folder
 from ignota.world.model import OpenWorldModel
 
@@ -30,6 +30,17 @@ def test_other_networks_and_versions_lie_elsewhere(trained: Path, cache: Path) -
     assert len(places) == 4
 
 
+def test_networks_that_differ_in_no_weight_lie_elsewhere(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Preprocessing and stride are built into a graph as the weights are."""
+    place = artefact(OpenWorldModel.load(trained).networks, "a")
+    brighter, finer = (OpenWorldModel.load(trained).networks for _ in range(2))
+    spec = brighter.segmenter.spec
+    light = Preprocessing((0.4, 0.4, 0.4), (0.2, 0.2, 0.2))
+    monkeypatch.setattr(brighter.segmenter, "preprocessing", light)
+    monkeypatch.setattr(finer.segmenter, "spec", dataclasses.replace(spec, output_stride=24 - spec.output_stride))
+    assert len({place, artefact(brighter, "a"), artefact(finer, "a")}) == 3
+
+
 def test_built_once_and_never_half(cache: Path) -> None:
     made = []
 
@@ -48,6 +59,20 @@ def test_built_once_and_never_half(cache: Path) -> None:
     with pytest.raises(RuntimeError):
         built(cache / "key" / "b", fails)
     assert [file.name for file in (cache / "key").iterdir()] == ["a"]
+
+
+def test_two_that_build_at_once_do_not_share_a_draft(cache: Path) -> None:
+    """As containers that mount one cache: the ids of their processes are the same."""
+    drafts = []
+
+    def build(path: Path) -> None:
+        drafts.append(path)
+        if len(drafts) == 1:
+            built(cache / "key" / "a", build)
+        path.write_bytes(b"whole")
+
+    assert built(cache / "key" / "a", build).read_bytes() == b"whole"
+    assert len(set(drafts)) == 2
 
 
 def test_a_cache_that_cannot_be_written_is_told(cache: Path) -> None:

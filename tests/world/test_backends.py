@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from ignota.structures import InputError
 from ignota.world.backends import BACKENDS, with_backend
+from ignota.world.fingerprint import world_fingerprint
 from ignota.world.model import OpenWorldModel, closed_labels
 from ignota.world.networks import run_eagerly
 
@@ -58,6 +61,25 @@ def test_bfloat16_agrees(world: OpenWorldModel, photos) -> None:
     assert world.segment(photos[0]).labels.shape == other.segment(photos[0]).labels.shape
 
 
+class _NormFirst(nn.Module):
+    """A norm that stands behind the convolution and runs before it: zeros do not tell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, 3, 1, bias=False), nn.BatchNorm2d(3)
+        self.norm.running_var.copy_(torch.tensor([0.1, 1.0, 10.0]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.first(self.norm(x).relu())
+
+
+def test_bfloat16_folds_no_first_norm_wrongly(world: OpenWorldModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ignota.world.backends.has_bfloat16", lambda device: True)
+    odd = dataclasses.replace(world.networks, segmenter=_NormFirst().eval(), frozen=None)
+    runner = BACKENDS["torch-bf16"](odd, ())
+    assert isinstance(runner.segmenter.norm, nn.BatchNorm2d)
+
+
 def test_without_bfloat16_instructions_it_says_so(world: OpenWorldModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ignota.world.backends.has_bfloat16", lambda device: False)
     with pytest.raises(InputError, match="float32 is faster"):
@@ -78,7 +100,9 @@ def test_onnx_agrees_and_is_built_once(world: OpenWorldModel, trained: Path, cac
     assert sorted(trained.iterdir()) == bundle
 
 
-def test_eight_bits_are_calibrated_once(world: OpenWorldModel, cache: Path, photos, pictures: list[Path]) -> None:
+def test_eight_bits_are_calibrated_once(
+    world: OpenWorldModel, cache: Path, photos, pictures: list[Path], tmp_path: Path
+) -> None:
     pytest.importorskip("onnxruntime")
     with pytest.raises(InputError, match="--calibrate"):
         with_backend(world, "onnx-int8")
@@ -90,9 +114,23 @@ def test_eight_bits_are_calibrated_once(world: OpenWorldModel, cache: Path, phot
     for tap, grid in world.encode(photos[0]).features.items():
         error = (found[tap] - grid).abs().mean() / grid.abs().mean()
         assert error < 1e-4 if tap.startswith("frozen/") else 1e-4 < error < 0.3, tap
-    before = graph.read_bytes()
-    with_backend(world, "onnx-int8")  # needs no images any more
-    assert graph.read_bytes() == before
+    before = graph.stat().st_mtime_ns
+    first = with_backend(world, "onnx-int8").networks.backend  # needs no images any more
+    assert with_backend(world, "onnx-int8", pictures).networks.backend == first  # nor is anything done twice
+    assert graph.stat().st_mtime_ns == before
+
+    other = with_backend(world, "onnx-int8", pictures[:1])
+    assert len([*cache.rglob("int8.onnx")]) == 2 and graph.stat().st_mtime_ns == before
+    assert other.networks.backend != first
+    assert world_fingerprint(other) != world_fingerprint(with_backend(world, "onnx-int8", pictures))
+    with_backend(world, "onnx-int8", pictures[:1])
+    assert with_backend(world, "onnx-int8").networks.backend == other.networks.backend  # the last that was named
+
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    with pytest.raises(InputError):
+        with_backend(world, "onnx-int8", [broken])
+    assert with_backend(world, "onnx-int8").networks.backend == other.networks.backend
 
 
 def test_a_damaged_graph_is_told(world: OpenWorldModel, cache: Path) -> None:

@@ -10,6 +10,7 @@ from ignota import __version__
 from ignota.cli.commands import COMMANDS, find_command, overview
 from ignota.cli.outcome import Boundary
 from ignota.cli.parsing import Parser
+from ignota.heap import keep_freed_memory
 
 __all__ = ["main"]
 
@@ -17,6 +18,7 @@ __all__ = ["main"]
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns 0 done, 1 the work failed, 2 the call or the input is wrong."""
     words = sys.argv[1:] if argv is None else list(argv)
+    keep_freed_memory()
     with Boundary() as boundary:
         if argv is None and not sys.warnoptions:
             warnings.simplefilter("ignore")  # libraries' advice to programmers, of no use to who runs a command

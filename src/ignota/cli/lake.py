@@ -16,6 +16,7 @@ from ignota.cli.opening import calibration_images, chosen_device, opened_world
 from ignota.cli.outcome import UsageError
 from ignota.cli.terminal import progress, say
 from ignota.data.video import frame_count
+from ignota.lake.here import take_threads
 from ignota.lake.parts import Parts, sole_writer
 from ignota.lake.places import as_name
 from ignota.lake.segmenting import Engine, Lake, Outcome, left, segment_lake
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 def run_lake(args: Namespace) -> None:
     """The command; raises InputError where no frame could be read."""
     _check(args)
+    take_threads(args.threads)  # before the world: a session of ONNX Runtime keeps the number it was opened with
     with opened_world(args) as world, sole_writer(args.out):
         state = world_fingerprint(world)
         lake = Lake(tuple(sources(args.images, args.out)), args.out, state, args.every)

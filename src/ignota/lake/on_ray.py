@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ignota.data.files import one_line
+from ignota.heap import keep_freed_memory
 from ignota.lake.attempts import Attempts
 from ignota.lake.frames import Frame, read_span
 from ignota.lake.here import take_threads
@@ -80,6 +81,7 @@ class Segmenter:
     """
 
     def __init__(self, pool: Pool, attempts: Any) -> None:
+        keep_freed_memory()
         take_threads(pool.threads)
         world = bundle.load(pool.world, pool.device, size=pool.size, allow_code=pool.allow_code)
         self.world = with_backend(world, pool.backend, pool.calibration, pool.tile)

@@ -25,15 +25,20 @@ class PortableNetworks(nn.Module):
 
     forward: image "H W 3" uint8 -> {"logits": "1 C h w", tap: "1 F h w"}, as `Networks.encode` has them up to rounding.
     Padding to whole cells is a gather and "same" convolutions pad by constants, so that one graph serves every size.
-    Raises InputError for a segmenter that takes one size alone.
+    Raises InputError for a segmenter that takes one size alone, and for an encoder that sees the image reduced.
     """
 
     def __init__(self, segmenter: ClosedSetSegmenter, frozen: FrozenEncoder | None, taps: tuple[str, ...]) -> None:
         super().__init__()
         if getattr(segmenter, "fixed_size", None) is not None:
             raise InputError(f"this segmenter takes images of {segmenter.fixed_size} alone: export it by its own means")
-        self.segmenter: Any = _portable(segmenter)
         read = frozen is not None and any(tap in frozen.taps for tap in taps)
+        if frozen is not None and read and frozen.magnify < 1:  # by area, which not every runtime can
+            raise InputError(
+                "this world's frozen encoder sees the image reduced, which no graph can do: "
+                "take --backend torch, or train with fit.magnify 1 or more"
+            )
+        self.segmenter: Any = _portable(segmenter)
         self.frozen: Any = _portable(frozen) if frozen is not None and read else None
         self.taps = taps
 

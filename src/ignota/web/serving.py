@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import uvicorn
 
+from ignota.heap import keep_freed_memory
 from ignota.structures import InputError
 from ignota.web.app import create_app
 from ignota.web.gate import LOOPBACK
@@ -47,6 +48,7 @@ def serve(
     browse: bool = False,
 ) -> None:
     """Serves a world until SIGINT or SIGTERM; says its address first. Raises InputError for one that is taken."""
+    keep_freed_memory()
     listener = _listener(address)
     token = address.needed_token
     port = listener.getsockname()[1]

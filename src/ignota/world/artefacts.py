@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,11 +26,11 @@ def cache_folder() -> Path:
 def artefact(networks: Networks, name: str, *versions: object) -> Path:
     """Where `name` for these networks lies, whether it is there already or not.
 
-    The folder's name is a hash of all weights, of the taps that are kept, and of `versions`: nothing that was built for
-    other networks, or by another version of a library, is ever taken.
+    The folder's name is a hash of all that the networks are (`Networks.digest`) and of `versions`: nothing that was
+    built for other networks, or by another version of a library, is ever taken.
     """
-    digest = hashlib.sha256(_weights(networks).encode())
-    digest.update(repr((networks.taps, versions)).encode())
+    digest = hashlib.sha256(networks.digest.encode())
+    digest.update(repr(versions).encode())
     return cache_folder() / digest.hexdigest()[:32] / name
 
 
@@ -39,7 +40,7 @@ def built(path: Path, build: Callable[[Path], None]) -> Path:
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{os.getpid()}.{path.name}")
+        draft = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
         try:
             build(draft)
             write_atomically(path, draft.read_bytes())
@@ -50,13 +51,3 @@ def built(path: Path, build: Callable[[Path], None]) -> Path:
             f"cannot write to the cache {cache_folder()} ({error.strerror}): name another folder by {VARIABLE}"
         ) from None
     return path
-
-
-def _weights(networks: Networks) -> str:
-    digest = hashlib.sha256(type(networks.segmenter).__name__.encode())
-    for name, value in networks.segmenter.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    if networks.frozen is not None:
-        digest.update(repr(sorted(networks.frozen.identity().items())).encode())
-    return digest.hexdigest()

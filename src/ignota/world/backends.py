@@ -38,8 +38,10 @@ def with_backend(
     if name not in BACKENDS:
         raise InputError(f"no backend {name!r}{nearest(name, list(BACKENDS))}")
     networks = world.networks
-    runner = tiled(networks, BACKENDS[name](networks, calibration), tile)
-    called = name if tile is None else f"{name}, tiles of {tile}"
+    made = BACKENDS[name](networks, calibration)
+    images = getattr(made, "calibration", "")
+    called = name + (f", calibrated on {images}" if images else "") + ("" if tile is None else f", tiles of {tile}")
+    runner = tiled(networks, made, tile)
     return dataclasses.replace(world, networks=dataclasses.replace(networks, runner=runner, backend=called))
 
 
@@ -50,7 +52,8 @@ def _eager(networks: Networks, calibration: Sequence[Path]) -> Runner:
 def _bfloat16(networks: Networks, calibration: Sequence[Path]) -> Runner:
     if not has_bfloat16(networks.device):
         raise InputError("this machine has no bfloat16 instructions, so float32 is faster: take --backend torch")
-    probe = torch.zeros(1, 3, 64, 96, device=networks.device)
+    # Of noise, as zeros are zero after any convolution: a norm folded wrongly would go unnoticed.
+    probe = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)).to(networks.device)
     try:
         segmenter = in_bfloat16(networks.segmenter, probe)
         frozen = None if networks.frozen is None else in_bfloat16(networks.frozen, probe)

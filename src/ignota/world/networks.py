@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from torch import Tensor
 
 from ignota.data.images import fit_short_side, read_image, resize_image
 from ignota.functional.meta_channels import PAPER, RELEASED, activate
+from ignota.models.build import describe
 from ignota.models.frozen_encoder import FrozenEncoder
 from ignota.models.meta_channels import MetaChannelHead
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.structures import Encoding, InputError, Preprocessing
+from ignota.world.digest import feed
 
 LOSSES = {"paper": PAPER, "released": RELEASED}
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
@@ -52,8 +55,8 @@ class Networks:
     """The closed-set segmenter, the frozen encoder beside it and the meta-channel heads.
 
     heads: the meta-channel head of each preset, "paper" and "released". size: short side of the working image. taps:
-    those that are kept of each image. runner: how segmenter and encoder are run, backend: what that is called, see
-    `ignota.world.backends`.
+    those that are kept of each image. runner: how segmenter and encoder are run, backend: what that is called,
+    with all of it that changes the answer, see `ignota.world.backends`.
     """
 
     segmenter: ClosedSetSegmenter
@@ -69,6 +72,23 @@ class Networks:
     def reads_frozen(self) -> bool:
         """Whether any tap that is kept is the frozen encoder's."""
         return self.frozen is not None and any(tap in self.frozen.taps for tap in self.taps)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that decides what they answer to a working image, but for the runner; made once.
+
+        That is how they are built (strides, preprocessing, layers), every weight, and the taps that are kept.
+        """
+        found = hashlib.sha256()
+        feed(found, _structure(self.segmenter))
+        feed(found, dict(self.segmenter.state_dict()))
+        if self.frozen is not None:
+            encoder = self.frozen
+            feed(found, (encoder.encoder_name, encoder.magnify, encoder.levels, encoder.preprocessing, encoder.taps))
+            feed(found, dict(encoder.state_dict()))
+        feed(found, {preset: dict(head.state_dict()) for preset, head in self.heads.items()})
+        feed(found, self.taps)
+        return found.hexdigest()
 
     @torch.inference_mode()
     def encode(self, image: ImageLike, size: int | None = None) -> Encoding:
@@ -116,6 +136,15 @@ def as_pixels(image: ImageLike) -> UInt8[np.ndarray, "H W 3"]:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise InputError(f"an image is 'H W 3' uint8 (or a '3 H W' tensor), not {image.shape} {image.dtype}")
     return np.require(image, None, ("C", "W"))  # torch warns of what cannot be written to, as PIL gives it
+
+
+def _structure(segmenter: ClosedSetSegmenter) -> object:
+    """What builds the segmenter again, or, where it lives in memory alone, what can be told of it."""
+    try:
+        return describe(segmenter)[0].to_json()
+    except InputError:
+        kept = ("preprocessing", "taps", "multiple", "fixed_size", "logits_stride")
+        return [str(segmenter), *(getattr(segmenter, name, None) for name in kept)]
 
 
 def describe_taps(networks: Networks) -> dict[str, Any]:

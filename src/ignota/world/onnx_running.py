@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,23 @@ import torch
 from jaxtyping import UInt8
 
 from ignota import __version__
+from ignota.data.files import write_atomically
 from ignota.models.onnx_export import OPSET, onnx_library, write_onnx
 from ignota.models.portable import PortableNetworks
 from ignota.structures import InputError
 from ignota.world.artefacts import artefact, built
 from ignota.world.networks import Answer, Networks
-from ignota.world.quantising import RECIPE, quantise
+from ignota.world.quantising import RECIPE, chosen, pixels_digest, quantise
 
 
 class OnnxRunner:
-    """Runs a graph whose outputs are `logits` and the taps, "1 C h w" each, on as many threads as torch has."""
+    """Runs a graph whose outputs are `logits` and the taps, "1 C h w" each, on as many threads as torch has.
 
-    def __init__(self, path: Path) -> None:
+    calibration: digest of the images that an 8-bit graph was calibrated on.
+    """
+
+    def __init__(self, path: Path, calibration: str = "") -> None:
+        self.calibration = calibration
         library = onnx_library()
         options = library.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -49,17 +53,23 @@ def float_runner(networks: Networks) -> OnnxRunner:
 def int8_runner(networks: Networks, calibration: Sequence[Path] = ()) -> OnnxRunner:
     """ONNX Runtime in 8 bits. calibration: training images; needed once, then the quantised graph is in the cache.
 
-    Raises InputError where the graph is not there yet and no image is given.
+    Other images make another graph; without any, the one of the last images is taken. Raises InputError where it is
+    not there.
     """
-    library = _checked(networks)
-    versions = (__version__, torch.__version__, library.__version__, OPSET)
-    path = artefact(networks, "int8.onnx", *versions, networks.size, RECIPE)
-    if calibration:
-        path.unlink(missing_ok=True)
-    elif not path.exists():
+    versions = (__version__, torch.__version__, _checked(networks).__version__, OPSET, networks.size, RECIPE)
+    last = artefact(networks, "calibration", *versions)
+    images = chosen(calibration)
+    told = last.read_text("ascii", "replace") if last.exists() else ""
+    seen = pixels_digest(images) if images else told
+    path = artefact(networks, "int8.onnx", *versions, seen)
+    if not images and not path.exists():
         raise InputError("8 bits are calibrated on training images once: name some by --calibrate 'train/*.png'")
-    graph = _float_graph(networks)
-    return OnnxRunner(built(path, partial(quantise, graph, calibration, networks.size)))
+    built(path, lambda draft: quantise(_float_graph(networks), images, networks.size, draft))
+    runner = OnnxRunner(path, seen)
+    if seen != told:
+        last.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(last, seen.encode())
+    return runner
 
 
 def _float_graph(networks: Networks) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,10 +25,25 @@ RECIPE = (MOST_IMAGES, _FINE, *_OPERATORS)
 """What a quantised graph depends on beside the graph and the images."""
 
 
+def chosen(images: Sequence[Path]) -> list[Path]:
+    """Those that the ranges are read from: at most MOST_IMAGES, evenly spaced."""
+    even = np.linspace(0, len(images) - 1, min(MOST_IMAGES, len(images))).round().astype(int)
+    return [images[i] for i in even]
+
+
+def pixels_digest(images: Sequence[Path]) -> str:
+    """16 hex digits of what is seen in these images, in order; raises InputError for one that cannot be read."""
+    digest = hashlib.sha256()
+    for path in images:
+        image = read_image(path)
+        digest.update(f"{image.shape};".encode() + image.tobytes())
+    return digest.hexdigest()[:16]
+
+
 def quantise(graph: Path, images: Sequence[Path], size: int, target: Path) -> None:
     """Writes `graph` with activations in unsigned and weights in signed 8 bits, weights by output channel (QDQ).
 
-    images: of those evenly spaced ones are taken, at the short side `size`; their smallest and largest activations
+    images: those that are `chosen` are taken, at the short side `size`; their smallest and largest activations
     set the ranges. Some layers stay in float32, see `sensitive_nodes`.
     """
     library = onnx_library()
@@ -35,7 +51,6 @@ def quantise(graph: Path, images: Sequence[Path], size: int, target: Path) -> No
 
     if not images:
         raise InputError("8 bits are calibrated on training images: name some by --calibrate")
-    even = np.linspace(0, len(images) - 1, min(MOST_IMAGES, len(images))).round().astype(int)
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it advises to do beforehand what is done here
     try:
@@ -43,7 +58,7 @@ def quantise(graph: Path, images: Sequence[Path], size: int, target: Path) -> No
             plain = Path(folder) / "folded.onnx"
             _fold(library, graph, plain)
             q.quantize_static(
-                plain, target, _Reader([images[i] for i in even], size), quant_format=q.QuantFormat.QDQ,
+                plain, target, _Reader(chosen(images), size), quant_format=q.QuantFormat.QDQ,
                 op_types_to_quantize=_OPERATORS, per_channel=True, activation_type=q.QuantType.QUInt8,
                 weight_type=q.QuantType.QInt8, calibrate_method=q.CalibrationMethod.MinMax,
                 nodes_to_exclude=sensitive_nodes(plain),

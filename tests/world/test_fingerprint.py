@@ -1,0 +1,58 @@
+"""Worlds that read images alike have one fingerprint; whatever changes how one reads changes it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ignota.structures import Preprocessing
+from ignota.world.fingerprint import world_fingerprint
+from ignota.world.model import OpenWorldModel
+
+
+def _nudge(module: torch.nn.Module) -> None:
+    next(module.parameters()).data.add_(1e-3)
+
+
+def _brighten(world: OpenWorldModel) -> None:
+    world.networks.segmenter.preprocessing = Preprocessing((0.4, 0.4, 0.4), (0.2, 0.2, 0.2))
+
+
+def _fewer_taps(world: OpenWorldModel) -> None:
+    world.networks = dataclasses.replace(world.networks, taps=world.networks.taps[:-1])
+
+
+def _other_space(world: OpenWorldModel) -> None:
+    name, space = next(iter(world.known.spaces.items()))
+    spaces = world.known.spaces | {name: dataclasses.replace(space, taps=(*space.taps, "decoder"))}
+    world.known = dataclasses.replace(world.known, spaces=spaces)
+
+
+CHANGES: dict[str, Callable[[OpenWorldModel], None]] = {
+    "weights of the segmenter": lambda world: _nudge(world.networks.segmenter),
+    "weights of the frozen encoder": lambda world: _nudge(world.networks.frozen),
+    "weights of a head": lambda world: _nudge(next(iter(world.networks.heads.values()))),
+    "preprocessing": _brighten,
+    "magnification": lambda world: setattr(world.networks.frozen, "magnify", 1.25),
+    "taps": _fewer_taps,
+    "taps of a space": _other_space,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_the_reading_changes_the_fingerprint(trained: Path, change: str) -> None:
+    before, other = world_fingerprint(OpenWorldModel.load(trained)), OpenWorldModel.load(trained)
+    assert before == world_fingerprint(OpenWorldModel.load(trained))
+    CHANGES[change](other)
+    assert world_fingerprint(other) != before
+
+
+def test_weights_are_hashed_once(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = OpenWorldModel.load(trained)
+    before = world_fingerprint(world)
+    monkeypatch.setattr(world.networks.segmenter, "state_dict", lambda: pytest.fail("hashed again"))
+    assert world_fingerprint(world) == before
