@@ -38,7 +38,14 @@ def test_what_takes_its_whole_time_at_once_runs_once() -> None:
 
 
 def test_what_makes_ready_is_not_timed() -> None:
-    seconds, _ = run_race({"ours": lambda: None}, "cpu", rounds=2, before=lambda: time.sleep(0.02))
+    calls: list[str] = []
+
+    def before() -> None:
+        calls.append("ready")
+        time.sleep(0.02)
+
+    seconds, _ = run_race({"ours": lambda: calls.append("ours")}, "cpu", rounds=2, before=before)
+    assert calls == ["ready", "ours"] * 3
     assert seconds["ours"] < 0.02
 
 
