@@ -16,6 +16,7 @@ from typing import Any
 
 DOCS = Path(__file__).resolve().parent
 PAGE, RACES, CURVES = DOCS / "performance.md", DOCS / "performance.json", DOCS / "scaling.json"
+BACKENDS = DOCS / "performance-backends.md"
 PICTURE = DOCS / "pictures" / "scaling.png"
 
 
@@ -27,6 +28,7 @@ def blocks(races: dict[str, Any], curves: dict[str, Any]) -> dict[str, str]:
         "bars": bars(outcomes),
         "races": "\n".join(race(outcome) for outcome in outcomes),
         "scaling": scaling(curves),
+        "backends": backends(),
     }
 
 
@@ -123,6 +125,13 @@ def scaling(curves: dict[str, Any]) -> str:
         lines.append(f"| {name} | {curve['what']} | {ends[0]} | {ends[1]} | {curve['exponent']:.2f} |")
     threads = sorted({curve["threads"] for curve in curves["curves"].values()})
     return "\n".join([*lines, "", f"Measured with {threads[0]} threads."]) + "\n"
+
+
+def backends() -> str:
+    """Where the page of inference and training is; empty while there is none."""
+    if not BACKENDS.exists():
+        return ""
+    return f"Backends of inference, export, tiles and the training step have [a page of their own]({BACKENDS.name}).\n"
 
 
 def draw(curves: dict[str, Any]) -> None:

@@ -156,6 +156,19 @@ def test_a_second_pass_over_some_bins_narrows_the_bounds_and_keeps_them_true(see
     assert after.auroc.upper - after.auroc.lower < before.auroc.upper - before.auroc.lower or most == 1
 
 
+def test_ties_across_the_kinds_are_exact_once_they_are_resolved():
+    rng = np.random.default_rng(0)
+    labels = rng.random(400) < 0.3
+    scores = (1 + rng.integers(0, 4, 400) * 1e-5 + labels * 2e-5).astype(np.float32)  # six values in one bin
+    hist = histogram(scores, labels)
+    fine = empty_fine(critical_bins(hist))
+    add_fine_scores(fine, scores, labels)
+    found, exact = metrics_from_histogram(hist, fine), curve_metrics(binary_curve(scores, labels))
+    for name, value in exact.items():
+        bounded = getattr(found, name)
+        assert (bounded.lower, bounded.value, bounded.upper) == pytest.approx((value,) * 3, abs=1e-12)
+
+
 def test_a_second_pass_over_other_pixels_is_refused():
     scores, labels = narrow(0)
     hist, fine = second_pass(scores, labels, 2)
