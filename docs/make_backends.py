@@ -25,24 +25,26 @@ measures all of them on your machine. The rival is PyTorch in float32 with its d
 TAIL = """
 ## How it is done, and what was tried
 
-* **torch-bf16** (`models/precision.py`). Batch normalisation is folded into the convolutions before it, and checked by one
-  pass. The convolutions before the image is reduced to an eighth of its sides stay in float32: in bfloat16 throughout, more
-  than one label in five hundred changed. Keeping the last layers in float32 instead, or the decoder, changed nothing.
-  Where the processor has no bfloat16 instructions the backend refuses to run.
-* **compile**. torch.compile compiles every image size for itself, which takes a minute or more each, and needs a C++
-  compiler; without one it says so.
-* **onnx** (`world/onnx_running.py`). The graph is exported once for all sizes. Its labels are those of float32.
-* **onnx-int8** (`world/quantising.py`). QDQ, weights by output channel, ranges from training images. The first layers and
-  the last stay in float32, and so does the frozen encoder: between its blocks few channels are far larger than the others,
-  and one scale for all of them ruins its features, whichever of its convolutions are left out.
-* **Tiles** (`world/tiles.py`). Each overlaps the next by a quarter; the outer half of the overlap counts for nothing. Equal
-  to the whole image within the reach of the networks; pooling over the whole image becomes pooling over a tile.
-* **Training** (`engine/closed_set_run.py`). Mixed precision in bfloat16, channels last, with a backward pass of its own for
-  depthwise convolutions (`models/depthwise.py`). One process beside the model's decodes or draws and augments; it outlives
-  the epochs and keeps what it has decoded, as far as memory is allowed. A GPU is never waited for within a step; the loss is
-  read every tenth.
-* What follows the networks (regions, pooling, nearest neighbours) is the same for all backends, so the ratio of `segment`
-  stays below that of the networks, the more so the smaller the image.
+* **torch-bf16** (`models/precision.py`). Batch normalisation is folded into the convolutions before it, and checked
+  by one pass. The convolutions before the image is reduced to an eighth of its sides stay in float32: in bfloat16
+  throughout, more labels change than the bar allows. Keeping the last layers or the decoder in float32 instead
+  helps nothing. Where the processor has no bfloat16 instructions the backend refuses to run.
+* **compile**. torch.compile compiles every image size for itself, which takes a minute or more each, and needs a
+  C++ compiler; without one it says so.
+* **onnx** (`world/onnx_running.py`). The graph is exported once for all sizes; its labels are those of float32.
+* **onnx-int8** (`world/quantising.py`). QDQ, weights by output channel, ranges from training images. The first
+  layers and the last stay in float32, and so does the whole frozen encoder: in 8 bits its features are far off,
+  whichever of its convolutions are left out, though its activations have no outliers; the cause was not found.
+* **Tiles** (`world/tiles.py`). Each overlaps the next by a quarter; the outer half of the overlap counts for
+  nothing. Equal to the whole image within the reach of the networks; pooling over the whole image becomes pooling
+  over a tile.
+* **Training** (`engine/closed_set_run.py`). Mixed precision in bfloat16, channels last, with a backward pass of its
+  own for depthwise convolutions (`models/depthwise.py`). One process beside the model's decodes or draws and
+  augments; it outlives the epochs and keeps what it has decoded, as far as memory is allowed. A step copies nothing
+  back from a GPU, the loss is read every tenth; `benchmarks/test_training.py` asks CUDA itself, and is skipped
+  where there is none.
+* What follows the networks (regions, pooling, nearest neighbours) is the same for all backends, so the ratio of
+  `segment` stays below that of the networks, the more so the smaller the image.
 """
 
 
