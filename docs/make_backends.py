@@ -22,6 +22,32 @@ measures all of them on your machine. The rival is PyTorch in float32 with its d
 """
 
 
+TAIL = """
+## How it is done, and what was tried
+
+* **torch-bf16** (`models/precision.py`). Batch normalisation is folded into the convolutions before it, and checked
+  by one pass. The convolutions before the image is reduced to an eighth of its sides stay in float32: in bfloat16
+  throughout, more labels change than the bar allows. Keeping the last layers or the decoder in float32 instead
+  helps nothing. Where the processor has no bfloat16 instructions the backend refuses to run.
+* **compile**. torch.compile compiles every image size for itself, which takes a minute or more each, and needs a
+  C++ compiler; without one it says so.
+* **onnx** (`world/onnx_running.py`). The graph is exported once for all sizes; its labels are those of float32.
+* **onnx-int8** (`world/quantising.py`). QDQ, weights by output channel, ranges from training images. The first
+  layers and the last stay in float32, and so does the whole frozen encoder: in 8 bits its features are far off,
+  whichever of its convolutions are left out, though its activations have no outliers; the cause was not found.
+* **Tiles** (`world/tiles.py`). Each overlaps the next by a quarter; the outer half of the overlap counts for
+  nothing. Equal to the whole image within the reach of the networks; pooling over the whole image becomes pooling
+  over a tile.
+* **Training** (`engine/closed_set_run.py`). Mixed precision in bfloat16, channels last, with a backward pass of its
+  own for depthwise convolutions (`models/depthwise.py`). One process beside the model's decodes or draws and
+  augments; it outlives the epochs and keeps what it has decoded, as far as memory is allowed. A step copies nothing
+  back from a GPU, the loss is read every tenth; `benchmarks/test_training.py` asks CUDA itself, and is skipped
+  where there is none.
+* What follows the networks (regions, pooling, nearest neighbours) is the same for all backends, so the ratio of
+  `segment` stays below that of the networks, the more so the smaller the image.
+"""
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
@@ -91,7 +117,7 @@ def training(found: dict[str, Any]) -> str:
 def page(figures: dict[str, Any]) -> str:
     """The sections whose figures are there."""
     sections = {"times": times, "accuracy": accuracy, "training": training}
-    return HEAD + "\n".join(write(figures[name]) for name, write in sections.items() if name in figures)
+    return HEAD + "\n".join(write(figures[name]) for name, write in sections.items() if name in figures) + TAIL
 
 
 if __name__ == "__main__":

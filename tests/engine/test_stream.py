@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from ignota.data.keeping import Kept
 from ignota.data.transforms import Augmentation
 from ignota.engine.stream import AugmentedStream, StepSampler, stream_loader
 from ignota.structures import Sample
@@ -89,3 +90,32 @@ def test_the_last_epoch_may_be_shorter() -> None:
     sampler.set_epoch(1)
     assert list(sampler) == list(range(12, 18))
     assert len(sampler) == 6
+
+
+class Reads:
+    """Images that tell how often their process has read one."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Sample:
+        self.count += 1
+        return Sample(str(index), np.full((8, 8, 3), self.count, np.uint8), np.full((8, 8), index, np.uint8))
+
+
+def test_a_loader_s_process_outlives_epochs_and_reads_each_image_once() -> None:
+    identity = np.arange(256, dtype=np.uint8)
+    augmentation = Augmentation((8, 8), (1.0, 1.0), jitter=0.0)
+    source = AugmentedStream(Kept(Reads()), identity, augmentation, 0, "closed_set")
+    loader = stream_loader(source, 2, 2, 6, workers=1)
+    seen: dict[int, set[int]] = {}
+    for epoch in range(3):
+        loader.sampler.set_epoch(epoch)
+        for images, labels in loader:
+            for image, label in zip(images, labels, strict=True):
+                seen.setdefault(int(label[0, 0]), set()).add(int(image[0, 0, 0]))
+    assert {label: len(reads) for label, reads in seen.items()} == dict.fromkeys(range(4), 1)
+    assert sorted(next(iter(reads)) for reads in seen.values()) == [1, 2, 3, 4]

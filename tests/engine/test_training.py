@@ -17,7 +17,7 @@ from ignota.engine.closed_set import ClosedSetStage, dice_loss, segmentation_los
 from ignota.engine.configuration import ClosedSetConfig, MetaChannelConfig
 from ignota.engine.meta_channel_run import Grids, GridStream, MetaChannelStage
 from ignota.engine.stream import StepSampler
-from ignota.engine.training import Stage, WholeCheckpoints, normalise_images, poly_schedule, run_stage
+from ignota.engine.training import Stage, WholeCheckpoints, normalise_images, poly_schedule, precision_of, run_stage
 from ignota.functional.meta_channels import activate, overall_loss
 from ignota.models.meta_channels import MetaChannelHead
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
@@ -246,3 +246,19 @@ def test_what_stops_a_stage_keeps_its_kind(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         train(Recorder(1, told), tmp_path)
     assert str(caught.value) == "a is cut"
+
+
+def test_the_normalisation_is_copied_to_a_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy at every step would make the processor wait for a GPU each time."""
+    mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)
+    images = torch.randint(0, 256, (1, 4, 4, 3), dtype=torch.uint8)
+    first = normalise_images(images, mean, std)
+    monkeypatch.setattr(torch, "tensor", None)
+    assert torch.equal(normalise_images(images, mean, std), first)
+    expected = (images[0, 1, 2] / 255 - torch.as_tensor(mean)) / torch.as_tensor(std)
+    assert torch.allclose(first[0, :, 1, 2], expected, atol=1e-5)
+
+
+def test_without_bfloat16_instructions_it_trains_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert precision_of(torch.device("cpu")) == "32-true"

@@ -72,8 +72,8 @@ def sensitive_nodes(graph: Path) -> list[str]:
 
     The first are those before the image is reduced to 1/`_FINE` of its sides: there few channels of very unequal range
     carry everything, and in 8 bits they alone change one label in ten. The last are those that give the logits. The
-    frozen encoder was never trained for the images it sees here; between its blocks a few channels are a hundred times
-    as large as the others, and one scale for all of them leaves its features off by two thirds of their mean size.
+    frozen encoder's features come out off by two thirds of their mean size in 8 bits, whichever of its convolutions
+    stay in float32; why is not known.
     """
     import onnx
 
