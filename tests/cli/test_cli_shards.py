@@ -75,12 +75,38 @@ def test_what_cannot_be_joined(
     assert "shard 2 is missing" in wrong("evaluate", "merge", one)
     assert "a shard is there twice" in wrong("evaluate", "merge", one, two, two)
     assert "measure different things" in wrong("evaluate", "merge", one, other)
+    larger = Path(shutil.copytree(five, tmp_path / "larger" / "cityscapes"))
+    image = sorted(larger.rglob("val/**/*_leftImg8bit.png"))[0]
+    image.write_bytes(image.read_bytes() + b" ")
+    again = (*call[:4], larger, *call[5:], "--scores", "raml", "--shard", "2/2", "--state", tmp_path / "again")
+    assert run(*again) == 0
+    assert "measure different things (data)" in wrong("evaluate", "merge", one, tmp_path / "again")
     assert "is no state" in wrong("evaluate", "merge", tmp_path)
     assert "is not empty" in wrong(*call, "--shard", "1/2", "--state", one)
     assert "a shard is K/N" in wrong(*call, "--shard", "3/2", "--state", tmp_path / "x")
     assert "shard 9/9 would have none" in wrong(*call, "--shard", "9/9", "--state", tmp_path / "x")
     assert "say by --state" in wrong(*call, "--shard", "1/2")
     assert "a part has no figures" in wrong(*call, "--state", tmp_path / "x", "--json", tmp_path / "x.json")
+
+
+def test_parts_that_were_taught_by_other_images_are_not_joined(
+    trained: Path, five: Path, tmp_path: Path, wrong: Callable[..., str]
+) -> None:
+    support = Path(shutil.copytree(five, tmp_path / "support" / "cityscapes"))
+    for image in sorted(support.rglob("train/**/*_leftImg8bit.png"))[:1]:
+        image.write_bytes(image.read_bytes() + b" ")
+    call = ("evaluate", "incremental", "cityscapes", "--data", five, "--world", trained, "--methods", "npm")
+    parts = []
+    for number, root in ((1, five), (2, support)):
+        parts.append(tmp_path / str(number))
+        options = ("--support", root, "--shots", 1, "--quiet", "--shard", f"{number}/2", "--state", parts[-1])
+        assert run(*call, *options) == 0
+    assert "measure different things (support)" in wrong("evaluate", "merge", *parts)
+    document = json.loads((parts[1] / "state.json").read_text())
+    document["made_by"] = json.loads((parts[0] / "state.json").read_text())["made_by"]
+    document["lessons"][0]["used"] = {name: ["other"] for name in document["lessons"][0]["used"]}
+    (parts[1] / "state.json").write_text(json.dumps(document))
+    assert "other exemplars" in wrong("evaluate", "merge", *parts)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +118,8 @@ def test_what_cannot_be_joined(
         lambda d: d["metrics"]["scores"][0]["per_image"].update(sums=["zero"] * 3),
         lambda d: d["reading"]["fixed"]["raml"].update(found=[1] * 10),
         lambda d: d["reading"].update(sizes=["a", "b"]),
+        lambda d: d["reading"].update(thresholds=[]),
+        lambda d: d["reading"].update(bytes="many"),
         lambda d: d["reading"].update(keys=["a", "b", "c", "d", "e", "f", "g"]),
         lambda d: d.pop("shard"),
         lambda d: d.update(kind="another"),
@@ -131,3 +159,42 @@ def test_histograms_that_none_can_be_are_refused(
         path = folder / "histograms.safetensors"
         path.write_bytes(path.read_bytes()[:-9])
     assert "spoilt is no state" in wrong("evaluate", "merge", folder)
+
+
+@pytest.mark.parametrize("spoil", ["cut", "flat", "float64", "fewer", "gone"])
+def test_maps_that_are_damaged_are_refused(whole: Path, tmp_path: Path, spoil: str, wrong: Callable[..., str]) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "spoilt"))
+    path = folder / "maps" / "0.scores.npy"
+    scores = np.load(path)
+    if spoil == "cut":
+        path.write_bytes(path.read_bytes()[:-9])
+    if spoil == "gone":
+        path.unlink()
+    changed = {"flat": scores[0], "float64": scores.astype(np.float64), "fewer": scores[:0]}.get(spoil)
+    if changed is not None:
+        np.save(path, changed)
+    assert "spoilt/maps/0 are damaged" in wrong("evaluate", "merge", folder)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda d: d["lessons"][0].update(used=[]),
+        lambda d: d["lessons"][0].update(states=[]),
+        lambda d: d.update(shots=float("inf")),
+    ],
+)
+def test_a_state_of_lessons_that_was_tampered_with_is_refused(
+    taught: Path, tmp_path: Path, spoil: Callable[[dict], object], wrong: Callable[..., str]
+) -> None:
+    folder = Path(shutil.copytree(taught, tmp_path / "spoilt"))
+    document = json.loads((folder / "state.json").read_text())
+    spoil(document)
+    (folder / "state.json").write_text(json.dumps(document))
+    assert "spoilt is no state" in wrong("evaluate", "merge", folder)
+
+
+@pytest.fixture(scope="module")
+def taught(trained: Path, five: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    call = ("evaluate", "incremental", "cityscapes", "--data", five, "--world", trained, "--quiet", "--shots", 1)
+    return measured((*call, "--methods", "npm"), 1, tmp_path_factory.mktemp("taught"))[0]

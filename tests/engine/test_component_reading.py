@@ -12,6 +12,7 @@ from ignota.engine import component_reading as module
 from ignota.engine.component_reading import ComponentReading, component_reading, to_size
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.components import ComponentMetrics, Sizes
+from ignota.structures import InputError
 
 SIZES = Sizes(2, 2)
 
@@ -70,6 +71,28 @@ def test_without_room_on_disk_the_fixed_threshold_is_left(tmp_path: Path, monkey
     found = reading.compute({name: metrics.curve(name) for name in ("good", "other")})
     assert set(found["good"]) == {"fixed"}
     assert found["other"] == {}
+
+
+def test_the_limit_is_that_of_all_parts_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGEST", 5000)  # two images
+    parts = []
+    for i in range(3):
+        (tmp_path / f"{i}").mkdir()
+        parts.append(ComponentReading(SIZES, {"good": 0.7}, tmp_path / f"{i}"))
+        parts[i].update("a", *image(i))
+    parts[0].merge(parts[1])
+    assert parts[0].maps is not None and len(parts[0].maps) == 2
+    parts[0].merge(parts[2])
+    assert parts[0].maps is None and parts[0].bytes > 5000
+
+
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.np, "save", full)
+    with pytest.raises(InputError, match=r"No space left on device.*free space there"):
+        filled(ComponentReading(SIZES, {"good": 0.7}, tmp_path))
 
 
 def test_the_folder_is_gone_afterwards() -> None:

@@ -45,7 +45,7 @@ def run(args: Namespace) -> None:
 
     check_shard(args)
 
-    from ignota.cli.measuring import finish, names_of, opened_dataset, shard_of
+    from ignota.cli.measuring import finish, identity, names_of, opened_dataset, shard_of
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import progress
     from ignota.data.datasets import open_dataset
@@ -60,7 +60,8 @@ def run(args: Namespace) -> None:
     shots = [Shots(args.shots, (args.seed or 0) + n, args.min_share) for n in range(args.draws)] or [Shots(args.shots)]
     novel = [name.strip() for name in (args.novel or "").split(",") if name.strip()]
     if args.state is not None:
-        made_by = {"methods": methods, "novel": novel, "shots": [dataclasses.asdict(each) for each in shots]}
+        drawn = [dataclasses.asdict(each) for each in shots]
+        made_by = {"methods": methods, "novel": novel, "shots": drawn, "support": identity(support)}
         with opened_world(args) as world, shard_of(args, dataset, world, made_by) as (part, _, write_part):
             with progress(len(part), dataset.name, "image", args.quiet) as bar:
                 state = measure_incremental(world, part, support, methods, shots, lambda *_: bar.update(), novel)

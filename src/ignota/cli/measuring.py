@@ -12,7 +12,7 @@ from jsonargparse import Namespace
 
 from ignota.cli.opening import check_target
 from ignota.cli.terminal import say
-from ignota.data.datasets import LabelledImages, open_dataset
+from ignota.data.datasets import LabelledImages, file_mark, open_dataset
 from ignota.data.files import write_atomically
 from ignota.engine.shards import PartOfImages, Shard, State, stored_part, write_state
 from ignota.structures import InputError
@@ -63,11 +63,16 @@ def shard_of(
     part = PartOfImages.of(dataset, shard)
     if not len(part):
         raise InputError(f"{dataset.name} has {len(dataset)} images: shard {shard} would have none")
-    same = {"world": world_fingerprint(world), "data": [dataset.name, dataset.split, len(dataset)]}
+    same = {"world": world_fingerprint(world), "data": identity(dataset)}
     with stored_part(Path(args.state)) as draft:
         yield part, draft, lambda state: write_state(draft, state, shard, same | made_by)
     if not args.quiet:
         say(f"shard {shard}: {len(part)} of {len(dataset)} images → {args.state}; `ignota evaluate merge` joins all")
+
+
+def identity(images: LabelledImages) -> list[str | int]:
+    """What tells images from others, wherever they lie."""
+    return [images.name, images.split, len(images), file_mark(images)]
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -121,6 +123,14 @@ class PublishedImages:
             listed = ", ".join(str(value) for value in unknown[:8])
             raise InputError(f"{one_line(path)}: label value {listed} is not in {defined}; is this really {self.name}?")
         return label.astype(np.uint8)
+
+
+def file_mark(images: LabelledImages) -> str:
+    """Of the files that images are read from, by their keys and sizes: the same wherever the folder lies, another one
+    for other files. Empty for what is drawn, which its configuration tells."""
+    paths = (*images.image_paths, *images.label_paths)
+    sizes = [path.stat().st_size for path in paths if path.is_file()]
+    return hashlib.sha256(json.dumps([list(images.keys), sizes]).encode()).hexdigest() if paths else ""
 
 
 def open_dataset(name: str, root: str | Path | None, split: str | None = None) -> LabelledImages:

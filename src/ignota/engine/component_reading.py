@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,11 +13,13 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 
+from ignota.data.files import one_line
 from ignota.functional.curves import BinaryCurve, best_f1_threshold
 from ignota.metrics.components import ComponentMetrics, Sizes
+from ignota.structures import InputError
 
 LARGEST = 4 << 30
-"""Bytes of maps that are kept on disk, and never more than half of what is free there."""
+"""Bytes of maps that are kept on disk, of all parts of a data set together."""
 
 
 @contextmanager
@@ -33,13 +34,14 @@ class ComponentReading:
 
     fixed: thresholds from training images, of those scores that have one. The oracle has the best pixel F1 on the
     whole set, as the benchmark takes it; for it the maps wait on disk, so that memory stays flat and no network runs
-    twice. Where they would take more than `LARGEST`, only the fixed thresholds are read.
+    twice. Where they would take more than `LARGEST`, only the fixed thresholds are read, however many parts there are.
+    bytes: of the maps so far.
     """
 
     def __init__(self, sizes: Sizes, fixed: Mapping[str, float], folder: Path) -> None:
         self.sizes, self.thresholds = sizes, dict(fixed)
         self.fixed = {name: ComponentMetrics(sizes) for name in fixed}
-        self._folder, self._room = folder, min(LARGEST, shutil.disk_usage(folder).free // 2)
+        self._folder, self.bytes = folder, 0
         self.maps: list[tuple[str, Path]] | None = []
 
     def update(
@@ -49,20 +51,28 @@ class ComponentReading:
         maps: Mapping[str, Float[np.ndarray, "H W"]],
         label: UInt8[np.ndarray, "H W"],
     ) -> None:
-        """Adds one image: its scores on the working grid and in the size of the label (0 normal, 1 anomaly, 255)."""
+        """Adds one image: its scores on the working grid and in the size of the label (0 normal, 1 anomaly, 255).
+
+        Raises InputError where the disk is full.
+        """
         for name, state in self.fixed.items():
             state.update(key, maps[name] >= self.thresholds[name], label)
         if self.maps is None:
             return
-        self._room -= sum(value.nbytes for value in raw.values()) + label.nbytes
-        if self._room < 0:
+        self.bytes += sum(value.nbytes for value in raw.values()) + label.nbytes
+        if self.bytes > LARGEST:
             self.maps = None
             for path in self._folder.iterdir():
                 path.unlink()
             return
         place = self._folder / str(len(self.maps))
-        np.save(place.with_suffix(".scores.npy"), np.stack([raw[name] for name in sorted(raw)]))
-        np.save(place.with_suffix(".label.npy"), label)
+        try:
+            np.save(place.with_suffix(".scores.npy"), np.stack([raw[name] for name in sorted(raw)]))
+            np.save(place.with_suffix(".label.npy"), label)
+        except OSError as error:
+            raise InputError(
+                f"{one_line(place)} cannot be written ({one_line(error)[:120]}): free space there"
+            ) from None
         self.maps.append((key, place))
 
     def merge(self, other: ComponentReading) -> None:
@@ -71,11 +81,13 @@ class ComponentReading:
             raise ValueError("cannot merge components that were read at other thresholds")
         for name, state in self.fixed.items():
             state.merge(other.fixed[name])
-        self.maps = None if self.maps is None or other.maps is None else [*self.maps, *other.maps]
+        self.bytes += other.bytes
+        whole = self.maps is not None and other.maps is not None and self.bytes <= LARGEST
+        self.maps = [*(self.maps or ()), *(other.maps or ())] if whole else None
 
     def compute(self, curves: Mapping[str, BinaryCurve]) -> dict[str, dict[str, Any]]:
         """{NAME: {"oracle": {"threshold", "siou", "ppv", "f1", "true", "predicted"}, "fixed": the same}}, each where it
-        is known. curves: of each score over all pixels of the set."""
+        is known. curves: of each score over all pixels of the set. Raises InputError for maps that are damaged."""
         found: dict[str, dict[str, Any]] = {name: {} for name in curves}
         if self.maps is not None:
             best = {name: best_f1_threshold(curve) for name, curve in curves.items()}
@@ -91,10 +103,25 @@ def _read_at(
 ) -> dict[str, ComponentMetrics]:
     states = {name: ComponentMetrics(sizes) for name in thresholds}
     for key, place in maps:
-        kept, label = (np.load(place.with_suffix(f".{kind}.npy"), allow_pickle=False) for kind in ("scores", "label"))
+        kept, label = _maps(place, len(states))
         for score, name in zip(kept, sorted(states), strict=True):
             states[name].update(key, to_size(score, label.shape) >= thresholds[name], label)
     return states
+
+
+def _maps(place: Path, count: int) -> tuple[Float[np.ndarray, "S h w"], UInt8[np.ndarray, "H W"]]:
+    """The scores and the label of an image, as `update` left them."""
+    try:
+        kept, label = (np.load(place.with_suffix(f".{kind}.npy"), allow_pickle=False) for kind in ("scores", "label"))
+        if (kept.ndim, kept.dtype, len(kept)) != (3, np.float32, count) or (label.ndim, label.dtype) != (2, np.uint8):
+            raise ValueError("other maps than were written")
+        if not (kept.size and label.size):
+            raise ValueError("a map without pixels")
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise InputError(
+            f"the maps {one_line(place)} are damaged ({one_line(error)[:120]}): measure them anew"
+        ) from None
+    return kept, label
 
 
 def to_size(score: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:

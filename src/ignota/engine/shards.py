@@ -26,7 +26,9 @@ from ignota.structures import InputError, Sample
 from ignota.taxonomy import Taxonomy
 
 DOCUMENT, ARRAYS, MAPS = "state.json", "histograms.safetensors", "maps"
-_FORM = 1
+_FORM = 2
+_BROKEN = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError)
+"""What comes of values that are not what they should be."""
 State = AnomalyState | IncrementalState
 
 
@@ -138,7 +140,13 @@ def merged(folders: Sequence[Path]) -> State:
     parts.sort(key=lambda part: part.shard.number)
     whole = parts[0].state()
     for part in parts[1:]:
-        whole.merge(part.state())  # type: ignore[arg-type]  # of one kind
+        try:
+            whole.merge(part.state())  # type: ignore[arg-type]  # of one kind
+        except ValueError as error:
+            if isinstance(error, InputError):
+                raise
+            both = f"{one_line(part.folder)} and {one_line(first.folder)}"
+            raise InputError(f"{both} measure different things: {one_line(error)}") from None
     return whole
 
 
@@ -162,7 +170,7 @@ class _Part:
             shard = Shard.parse(f"{number}/{count}")
             made_by = {**document["made_by"], "shards": shard.count}
             return cls(folder, document, shard, made_by, document["kind"])
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except (OSError, RecursionError, *_BROKEN) as error:
             raise _no_state(folder, error) from None
 
     def state(self) -> State:
@@ -173,7 +181,7 @@ class _Part:
             metrics = stored.anomaly_state(self.document["metrics"], arrays)
             reading = _reading_again(self.document["reading"], self.folder / MAPS)
             return AnomalyState(str(self.document["dataset"]), metrics, reading)
-        except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        except (OSError, SafetensorError, *_BROKEN) as error:
             raise _no_state(self.folder, error) from None
 
 
@@ -189,6 +197,7 @@ def _reading(reading: ComponentReading | None) -> dict[str, Any] | None:
         "sizes": [reading.sizes.predicted, reading.sizes.true],
         "thresholds": reading.thresholds,
         "fixed": {name: stored.components_document(state) for name, state in reading.fixed.items()},
+        "bytes": reading.bytes,
         "keys": None if reading.maps is None else [key for key, _ in reading.maps],
     }
 
@@ -200,7 +209,7 @@ def _reading_again(document: Mapping[str, Any] | None, folder: Path) -> Componen
     reading = ComponentReading(sizes, {str(k): float(v) for k, v in document["thresholds"].items()}, folder)
     for name in reading.fixed:
         reading.fixed[name] = stored.components_state(document["fixed"][name], sizes)
-    keys = document["keys"]
+    keys, reading.bytes = document["keys"], int(document["bytes"])
     reading.maps = None if keys is None else [(str(key), folder / str(i)) for i, key in enumerate(keys)]
     return reading
 

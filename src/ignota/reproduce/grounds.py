@@ -14,7 +14,6 @@ from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.drawn import DrawnImages
 from ignota.engine.configuration import ExperimentConfig
 from ignota.engine.experiment import open_split
-from ignota.engine.records import fingerprint
 from ignota.reproduce.fidelity import FIDELITIES, Fidelity
 from ignota.structures import InputError, Sample
 from ignota.taxonomy import ClassSplit, Taxonomy
@@ -179,13 +178,6 @@ class Setting:
     def _few(self, images: LabelledImages) -> LabelledImages:
         most = self.fidelity.images
         return images if most is None or len(images) <= most else EvenlySpaced(images, most)
-
-
-def file_mark(images: LabelledImages) -> str:
-    """Of the files that images are read from, by their keys and sizes: the same wherever the folder lies, another one
-    for other files. Empty for what is drawn, which its configuration tells."""
-    paths = (*images.image_paths, *images.label_paths)
-    return fingerprint(images.keys, [path.stat().st_size for path in paths if path.is_file()]) if paths else ""
 
 
 class EvenlySpaced:

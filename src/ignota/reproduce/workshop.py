@@ -18,6 +18,7 @@ from jaxtyping import Int
 from tqdm import tqdm
 
 from ignota.anomaly.score import State
+from ignota.data.datasets import file_mark
 from ignota.data.files import write_atomically
 from ignota.data.shots import class_areas
 from ignota.engine.configuration import EmbedderConfig, ExperimentConfig, MetaChannelConfig
@@ -31,7 +32,7 @@ from ignota.engine.score_states import KeptStates
 from ignota.engine.stages import Stages, embedder_variants
 from ignota.models.meta_channels import MetaChannelHead
 from ignota.reproduce.cells import LOSSES, Variant
-from ignota.reproduce.grounds import Setting, file_mark
+from ignota.reproduce.grounds import Setting
 from ignota.structures import InputError
 from ignota.world import bundle
 from ignota.world.exemplars import ExemplarStore
