@@ -150,5 +150,5 @@ def machine() -> dict[str, str | int]:
         "python": platform.python_version(),
         "torch": torch.__version__.split("+")[0],
         "numpy": np.__version__,
-        "freed memory": "given back" if os.environ.get("IGNOTA_KEEP_MEMORY") == "0" else "kept",
+        "freed memory": "kept" if os.environ.get("IGNOTA_KEEP_MEMORY") == "1" else "given back",
     }
