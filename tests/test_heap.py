@@ -1,4 +1,4 @@
-"""Freed memory is kept where a program asks for it, and only where nobody objects."""
+"""Freed memory is kept where somebody asks for it, and only there."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _COMMAND = "from ignota.cli import main; main(['--version'])"
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells what a process holds in this way")
 @pytest.mark.parametrize(
     ("told", "choice", "kept"),
-    [("", None, False), (_ASKED, None, True), (_ASKED, "0", False), (_COMMAND, None, True)],
-    ids=["imported", "asked", "forbidden", "command"],
+    [("", "1", False), (_ASKED, "1", True), (_ASKED, None, False), (_COMMAND, "1", True), (_COMMAND, None, False)],
+    ids=["imported", "asked", "nobody_asked", "command", "plain_command"],
 )
-def test_memory_that_is_freed_stays_where_it_is_asked_for(told: str, choice: str | None, kept: bool) -> None:
+def test_memory_that_is_freed_stays_where_somebody_asks_for_it(told: str, choice: str | None, kept: bool) -> None:
     try:
         os.confstr("CS_GNU_LIBC_VERSION")
     except (AttributeError, ValueError):

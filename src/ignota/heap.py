@@ -1,4 +1,4 @@
-"""Memory that is freed stays with the process, so that the next image need not ask the system for it again.
+"""On request, memory that is freed stays with the process, so that the next image need not ask the system for it again.
 
 An image passes hundreds of megabytes through tensors that live for milliseconds. Left to itself, glibc gives large ones
 back at once, and the page faults of fresh ones cost more than the arithmetic in them (docs/performance.md).
@@ -16,12 +16,13 @@ _MOST_KEPT = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Makes malloc keep up to 2 GB of freed memory, one heap for all threads; tells whether it does.
 
-    It holds for the whole process and cannot be taken back, so `import ignota` leaves it to the program; commands, the
-    server and Ray's workers call it. glibc alone can be asked. IGNOTA_KEEP_MEMORY=0 leaves malloc as it is. The peak
-    stays about what it was; what is not needed in between is no longer given back. Where one of the three settings is
-    refused, the others stay and False is returned.
+    Only where IGNOTA_KEEP_MEMORY=1 asks for it, and only glibc can be asked. It holds for the whole process and cannot be
+    taken back, so `import ignota` leaves it to the program; commands, the server and Ray's workers call it. It suits a
+    process that does the same again and again, as `segment` does. Where large tensors of many sizes come and go among
+    small objects that stay, the holes that are left no longer fit, and the process may grow far beyond its need. Where
+    one of the three settings is refused, the others stay and False is returned.
     """
-    if os.environ.get("IGNOTA_KEEP_MEMORY") == "0":
+    if os.environ.get("IGNOTA_KEEP_MEMORY") != "1":
         return False
     try:
         os.confstr("CS_GNU_LIBC_VERSION")
