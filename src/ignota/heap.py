@@ -16,9 +16,9 @@ _MOST_KEPT = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Makes malloc keep up to 2 GB of freed memory, one heap for all threads; tells whether it does.
 
-    Only where IGNOTA_KEEP_MEMORY=1 asks for it, and only glibc can be asked. It holds for the whole process and cannot be
-    taken back, so `import ignota` leaves it to the program; commands, the server and Ray's workers call it. It suits a
-    process that does the same again and again, as `segment` does. Where large tensors of many sizes come and go among
+    Only where IGNOTA_KEEP_MEMORY=1 asks for it, and only glibc can be asked. It holds for the whole process and cannot
+    be taken back, so `import ignota` leaves it to the program; commands, the server and Ray's workers call it. It suits
+    a process that does the same again and again, as `segment` does. Where large tensors of many sizes come and go among
     small objects that stay, the holes that are left no longer fit, and the process may grow far beyond its need. Where
     one of the three settings is refused, the others stay and False is returned.
     """
