@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import cv2
 import lightning as L
 import numpy as np
 import pytest
@@ -119,3 +120,14 @@ def test_a_loader_s_process_outlives_epochs_and_reads_each_image_once() -> None:
                 seen.setdefault(int(label[0, 0]), set()).add(int(image[0, 0, 0]))
     assert {label: len(reads) for label, reads in seen.items()} == dict.fromkeys(range(4), 1)
     assert sorted(next(iter(reads)) for reads in seen.values()) == [1, 2, 3, 4]
+
+
+def test_a_process_that_loads_starts_after_opencv_used_its_threads() -> None:
+    """OpenCV's pool does not survive a fork: whoever changes its size in the child waits for ever."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    try:
+        cv2.GaussianBlur(np.zeros((600, 900, 3), np.uint8), (0, 0), 9)
+        assert len(list(stream_loader(stream(), 2, 2, 4, 1))) == 2
+    finally:
+        cv2.setNumThreads(before)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -101,10 +100,5 @@ def stream_loader(
     sampler = StepSampler(batch, steps, total, part)
     return DataLoader(
         stream, sampler.own, sampler=sampler, num_workers=workers, collate_fn=collate, pin_memory=pinned,
-        persistent_workers=workers > 0, worker_init_fn=_one_thread,
+        persistent_workers=workers > 0,
     )  # fmt: skip
-
-
-def _one_thread(_: int) -> None:
-    """OpenCV would start as many threads as there are cores in every process, beside those of the model."""
-    cv2.setNumThreads(1)
