@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def run_lake(args: Namespace) -> None:
-    """The command; raises InputError where no frame could be read."""
+    """The command; raises InputError where no frame could be read, now or before."""
     _check(args)
     take_threads(args.threads)  # before the world: a session of ONNX Runtime keeps the number it was opened with
     with opened_world(args) as world, sole_writer(args.out):
@@ -45,7 +45,7 @@ def run_lake(args: Namespace) -> None:
     outcome.before = before
     if not args.quiet:
         say(f"{_told(outcome)} → {args.out}")
-    if outcome.errors and outcome.errors == outcome.done:
+    if outcome.errors and outcome.errors == outcome.done and not before:
         raise InputError(outcome.fault)
     if outcome.errors:
         more = f" ({outcome.errors} frames like it)" if outcome.errors > 1 else ""
