@@ -27,6 +27,7 @@ from ignota.regions.proposals import edge_evidence
 from ignota.structures import Encoding, RegionSet
 from ignota.world import bundle
 from ignota.world.model import OpenWorldModel
+from ignota.world.networks import network_input
 
 HEIGHT, WIDTH, CLASSES, NOVEL = 1024, 2048, 19, 3
 FORWARD = "the forward pass of DeepLabV3+ EfficientNet-Lite0"
@@ -162,11 +163,11 @@ def test_the_world_s_own_score(race, threads: int) -> None:
 
     @torch.inference_mode()
     def forward() -> object:
-        return networks.segmenter(networks._input(image, networks.segmenter.preprocessing))
+        return networks.segmenter(network_input(image, networks.segmenter.preprocessing, networks.device))
 
     @torch.inference_mode()
     def encoder() -> object:
-        return frozen(networks._input(image, frozen.preprocessing))
+        return frozen(network_input(image, frozen.preprocessing, networks.device))
 
     def tables() -> object:
         world._read.clear()
