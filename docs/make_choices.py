@@ -102,10 +102,12 @@ def excesses(space: FeatureSpace, seen: View, taught: TaughtRows, c: int) -> Ite
     """Every likeness to the taught class beyond that to known ones, by the name of its row."""
     vectors = seen.reading.embeddings
     nearest = space.known_similarity(vectors)
-    yield "nearest pieces alone", space.taught_similarity(vectors, taught)[:, 0] - nearest
+    pieces = space.taught_similarity(vectors, taught)
+    like = space.taught_likeness(vectors, taught, pieces)
+    yield "nearest pieces alone", pieces[:, 0] - nearest
     for surprise in SURPRISES:
         strange = surprise * seen.strange[c].clamp(-3, 3)
-        yield f"pieces and wholes, surprise {surprise:g}", space.excess(vectors, nearest, strange, taught)[:, 0]
+        yield f"pieces and wholes, surprise {surprise:g}", space.excess(vectors, nearest, strange, like)[:, 0]
 
 
 def figures(seen: Sequence[View], found: Sequence[Tensor], c: int, steal: float, classes: int) -> float:

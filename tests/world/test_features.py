@@ -62,7 +62,7 @@ def test_excess_sets_pieces_against_pixels_and_wholes_against_class_means() -> N
     owner, whole = [0, 0, 1, 1, 1], [False, True, False, False, True]
     taught = TaughtRows(rows, torch.tensor(owner), torch.tensor(whole), torch.zeros(2))
     surprise = torch.randn(5, generator=generator, dtype=torch.float64)
-    excess = space.excess(found, space.known_similarity(found), surprise, taught)
+    excess = space.excess(found, space.known_similarity(found), surprise, space.taught_likeness(found, taught))
 
     def best(one: torch.Tensor, many: list[torch.Tensor], k: int) -> float:
         cosines = sorted((float(one @ other / one.norm() / other.norm()) for other in many), reverse=True)[:k]

@@ -99,27 +99,31 @@ class FeatureSpace:
         """Mean cosine to the k nearest of the exemplars' regions of each taught class."""
         return owner_similarity(embeddings, taught.rows, taught.owner, len(taught.margin), self.neighbours)
 
-    def taught_likeness(self, embeddings: Float[Tensor, "R F"], taught: TaughtRows) -> Float[Tensor, "R K"]:
-        """Half the same, half the cosine to the nearest exemplar as a whole."""
+    def taught_likeness(
+        self, embeddings: Float[Tensor, "R F"], taught: TaughtRows, pieces: Float[Tensor, "R K"] | None = None
+    ) -> Float[Tensor, "R K"]:
+        """Half the same (`pieces`, where it is at hand), half the cosine to the nearest exemplar as a whole."""
+        pieces = self.taught_similarity(embeddings, taught) if pieces is None else pieces
         whole = owner_similarity(
             embeddings, taught.rows[taught.whole], taught.owner[taught.whole], len(taught.margin), 1
         )
-        return (self.taught_similarity(embeddings, taught) + whole) / 2
+        return (pieces + whole) / 2
 
     def excess(
         self,
         embeddings: Float[Tensor, "R F"],
         nearest: Float[Tensor, " R"],
         surprise: Float[Tensor, " R"],
-        taught: TaughtRows,
+        likeness: Float[Tensor, "R K"],
     ) -> Float[Tensor, "R K"]:
         """How much more a region is like each taught class than like known ones, in cosines.
 
         Its regions stand against training pixels (`nearest`: their similarity), its exemplars as a whole against the
-        means of known classes. surprise: what is added where the region is strange to the known classes anyway.
+        means of known classes. likeness: `taught_likeness`. surprise: what is added where the region is strange to the
+        known classes anyway.
         """
         known = (nearest + self.class_similarity(embeddings)) / 2
-        return self.taught_likeness(embeddings, taught) - known[:, None] + surprise[:, None]
+        return likeness - known[:, None] + surprise[:, None]
 
 
 def nearest_similarity(

@@ -131,9 +131,11 @@ class OpenWorldModel:
         with torch.inference_mode():
             space, embeddings = self.known.space, reading.embeddings
             anomaly = (region_mean(tables.score, reading.hierarchy.finest) - recipe.threshold) / recipe.scale
-            excess = space.excess(embeddings, reading.known, recipe.surprised(anomaly), rows)
-            like = space.taught_likeness if recipe.by_class else space.taught_similarity  # as `likeness` has it
-            strange = recipe.weights[2] * (1 - like(embeddings, rows).amax(1) - recipe.centre[2]) / recipe.spread[2]
+            pieces = space.taught_similarity(embeddings, rows)
+            like = space.taught_likeness(embeddings, rows, pieces)
+            excess = space.excess(embeddings, reading.known, recipe.surprised(anomaly), like)
+            closest = (like if recipe.by_class else pieces).amax(1)  # as `likeness` has it
+            strange = recipe.weights[2] * (1 - closest - recipe.centre[2]) / recipe.spread[2]
             return Taught(by_margin(reading.hierarchy.blend(excess), rows.margin), strange)
 
     def segment(self, image: ImageLike | Encoding | UnknownRegion) -> Scene:

@@ -87,8 +87,9 @@ def _taught_rows(known: KnownEvidence, exemplars: Sequence[Exemplar], owner: Ten
 
 def held_out_excess(known: KnownEvidence, taught: TaughtRows) -> Float[Tensor, "V K"]:
     """How much held-out regions of known classes resemble each taught class beyond what they should."""
-    held, nearest = known.held
-    return known.space.excess(held, nearest, known.recipe.surprised(known.held_out.strange.float()), taught)
+    (held, nearest), space = known.held, known.space
+    surprise = known.recipe.surprised(known.held_out.strange.float())
+    return space.excess(held, nearest, surprise, space.taught_likeness(held, taught))
 
 
 def _on(pooled: Pooled, device: torch.device) -> Pooled:
