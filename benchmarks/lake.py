@@ -76,6 +76,8 @@ def drive(args: argparse.Namespace, frames: Path, rows: Path, tick: Any = None) 
         if tick is not None:
             tick(count)
 
+    if args.engine == "local":
+        take_threads(1)
     world = bundle.load(args.world, size=args.size)
     state = world_fingerprint(world)
     spent: dict[str, float] = {}
@@ -88,7 +90,7 @@ def drive(args: argparse.Namespace, frames: Path, rows: Path, tick: Any = None) 
 
     def engine(work: Any) -> Iterator[Any]:
         if args.engine == "local":
-            return watched(tables_here(world, state, work, 1))
+            return watched(tables_here(world, state, work))
         pool = Pool(args.world, state, args.workers, size=args.size)
         return watched(tables_on_ray(work, pool))
 

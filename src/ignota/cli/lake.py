@@ -39,7 +39,7 @@ def run_lake(args: Namespace) -> None:
         state = world_fingerprint(world)
         lake = Lake(tuple(sources(args.images, args.out)), args.out, state, args.every)
         work, before = left(lake, "all" if args.again else "errors" if args.again_errors else None)
-        engine = _here(world, state, args) if args.engine == "local" else _on_ray(state, args)
+        engine = _here(world, state) if args.engine == "local" else _on_ray(state, args)
         with progress(_count(work), "segment", "frame", args.quiet) as bar:
             outcome = segment_lake(work, engine, Parts(args.out), bar.update)
     outcome.before = before
@@ -65,10 +65,10 @@ def _check(args: Namespace) -> None:
         check_ray()
 
 
-def _here(world: OpenWorldModel, state: str, args: Namespace) -> Engine:
+def _here(world: OpenWorldModel, state: str) -> Engine:
     from ignota.lake.here import tables_here
 
-    return lambda work: tables_here(world, state, work, args.threads)
+    return lambda work: tables_here(world, state, work)
 
 
 def _on_ray(state: str, args: Namespace) -> Engine:

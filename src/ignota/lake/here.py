@@ -23,9 +23,8 @@ def take_threads(count: int) -> None:
     cv2.setNumThreads(count)
 
 
-def tables_here(world: OpenWorldModel, state: str, work: Iterable[Span], threads: int) -> Iterator[pa.Table]:
-    """One table a frame; state: the fingerprint of the world."""
-    take_threads(threads)
+def tables_here(world: OpenWorldModel, state: str, work: Iterable[Span]) -> Iterator[pa.Table]:
+    """One table a frame; state: the fingerprint of the world. Whoever opened it has called `take_threads`."""
     for span in work:
         for frame in read_span(span):
             yield as_table([frame_row(world, state, frame)])
