@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import faulthandler
 import os
 import shutil
 import sys
@@ -106,6 +107,8 @@ def refuse_to_write_below(folder: Path) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
+    if "STANDS_AFTER" in os.environ:
+        faulthandler.dump_traceback_later(float(os.environ["STANDS_AFTER"]))
     torch.set_num_threads(1)
     training.precision_of = lambda device: "32-true"  # some CPUs have bfloat16, whose rounding would hide what differs
     places = [Path(word) for word in sys.argv[1:]]

@@ -44,5 +44,13 @@ def test_the_processes_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPa
     counts = []
     for local_size in (1, 4, 16):
         monkeypatch.setattr(ranks, "_group", Group(0, 16, 0, local_size))
-        counts.append(loader_processes())
+        counts.append(loader_processes(torch.device("cuda")))
     assert counts == [4, 2, 1]
+
+
+def test_cpu_processes_that_train_together_load_for_themselves(one_of_two: None) -> None:
+    assert loader_processes(torch.device("cpu")) == 0
+
+
+def test_one_cpu_process_has_another_load_for_it() -> None:
+    assert loader_processes(torch.device("cpu")) == 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 SCRIPT = str(Path(__file__).with_name("shared_training.py"))
-PATIENCE = 900
-"""Seconds that two processes may take on a machine that does other things."""
+PATIENCE = 300
+"""Seconds that two processes may take on a machine that does other things; shortly before, each writes where it is."""
+ATTEMPTS = 2
+"""Once in some fifty runs, on one machine of several, two processes waited for each other for ever, and why is not
+known. They are started once more, and where they stood is shown."""
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(2 * PATIENCE),
@@ -29,10 +34,29 @@ GRADIENT_STAGES = {
 
 
 def train(*words: str) -> None:
-    """Runs the script in a process of its own, by `words` before it."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-    ended = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, timeout=PATIENCE)
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    """Runs the script in a process of its own, by `words` before it; raises TimeoutError with where it stands."""
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+        "STANDS_AFTER": str(PATIENCE - 20),
+    }
+    with tempfile.TemporaryFile("w+") as errors:
+        started = subprocess.Popen([sys.executable, *words], env=environment, stdout=subprocess.DEVNULL, stderr=errors)
+        try:
+            code: int | None = started.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            code = None
+            started.terminate()  # torchrun then ends what it started
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                started.wait(60)
+            started.kill()
+            started.wait()
+        errors.seek(0)
+        said = errors.read()
+    if code is None:
+        raise TimeoutError(f"still there after {PATIENCE} s: {said[-9000:]}")
+    assert code == 0, said[-3000:]
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +68,19 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shared(alone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(alone: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Each of its stages, trained by two processes that torchrun starts; only the first may write."""
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    for _ in range(ATTEMPTS - 1):
+        folder = tmp_path_factory.mktemp("shared")
+        try:
+            train(*torchrun, SCRIPT, str(folder), str(alone))
+            return folder
+        except TimeoutError as error:
+            with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+                sys.stderr.write(f"two processes waited for ever and are started once more; {error}\n")
     folder = tmp_path_factory.mktemp("shared")
-    train("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", SCRIPT, str(folder), str(alone))
+    train(*torchrun, SCRIPT, str(folder), str(alone))
     return folder
 
 

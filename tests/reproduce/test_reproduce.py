@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from jsonargparse import Namespace
 from PIL import Image
 
 from ignota.anomaly.rbm import RoadMachine
 from ignota.anomaly.vim import VirtualLogit
+from ignota.cli.settings import configuration, read_preset
 from ignota.data.layouts import write_layout
 from ignota.engine import closed_set_run, embedder_run, meta_channel_run
 from ignota.engine.configuration import ExperimentConfig
 from ignota.reproduce import measuring, publishing, runner
 from ignota.reproduce.cells import AnomalyCell, Cell, ClosedCell, ExampleCell, IncrementalCell, Ledger, Variant
+from ignota.reproduce.given import closed_hash, trained_hash
 from ignota.reproduce.grounds import Setting
 from ignota.reproduce.publishing import opened, reproduce
 from ignota.reproduce.pupils import Lesson, School, lesson_of
@@ -280,6 +283,24 @@ def test_a_finished_closed_set_is_taken_over_and_another_refused(
         reproduce(["table-e"], changed, tmp_path / "new", CPU, quiet=True, given=[run])
     with pytest.raises(InputError, match="holds no closed set"):
         reproduce(["table-e"], setting, tmp_path / "new", CPU, quiet=True, given=[tmp_path])
+
+
+def test_the_closed_set_of_a_world_is_taken_in_half_precision(
+    whole: Path, setting: Setting, forbidden: None, tmp_path: Path
+) -> None:
+    (world,) = (whole / FOLDER / "trained").glob("*/world")
+    workshop = opened(setting, tmp_path, CPU, quiet=True, given=[world]).workshop
+    workshop.check_given()
+    taken, source = workshop.stages("16+3").segmenter.state_dict(), opened(setting, whole, CPU).workshop.stages("16+3")
+    for name, value in source.segmenter.state_dict().items():
+        near = value.half().to(value.dtype) if value.is_floating_point() else value
+        torch.testing.assert_close(taken[name], near, rtol=0, atol=0, msg=name)
+    assert workshop.seconds("16+3") == 0
+
+
+def test_the_shipped_worlds_serve_what_camvid_s_presets_train() -> None:
+    for name in ("camvid-8+3", "camvid-11"):
+        assert trained_hash(Path(name)) == closed_hash(configuration(read_preset(name), Namespace())), name
 
 
 def test_the_page_is_written_from_the_results(whole: Path) -> None:

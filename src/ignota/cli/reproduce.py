@@ -13,6 +13,7 @@ from ignota.cli.parsing import Parser
 from ignota.cli.settings import add_settings, configuration, read_preset
 
 USAGE = "reproduce TABLE… [--world synthetic|camvid|cityscapes] [--data ROOT] [--fidelity quick|full] [--out DIR]"
+_REUSE = "finished runs of `ignota run`, or worlds, whose closed sets are taken: camvid-8+3,camvid-11 come along"
 EXAMPLE = "ignota reproduce table-1 table-2 --fidelity quick --out runs/reproduce"
 
 
@@ -30,7 +31,7 @@ def arguments(parser: Parser) -> None:
     )
     parser.add_argument("--fidelity", type=Literal["quick", "full"], default="full", help="claims rest on full alone")
     parser.add_argument("--out", type=str, default="runs/reproduce", metavar="DIR", help="where everything is kept")
-    parser.add_argument("--reuse", type=str | None, default=None, metavar="RUN,…", help="finished runs of `ignota run`")
+    parser.add_argument("--reuse", type=str | None, default=None, metavar="RUN,…", help=_REUSE)
     add_settings(parser, besides=("size", "seed", "name"))
 
 
@@ -40,12 +41,13 @@ def run(args: Namespace) -> None:
     from ignota.reproduce.grounds import Setting
     from ignota.reproduce.publishing import reproduce
     from ignota.reproduce.runner import chosen_names
+    from ignota.world.bundle import shipped_worlds
 
     names = chosen_names(args.tables)
     given = tuple(Path(run) for run in (args.reuse or "").split(",") if run)
-    for folder in given:
-        if not folder.is_dir():
-            raise UsageError(f"no folder {folder}: --reuse names what `ignota run` wrote")
+    for source in given:
+        if not source.is_dir() and str(source) not in shipped_worlds():
+            raise UsageError(f"no folder {source}: --reuse names what `ignota run` wrote, or a world")
 
     def read(preset: str, changes: Mapping[str, Any]) -> Any:
         return configuration(read_preset(preset) | dict(changes), args)

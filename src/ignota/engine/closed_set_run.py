@@ -54,8 +54,8 @@ def train_closed_set(
         folder.begin()
         crop, scale = stage.crop, stage.scale
         augmentation = Augmentation(crop, scale, jitter=stage.jitter, rare_class_probability=stage.rare)
-        workers = loader_processes() if device.type == "cuda" else 1
-        kept = Kept(samples, LIMIT // (workers * group().local_size))
+        workers = loader_processes(device)
+        kept = Kept(samples, LIMIT // (max(1, workers) * group().local_size))
         stream = AugmentedStream(kept, split.training_lut(), augmentation, config.seed, "closed_set")
         loader = stream_loader(
             stream, stage.batch, stage.checkpoint_every, stage.steps, workers, part(stage.batch), device.type == "cuda"

@@ -99,7 +99,7 @@ def train_meta_channels(
         check_batch("meta_channels.batch", config.batch)
         folder.begin()
         sampler = StepSampler(config.batch, config.checkpoint_every, config.steps, part(config.batch))
-        workers = loader_processes() if device.type == "cuda" else 0
+        workers = loader_processes(device) if device.type == "cuda" else 0
         loader = DataLoader(GridStream(grids, seed), sampler.own, sampler=sampler, num_workers=workers)
         progress = StageProgress(f"meta channels ({preset})", config.steps, config.batch, quiet)
         module = MetaChannelStage(head, config, preset, seed)

@@ -63,8 +63,14 @@ def leads() -> bool:
     return _group.rank == 0
 
 
-def loader_processes() -> int:
-    """How many processes may load data for this one on a machine that all of its group share."""
+def loader_processes(device: torch.device) -> int:
+    """How many processes may load data for this one on a machine that all of its group share.
+
+    None for CPU processes that train together: they take the cores already, and a process that is forked while gloo's
+    threads hold a lock would wait for it for ever.
+    """
+    if device.type != "cuda":
+        return int(_group.size == 1)
     return max(1, min(4, (os.cpu_count() or 1) // _group.local_size))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from ignota.engine.score_states import KeptStates
 from ignota.engine.stages import Stages, embedder_variants
 from ignota.models.meta_channels import MetaChannelHead
 from ignota.reproduce.cells import LOSSES, Variant
+from ignota.reproduce.given import closed_hash, take, trained_hash
 from ignota.reproduce.grounds import Setting
 from ignota.structures import InputError
 from ignota.world import bundle
@@ -51,7 +51,7 @@ def _on(state: State, device: torch.device) -> State:
 @dataclass
 class Workshop:
     """The trained things of one setting in `folder`; what is finished is read back. given: folders of `ignota run`
-    whose closed sets are taken where they were trained with the same configuration."""
+    and worlds whose closed sets are taken where they were trained with the same configuration."""
 
     setting: Setting
     folder: Path
@@ -231,30 +231,14 @@ class Workshop:
     def check_given(self) -> None:
         """Raises InputError for a given folder that serves none of the networks here."""
         splits = self.setting.ground.splits
-        wanted = {_closed_hash(self.config(split)) for split in splits}
+        wanted = {closed_hash(self.config(split)) for split in splits}
         for run in self.given:
-            if _hash_of(run) not in wanted:
+            if trained_hash(run) not in wanted:
                 raise InputError(f"{run} was trained with another configuration than any network here: leave it out")
 
     def _take(self, config: ExperimentConfig, place: Path) -> None:
-        """Copies the given closed set of the same configuration, if there is one, whole or not at all."""
-        target, draft = place / "stages" / "closed_set", place / ".closed_set"
-        for run in self.given:
-            if not target.exists() and _hash_of(run) == _closed_hash(config):
-                shutil.rmtree(draft, ignore_errors=True)  # of a copy that was stopped
-                shutil.copytree(run / "stages" / "closed_set", draft)
-                target.parent.mkdir(exist_ok=True)
-                draft.replace(target)
-
-
-def _closed_hash(config: ExperimentConfig) -> str:
-    """Of stage 1, as `Stages` names it."""
-    return fingerprint("closed_set", config.seed, config.data, config.segmenter, config.closed_set)
-
-
-def _hash_of(run: Path) -> str:
-    """Of the closed set in a folder of `ignota run`; raises InputError where there is none."""
-    try:
-        return str(json.loads((run / "stages" / "closed_set" / RECORD).read_text(encoding="utf-8"))["hash"])
-    except (OSError, ValueError, KeyError):
-        raise InputError(f"{run} holds no closed set: name a folder that `ignota run` has finished") from None
+        """The given closed set of the same configuration, if there is one, whole or not at all."""
+        target = place / "stages" / "closed_set"
+        for source in self.given:
+            if not target.exists() and trained_hash(source) == closed_hash(config):
+                take(source, target)

@@ -1,0 +1,64 @@
+"""Closed sets that were trained before: the folder of an `ignota run`, or the network of a world."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ignota.engine.configuration import ClosedSetConfig, DataConfig, ExperimentConfig, SegmenterConfig
+from ignota.engine.records import RECORD, StageFolder, fingerprint
+from ignota.engine.training import save_module
+from ignota.structures import InputError
+from ignota.world import bundle
+
+_STAGE = Path("stages") / "closed_set"
+
+
+def closed_hash(config: ExperimentConfig) -> str:
+    """Of stage 1, as `Stages` names it."""
+    return fingerprint("closed_set", config.seed, config.data, config.segmenter, config.closed_set)
+
+
+def trained_hash(source: Path) -> str:
+    """`closed_hash` of what trained a closed set: of a run by its record, of a world by its provenance.
+
+    source: a folder, or the name of a shipped world. Raises InputError where there is none.
+    """
+    try:
+        if not _is_world(source):
+            return str(json.loads((source / _STAGE / RECORD).read_text(encoding="utf-8"))["hash"])
+        found: Mapping[str, Any] = bundle.read_document(bundle.find_world(source))["provenance"]["configuration"]
+        data, segmenter = DataConfig(**found["data"]), SegmenterConfig(**found["segmenter"])
+        return fingerprint("closed_set", found["seed"], data, segmenter, ClosedSetConfig(**found["closed_set"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{source} holds no closed set: name a folder that `ignota run` has finished, or a world that it trained"
+        ) from None
+
+
+def take(source: Path, target: Path) -> None:
+    """Puts the closed set of `source` at `target`, whole or not at all.
+
+    That of a world is in half precision, as worlds are, and took no time.
+    """
+    draft = target.parents[1] / ".closed_set"
+    shutil.rmtree(draft, ignore_errors=True)  # of a copy that was stopped
+    if _is_world(source):
+        world = bundle.load(source)
+        world.store.close()
+        StageFolder(draft, trained_hash(source)).finish(
+            save_module(world.networks.segmenter), {"seconds": 0.0, "losses": [], "world": source.name}
+        )
+    else:
+        shutil.copytree(source / _STAGE, draft)
+    target.parent.mkdir(exist_ok=True)
+    draft.replace(target)
+
+
+def _is_world(source: Path) -> bool:
+    return (source / bundle.WORLD).is_file() or str(source) in bundle.shipped_worlds()
