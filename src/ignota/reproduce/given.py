@@ -49,6 +49,7 @@ def take(source: Path, target: Path) -> None:
     draft = target.parents[1] / ".closed_set"
     shutil.rmtree(draft, ignore_errors=True)  # of a copy that was stopped
     if _is_world(source):
+        draft.mkdir(parents=True)
         world = bundle.load(source)
         world.store.close()
         StageFolder(draft, trained_hash(source)).finish(
@@ -56,7 +57,7 @@ def take(source: Path, target: Path) -> None:
         )
     else:
         shutil.copytree(source / _STAGE, draft)
-    target.parent.mkdir(exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     draft.replace(target)
 
 
