@@ -40,7 +40,7 @@ _QUICK_DRAWN = {"data.height": 80, "data.width": 160, "data.train_length": 120, 
 FIDELITIES: dict[str, Fidelity] = {
     "quick": Fidelity(
         "quick",
-        2,
+        5,
         12,
         {
             name: _QUICK_SIZE | (_QUICK_DRAWN if name == "synthetic" else {})

@@ -152,6 +152,7 @@ def results(reproduction: Reproduction) -> dict[str, Any]:
         "seeds": setting.fidelity.seeds,
         "size": workshop.config(SPLIT).size,
         "images": len(setting.evaluate(SPLIT)),
+        "reuse": [str(source) for source in workshop.given],
         "tables": {name: [dataclasses.asdict(shown) for shown, _ in found] for name, found in tables.items()},
         "seconds": {name: reproduction.seconds(name) for name in tables},
         "trainings": {split: workshop.seconds(split) for split in networks if workshop.seconds(split)},
