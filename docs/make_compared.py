@@ -1,9 +1,10 @@
 """Writes docs/compared.md: the methods that the paper compares with, by worlds that `ignota fit` made richer.
 
-    python docs/make_compared.py runs/camvid-8+3:runs/camvid-8+3-more.json …
+    python docs/make_compared.py camvid-8+3:runs/camvid-8+3-more.json …
 
-Each word names the world before it was made richer and the file that `ignota evaluate anomaly … --json` wrote for it
-afterwards, in one folder with the richer world and named after it: WORLD-more.json or WORLD-more-DATASET.json.
+Each word names the world before it was made richer, shipped or a folder, and the file that `ignota evaluate anomaly …
+--json` wrote for it afterwards, which lies beside the richer world and is named after it: WORLD-more.json or
+WORLD-more-DATASET.json.
 """
 
 from __future__ import annotations
@@ -36,15 +37,20 @@ def page(words: Sequence[str]) -> str:
         world, _, file = word.rpartition(":")
         found = json.loads(Path(file).read_text(encoding="utf-8"))
         if world not in told:
-            text += f"## {Path(world).name}\n\n```sh\n{fit(world)}\n```\n\n"
+            text += f"## {Path(world).name}\n\n```sh\n{fit(world, richer(world, Path(file)))}\n```\n\n"
             told.add(world)
         text += section(world, Path(file), found)
     return text.rstrip() + "\n"
 
 
-def fit(world: str) -> str:
-    lines = (f"ignota fit {FITTED}", f"  --world {world}/world --data $IGNOTA_DATA/camvid --images {IMAGES}")
-    return " \\\n".join((*lines, f"  --out {world}-more"))
+def richer(world: str, file: Path) -> Path:
+    """Where the richer world lies."""
+    return file.parent / f"{Path(world).name}-more"
+
+
+def fit(world: str, out: Path) -> str:
+    lines = (f"ignota fit {FITTED}", f"  --world {world} --data $IGNOTA_DATA/camvid --images {IMAGES}")
+    return " \\\n".join((*lines, f"  --out {out}"))
 
 
 def section(world: str, file: Path, found: dict[str, Any]) -> str:
@@ -54,9 +60,9 @@ def section(world: str, file: Path, found: dict[str, Any]) -> str:
     ordered = dict(sorted(scores.items(), key=lambda item: -item[1]["pooled"]["aupr"]))
     call = " \\\n".join(
         (
-            f"ignota evaluate anomaly {name} --data $IGNOTA_DATA/{root} --world {world}-more",
+            f"ignota evaluate anomaly {name} --data $IGNOTA_DATA/{root} --world {richer(world, file)}",
             f"  --scores {','.join(scores)}",
-            f"  --json {world}-more{'' if name == 'camvid' else f'-{name}'}.json",
+            f"  --json {file}",
         )
     )
     return f"### {name} ({found['images']} images)\n\n```sh\n{call}\n```\n\n{anomalies({**found, 'scores': ordered})}"

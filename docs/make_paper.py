@@ -40,10 +40,10 @@ ignota reproduce all --world cityscapes --data $IGNOTA_DATA --fidelity full --de
 ```
 
 **Fidelity.** `quick` trains a few steps on small images and measures on twelve: it shows that everything runs, and its
-figures carry no claim. `full` trains the presets and measures on all; claims rest on it alone. Both repeat what is random
-five times and go on where they were stopped, and trainings are shared: a closed set is trained once for each set of known classes, and
-seeds vary what comes after it. `--reuse` takes closed sets that were trained before with the same configuration, from
-runs or from worlds; two such worlds come with the package, in half precision.
+figures carry no claim. `full` trains the presets and measures on all; claims rest on it alone. Both repeat what is
+random five times and go on where they were stopped, and trainings are shared: a closed set is trained once for each set
+of known classes, and seeds vary what comes after it. `--reuse` takes closed sets that were trained before with the same
+configuration, from runs or from worlds; two such worlds come with the package, in half precision.
 
 """
 

@@ -108,9 +108,10 @@ def test_the_rivals_page_copies_what_was_measured_best_first(tmp_path: Path, mon
     scores = {name: {"pooled": one, "per_image": one} for name, one in values.items()}
     file = tmp_path / "w-more.json"
     file.write_text(json.dumps({"dataset": "road_anomaly_21", "images": 10, "scores": scores}))
-    page = script("docs/make_compared.py").page([f"runs/w:{file}", f"runs/w:{file}"])
+    page = script("docs/make_compared.py").page([f"worlds/w:{file}", f"worlds/w:{file}"])
     assert page.count("ignota fit dml ") == 1 and page.count("--scores msp,dml") == 2
-    assert "--data $IGNOTA_DATA/road_anomaly_21_val --world runs/w-more" in page
+    assert f"--world worlds/w --data $IGNOTA_DATA/camvid --images 92 \\\n  --out {tmp_path / 'w-more'}\n" in page
+    assert f"--data $IGNOTA_DATA/road_anomaly_21_val --world {tmp_path / 'w-more'} " in page
     first, second = (page.index(row) for row in ("| `dml` | 40.0 |", "| `msp` | 20.0 |"))
     assert first < second
 
