@@ -303,6 +303,14 @@ def test_the_shipped_worlds_serve_what_camvid_s_presets_train() -> None:
         assert trained_hash(Path(name)) == closed_hash(configuration(read_preset(name), Namespace())), name
 
 
+def test_a_run_that_is_named_as_a_shipped_world_is_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = tmp_path / "camvid-11" / "stages" / "closed_set" / "stage.json"
+    record.parent.mkdir(parents=True)
+    record.write_text('{"hash": "of the run"}')
+    monkeypatch.chdir(tmp_path)
+    assert trained_hash(Path("camvid-11")) == "of the run"
+
+
 def test_the_page_is_written_from_the_results(whole: Path) -> None:
     place = Path(__file__).resolve().parents[2] / "docs" / "make_paper.py"
     spec = importlib.util.spec_from_file_location("make_paper", place)

@@ -62,4 +62,6 @@ def take(source: Path, target: Path) -> None:
 
 
 def _is_world(source: Path) -> bool:
-    return (source / bundle.WORLD).is_file() or str(source) in bundle.shipped_worlds()
+    """Whether it is a world; a folder of a run that is named as a shipped world is the run."""
+    shipped = str(source) in bundle.shipped_worlds() and not (source / _STAGE).is_dir()
+    return shipped or (source / bundle.WORLD).is_file()
