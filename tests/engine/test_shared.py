@@ -21,7 +21,7 @@ ATTEMPTS = 2
 known. They are started once more, and where they stood is shown."""
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(2 * PATIENCE),
+    pytest.mark.timeout((2 + ATTEMPTS) * PATIENCE),
     pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this torch has no gloo"),
 ]
 GRADIENT_STAGES = {

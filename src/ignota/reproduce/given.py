@@ -32,7 +32,8 @@ def trained_hash(source: Path) -> str:
             return str(json.loads((source / _STAGE / RECORD).read_text(encoding="utf-8"))["hash"])
         found: Mapping[str, Any] = bundle.read_document(bundle.find_world(source))["provenance"]["configuration"]
         data, segmenter = DataConfig(**found["data"]), SegmenterConfig(**found["segmenter"])
-        return fingerprint("closed_set", found["seed"], data, segmenter, ClosedSetConfig(**found["closed_set"]))
+        closed_set = ClosedSetConfig(**found["closed_set"])
+        return closed_hash(ExperimentConfig(seed=found["seed"], data=data, segmenter=segmenter, closed_set=closed_set))
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise
