@@ -57,12 +57,12 @@ def rival(world: OpenWorldModel) -> OpenWorldModel:
     segmenter = use_plain_depthwise(copy.deepcopy(world.networks.segmenter)).to(memory_format=torch.contiguous_format)
     frozen = world.networks.frozen
 
-    def run(networks: Networks, image: np.ndarray) -> Answer:
+    def run(networks: Networks, image: np.ndarray, close: np.ndarray | None) -> Answer:
         pixels = network_input(image, networks.segmenter.preprocessing, networks.device).contiguous()
         output = segmenter(pixels)
         features = dict(output.features)
-        if frozen is not None:
-            features |= frozen(network_input(image, frozen.preprocessing, networks.device).contiguous())
+        if frozen is not None and close is not None:
+            features |= frozen(network_input(close, frozen.preprocessing, networks.device).contiguous())
         return output.logits[0], {tap: grid[0] for tap, grid in features.items()}
 
     return dataclasses.replace(world, networks=dataclasses.replace(world.networks, runner=run))

@@ -158,8 +158,8 @@ def test_the_world_s_own_score(race, threads: int) -> None:
     image = SyntheticStreets("anomaly", 1, (720, 1280), 0)[0].image
     encoding = world.encode(image, 720)
     assert encoding.image.shape == image.shape
-    frozen = networks.frozen
-    assert frozen is not None
+    frozen, close = networks.frozen, networks.views(image)[1]
+    assert frozen is not None and close is not None
 
     @torch.inference_mode()
     def forward() -> object:
@@ -167,7 +167,7 @@ def test_the_world_s_own_score(race, threads: int) -> None:
 
     @torch.inference_mode()
     def encoder() -> object:
-        return frozen(network_input(image, frozen.preprocessing, networks.device))
+        return frozen(network_input(close, frozen.preprocessing, networks.device))
 
     def tables() -> object:
         world._read.clear()

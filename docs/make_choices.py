@@ -5,7 +5,8 @@
 RUN is a folder of `ignota run`, ROOT its data set. The class is left out of logits, training pixels and class means,
 taught from images that were not held out, and looked for on the held-out ones. Margins stand on every other of these
 and are used on the rest, and the other way round. Prints in Markdown the harmonic mean of its IoU and the mean IoU of
-the other classes, averaged over all classes: a row for each likeness, a column for each share that may be stolen.
+the other classes, averaged over all classes: a row for each likeness, a column for each share that may be stolen and
+for margins that may or may not be negative.
 """
 
 from __future__ import annotations
@@ -42,7 +43,14 @@ from ignota.world.novel import area_quantile
 from ignota.world.reading import RegionReading, joined_parts, own_parts, read_regions
 from ignota.world.teaching import exemplar
 
-STEALS = (0.005, 0.01, 0.02, 0.03)
+MARGINS = {
+    "1 %, 0 at least": (0.01, 0.0),
+    "2 %, 0 at least": (0.02, 0.0),
+    "0.5 %": (0.005, -np.inf),
+    "1 %": (0.01, -np.inf),
+    "2 %": (0.02, -np.inf),
+}
+"""The share that may be stolen, and the smallest margin."""
 SURPRISES = (0.0, 0.02, 0.05, 0.1)
 
 
@@ -107,13 +115,16 @@ def excesses(space: FeatureSpace, seen: View, taught: TaughtRows, c: int) -> Ite
     yield "nearest pieces alone", pieces[:, 0] - nearest
     for surprise in SURPRISES:
         strange = surprise * seen.strange[c].clamp(-3, 3)
-        yield f"pieces and wholes, surprise {surprise:g}", space.excess(vectors, nearest, strange, like)[:, 0]
+        for shots, name in ((torch.ones_like(taught.shots), ""), (taught.shots, " by the number of shots")):
+            if surprise or not name:
+                excess = space.excess(vectors, nearest, strange, like, shots)[:, 0]
+                yield f"pieces and wholes, surprise {surprise:g}{name}", excess
 
 
-def figures(seen: Sequence[View], found: Sequence[Tensor], c: int, steal: float, classes: int) -> float:
+def figures(seen: Sequence[View], found: Sequence[Tensor], c: int, steal: float, least: float, classes: int) -> float:
     """Harmonic mean of the IoU of the taught class and of the others."""
     total = torch.zeros(classes, classes, dtype=torch.int64)
-    margins = [_margin(seen[1 - half :: 2], found[1 - half :: 2], c, steal) for half in range(2)]
+    margins = [_margin(seen[1 - half :: 2], found[1 - half :: 2], c, steal, least) for half in range(2)]
     for i, (one, excess) in enumerate(zip(seen, found, strict=True)):
         hierarchy = one.reading.hierarchy
         taken = hierarchy.blend(excess[:, None])[:, 0] > margins[i % 2]
@@ -127,11 +138,11 @@ def figures(seen: Sequence[View], found: Sequence[Tensor], c: int, steal: float,
     return float(2 * iou[c] * old / (iou[c] + old).clamp(min=1e-9))
 
 
-def _margin(seen: Sequence[View], found: Sequence[Tensor], c: int, steal: float) -> float:
+def _margin(seen: Sequence[View], found: Sequence[Tensor], c: int, steal: float, least: float) -> float:
     kept = [(one.owner != IGNORE_INDEX) & (one.owner != c) for one in seen]
     values = torch.cat([excess[some] for excess, some in zip(found, kept, strict=True)])
     areas = torch.cat([one.area[some] for one, some in zip(seen, kept, strict=True)])
-    return max(0.0, float(area_quantile(values, areas, 1 - steal)))
+    return max(least, float(area_quantile(values, areas, 1 - steal)))
 
 
 def main(words: Sequence[str] | None = None) -> str:
@@ -164,9 +175,10 @@ def main(words: Sequence[str] | None = None) -> str:
             each = [dict(excesses(space, one, taught, c)) for one in seen]
             for name in each[0]:
                 found = [excess[name] for excess in each]
-                rows.setdefault(name, []).append([figures(seen, found, c, steal, classes) for steal in STEALS])
-    shares = " | ".join(f"{100 * steal:g} %" for steal in STEALS)
-    head = f"| {args.shots} shots; stolen at most | {shares} |\n|---|{'---:|' * len(STEALS)}\n"
+                rows.setdefault(name, []).append(
+                    [figures(seen, found, c, *margin, classes) for margin in MARGINS.values()]
+                )
+    head = f"| {args.shots} shots; stolen at most | {' | '.join(MARGINS)} |\n|---|{'---:|' * len(MARGINS)}\n"
     lines = [f"| {name} | {' | '.join(f'{100 * v:.1f}' for v in np.mean(found, 0))} |" for name, found in rows.items()]
     return head + "\n".join(lines) + "\n"
 

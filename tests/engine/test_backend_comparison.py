@@ -18,8 +18,8 @@ def world(trained: Path) -> OpenWorldModel:
 
 
 def test_each_is_measured_against_float32(world: OpenWorldModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    def turned(networks, image) -> Answer:
-        logits, features = run_eagerly(networks, image)
+    def turned(networks, image, close) -> Answer:
+        logits, features = run_eagerly(networks, image, close)
         return logits.flip(0), features
 
     def absent(networks, calibration):

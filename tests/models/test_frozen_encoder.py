@@ -36,15 +36,6 @@ def test_any_size(frozen: FrozenEncoder) -> None:
             assert grid.shape[-2:] == (-(-height // stride), -(-width // stride))
 
 
-def test_a_magnified_image_is_what_it_sees(frozen: FrozenEncoder) -> None:
-    images = torch.randn(1, 3, 64, 96)
-    twice = FrozenEncoder(magnify=2.0)
-    larger = torch.nn.functional.interpolate(images, size=(128, 192), mode="bilinear")
-    for name, grid in frozen(larger).items():
-        torch.testing.assert_close(twice(images)[name], grid)
-    assert twice.identity() == frozen.identity() | {"magnify": 2.0}
-
-
 def test_training_leaves_it_alone(frozen: FrozenEncoder) -> None:
     before = {name: value.clone() for name, value in frozen.state_dict().items()}
     assert frozen.train() is frozen and not frozen.training
@@ -60,6 +51,7 @@ def test_training_leaves_it_alone(frozen: FrozenEncoder) -> None:
 def test_its_identity_names_the_package(frozen: FrozenEncoder) -> None:
     identity = frozen.identity()
     assert identity["encoder"] == "tf_efficientnet_lite0"
+    assert identity["size"] is None and FrozenEncoder(size=540).identity() == identity | {"size": 540}
     assert identity["sha256"] == package_identity("tf_efficientnet_lite0")["sha256"]
 
 

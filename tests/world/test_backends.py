@@ -92,7 +92,7 @@ def test_onnx_agrees_and_is_built_once(world: OpenWorldModel, trained: Path, cac
     assert agreement(world, other, photos) > 0.999
     for tap, grid in world.encode(photos[0]).features.items():
         assert torch.allclose(other.encode(photos[0]).features[tap], grid, atol=1e-3 * float(grid.abs().max())), tap
-    (graph,) = cache.rglob("float32.onnx")
+    (graph,) = cache.rglob("segmenter.onnx")
     built = graph.stat().st_mtime_ns
     with_backend(world, "onnx")
     assert graph.stat().st_mtime_ns == built
@@ -105,7 +105,7 @@ def test_eight_bits_are_calibrated_once(world: OpenWorldModel, cache: Path, phot
         with_backend(world, "onnx-int8")
     assert agreement(world, with_backend(world, "onnx-int8", pictures), photos) > 0.8
     (graph,) = cache.rglob("int8.onnx")
-    (plain,) = cache.rglob("float32.onnx")
+    (plain,) = cache.rglob("segmenter.onnx")
     assert graph.stat().st_size < 0.7 * plain.stat().st_size
     found = with_backend(world, "onnx-int8").encode(photos[0]).features
     for tap, grid in world.encode(photos[0]).features.items():
@@ -121,7 +121,7 @@ def test_eight_bits_are_calibrated_once(world: OpenWorldModel, cache: Path, phot
 def test_a_damaged_graph_is_told(world: OpenWorldModel, cache: Path) -> None:
     pytest.importorskip("onnxruntime")
     with_backend(world, "onnx")
-    (graph,) = cache.rglob("float32.onnx")
+    (graph,) = cache.rglob("segmenter.onnx")
     whole = graph.read_bytes()
     graph.write_bytes(whole[: len(whole) // 2])
     try:

@@ -117,8 +117,21 @@ def test_other_weights_of_the_frozen_encoder_are_refused(trained: Path, tmp_path
         bundle.load(other)
 
 
+def test_worlds_that_tell_a_magnification(trained: Path, tmp_path: Path) -> None:
+    """As they were written before the frozen encoder had a size of its own."""
+    older = Path(shutil.copytree(trained, tmp_path / "older"))
+    document = json.loads((older / "world.json").read_text())
+    assert document["frozen"].pop("size") == document["size"]
+    document["frozen"]["magnify"] = 1.25
+    (older / "world.json").write_text(json.dumps(document))
+    frozen = bundle.load(older).networks.frozen
+    assert frozen is not None and frozen.size == round(1.25 * document["size"])
+
+
 def test_another_working_size(trained: Path, photos: list[NDArray[np.uint8]]) -> None:
-    world = bundle.load(trained, size=64)
+    world, own = bundle.load(trained, size=64), bundle.load(trained)
     scene = world.segment(photos[0])
-    assert min(scene.encoding.image.shape[:2]) == 64
+    assert min(scene.encoding.image.shape[:2]) == 64 != own.networks.size
+    before, after = (w.networks.views(photos[0])[1] for w in (own, world))
+    assert before is not None and np.array_equal(before, after)  # the frozen encoder sees what it was fitted with
     assert scene.labels.shape == scene.anomaly.shape == photos[0].shape[:2]

@@ -14,9 +14,9 @@ import torch
 
 from ignota.anomaly.score import LEVEL
 from ignota.models.onnx_export import OPSET
-from ignota.structures import InputError
+from ignota.structures import Encoding, InputError
 from ignota.taxonomy import UNKNOWN_INDEX
-from ignota.world.exporting import SCORES, PortableWorld, export_world
+from ignota.world.exporting import SCORES, PortableWorld, export_world, magnification
 from ignota.world.features import FeatureSpace
 from ignota.world.model import OpenWorldModel, closed_labels
 
@@ -48,9 +48,20 @@ def run(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip(names, session.run(None, {"image": image}), strict=True))
 
 
+def encoded(world: OpenWorldModel, image: np.ndarray) -> Encoding:
+    """As a graph reads an image of any size: the frozen encoder keeps pace with it."""
+    networks, frozen = world.networks, world.networks.frozen
+    assert frozen is not None
+    own, frozen.size = frozen.size, round(magnification(networks) * min(image.shape[:2]))
+    try:
+        return world.encode(image, min(image.shape[:2]))
+    finally:
+        frozen.size = own
+
+
 def check(world: OpenWorldModel, found: dict[str, Any], image: np.ndarray) -> None:
     """Every output against what ignota computes by itself."""
-    encoding = world.encode(image, min(image.shape[:2]))
+    encoding = encoded(world, image)
     maps = world.scores(encoding, SCORES)
     for name, expected in maps.items():
         assert np.allclose(found[f"score_{name}"], expected.numpy(), atol=1e-3, rtol=1e-3), name
@@ -68,7 +79,7 @@ def test_onnx_equals_the_world(world: OpenWorldModel, graph: Path, size: tuple[i
     image = street(size)
     found = run(graph, image)
     check(world, found, image)
-    encoding = world.encode(image, min(size))
+    encoding = encoded(world, image)
     for tap, grid in encoding.features.items():
         assert np.allclose(found[tap], grid.numpy(), atol=1e-3 * float(grid.abs().max())), tap
     for name, space in world.known.spaces.items():
@@ -141,3 +152,10 @@ def test_without_onnx_it_is_told_what_to_install(
     with pytest.raises(InputError, match=r"ignota\[onnx\]"):
         export_world(world, "onnx", tmp_path / "world.onnx")
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_frozen_encoder_that_sees_less_than_the_segmenter_is_refused(trained: Path, tmp_path: Path) -> None:
+    world = OpenWorldModel.load(trained, size=96)
+    with pytest.raises(InputError, match="--size 48 or less"):
+        export_world(world, "onnx", tmp_path / "world.onnx")
+    assert not list(tmp_path.iterdir())

@@ -55,14 +55,16 @@ def test_vectors_are_the_taps_one_under_the_other_standardised_and_of_unit_lengt
 
 def test_excess_sets_pieces_against_pixels_and_wholes_against_class_means() -> None:
     generator = torch.Generator().manual_seed(5)
-    found, known, rows = (torch.randn(n, 4, generator=generator, dtype=torch.float64) for n in (5, 7, 5))
+    found, known, rows = (torch.randn(n, 4, generator=generator, dtype=torch.float64) for n in (5, 7, 6))
     of = torch.tensor([0, 1, 0, 2, 1, 0, 0], dtype=torch.uint8)
     known = known / known.norm(dim=1, keepdim=True)
     space = FeatureSpace(("far",), torch.zeros(4), torch.ones(4), known, of, 2)
-    owner, whole = [0, 0, 1, 1, 1], [False, True, False, False, True]
+    owner, whole = [0, 0, 1, 1, 1, 1], [False, True, False, True, False, True]
     taught = TaughtRows(rows, torch.tensor(owner), torch.tensor(whole), torch.zeros(2))
     surprise = torch.randn(5, generator=generator, dtype=torch.float64)
-    excess = space.excess(found, space.known_similarity(found), surprise, space.taught_likeness(found, taught))
+    assert taught.shots.tolist() == [1, 2]
+    likeness = space.taught_likeness(found, taught)
+    excess = space.excess(found, space.known_similarity(found), surprise, likeness, taught.shots)
 
     def best(one: torch.Tensor, many: list[torch.Tensor], k: int) -> float:
         cosines = sorted((float(one @ other / one.norm() / other.norm()) for other in many), reverse=True)[:k]
@@ -72,10 +74,10 @@ def test_excess_sets_pieces_against_pixels_and_wholes_against_class_means() -> N
     for r in range(5):
         known_like = (best(found[r], list(known), 2) + best(found[r], means, 1)) / 2
         for k in range(2):
-            own = [rows[p] for p in range(5) if owner[p] == k]
-            wholes = [rows[p] for p in range(5) if owner[p] == k and whole[p]]
+            own = [rows[p] for p in range(6) if owner[p] == k]
+            wholes = [rows[p] for p in range(6) if owner[p] == k and whole[p]]
             taught_like = (best(found[r], own, 2) + best(found[r], wholes, 1)) / 2
-            assert float(excess[r, k]) == pytest.approx(taught_like - known_like + float(surprise[r]))
+            assert float(excess[r, k]) == pytest.approx(taught_like - known_like + float(surprise[r]) / len(wholes))
 
 
 def test_regions_that_are_sure_vouch_for_all_but_themselves() -> None:

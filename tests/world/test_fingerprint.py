@@ -37,7 +37,7 @@ CHANGES: dict[str, Callable[[OpenWorldModel], None]] = {
     "weights of the frozen encoder": lambda world: _nudge(world.networks.frozen),
     "weights of a head": lambda world: _nudge(next(iter(world.networks.heads.values()))),
     "preprocessing": _brighten,
-    "magnification": lambda world: setattr(world.networks.frozen, "magnify", 1.25),
+    "size of what the frozen encoder sees": lambda world: setattr(world.networks.frozen, "size", 100),
     "taps": _fewer_taps,
     "taps of a space": _other_space,
 }

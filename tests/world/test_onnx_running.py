@@ -26,11 +26,12 @@ def made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[Path]]:
         found.append(list(images))
         target.write_bytes(b"".join(path.read_bytes() for path in images))
 
-    def open_only(self: OnnxRunner, path: Path, calibration: str = "") -> None:
+    def open_only(self: OnnxRunner, path: Path, frozen: Path | None, calibration: str = "") -> None:
+        assert frozen is None
         self.calibration = calibration
 
     monkeypatch.setenv("IGNOTA_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(onnx_running, "_float_graph", lambda networks: tmp_path / "float32.onnx")
+    monkeypatch.setattr(onnx_running, "_segmenter_graph", lambda networks: tmp_path / "segmenter.onnx")
     monkeypatch.setattr(onnx_running, "quantise", quantise)
     monkeypatch.setattr(OnnxRunner, "__init__", open_only)
     return found

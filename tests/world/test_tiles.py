@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from ignota.structures import InputError
 from ignota.world.model import OpenWorldModel
 from ignota.world.networks import Answer, Networks
-from ignota.world.tiles import Tiled, grid_pitches, spans, tiled
+from ignota.world.tiles import Tiled, grid_strides, spans, tiled
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +24,14 @@ def networks(trained: Path) -> Networks:
 
 
 def _grids(networks: Networks, image: np.ndarray, reach: int) -> Answer:
-    """Networks that average each cell's pixels, after a box blur of `reach` pixels on either side."""
+    """A segmenter that averages each cell's pixels, after a box blur of `reach` pixels on either side."""
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
     if reach:
         pixels = F.avg_pool2d(pixels, 2 * reach + 1, 1, reach, count_include_pad=False)
     found = {}
-    for name, pitch in grid_pitches(networks).items():
-        bottom, right = (-side % int(pitch) for side in pixels.shape[-2:])
-        found[name] = F.avg_pool2d(F.pad(pixels, (0, right, 0, bottom), mode="replicate"), int(pitch))[0]
+    for name, stride in grid_strides(networks).items():
+        bottom, right = (-side % stride for side in pixels.shape[-2:])
+        found[name] = F.avg_pool2d(F.pad(pixels, (0, right, 0, bottom), mode="replicate"), stride)[0]
     return found.pop("logits"), found
 
 
@@ -40,16 +39,21 @@ def _grids(networks: Networks, image: np.ndarray, reach: int) -> Answer:
 def test_equals_the_whole_within_the_networks_reach(networks: Networks, reach: int, tolerance: float) -> None:
     image = np.random.default_rng(0).integers(0, 256, (333, 490, 3), np.uint8)
 
-    def runner(networks: Networks, image: np.ndarray) -> Answer:
-        return _grids(networks, image, reach)
+    close = np.random.default_rng(1).integers(0, 256, (70, 90, 3), np.uint8)
 
-    calls = []
+    def runner(networks: Networks, image: np.ndarray, close: np.ndarray | None) -> Answer:
+        logits, features = _grids(networks, image, reach)
+        return logits, features if close is None else features | {"frozen/16": torch.from_numpy(close).float()}
 
-    def counted(networks: Networks, image: np.ndarray) -> Answer:
+    calls, seen_close = [], []
+
+    def counted(networks: Networks, image: np.ndarray, close: np.ndarray | None) -> Answer:
         calls.append(image.shape)
-        return runner(networks, image)
+        seen_close.append(close is not None)
+        return runner(networks, image, close)
 
-    whole, parts = runner(networks, image), Tiled(counted, 160)(networks, image)
+    whole, parts = runner(networks, image, close), Tiled(counted, 160)(networks, image, close)
+    assert sum(seen_close) == 1  # the frozen encoder sees its view whole, and once
     assert len(calls) > 4 and max(max(shape[:2]) for shape in calls) == 160
     for name, expected in {"logits": whole[0], **whole[1]}.items():
         found = {"logits": parts[0], **parts[1]}[name]
@@ -74,7 +78,7 @@ def test_every_cell_is_seen_well(length: int, side: int, step: int) -> None:
     for span in found:
         assert span.start % step == 0 and span.stop - span.start <= side
         cells = -(-(span.stop - span.start) // 16)
-        total[span.start // 16 : span.start // 16 + cells] += span.weights(cells, Fraction(16))
+        total[span.start // 16 : span.start // 16 + cells] += span.weights(cells, 16)
     assert found[-1].stop == length
     assert total.min() > 0.2
 

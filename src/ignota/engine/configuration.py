@@ -139,18 +139,18 @@ class EmbedderConfig:
 class FitConfig:
     """The gradient-free pass over training images that fills KnownEvidence.
 
-    magnify: of the working image before the frozen encoder. taps: by which features the world itself compares regions.
-    coreset: how many training pixels nearest neighbours are sought among. weights: of -max logit, of the same in units
-    of its class, and of features; None chooses them on held-out images. trusted: the share of an image whose regions,
-    being most like training pixels, count as known ones for the others; None chooses it, too. by_class: whether the
-    nearest class has a say beside the nearest pixels. things: how many synthetic scenes the things to paste into
-    held-out images are cut from. distort: how unlike the training camera others are that the world will meet, 0 to 1:
-    the pictures are changed so much before anything is pasted. reference: how many regions of held-out images are kept
-    to set the margins of taught classes. held_out: share of the training images, the last ones, kept from the coreset
-    to set scales, weights and threshold. target_fpr: false positive rate of the threshold. steal: share of the known
-    area that a taught class may claim. surprise: how much a region's anomaly, in scales of the score, adds to its
-    cosine with a taught class. images: how many training images are read. scores: which of the scores that need
-    a state of their own are fitted (`ignota fit` adds others later).
+    magnify: how much larger than the segmenter the frozen encoder sees the image. taps: by which features the world
+    itself compares regions. coreset: how many training pixels nearest neighbours are sought among. weights: of -max
+    logit, of the same in units of its class, and of features; None chooses them on held-out images. trusted: the share
+    of an image whose regions, being most like training pixels, count as known ones for the others; None chooses it,
+    too. by_class: whether the nearest class has a say beside the nearest pixels. things: how many synthetic scenes the
+    things to paste into held-out images are cut from. distort: how unlike the training camera others are that the world
+    will meet, 0 to 1: the pictures are changed so much before anything is pasted. reference: how many regions of
+    held-out images are kept to set the margins of taught classes. held_out: share of the training images, the last
+    ones, kept from the coreset to set scales, weights and threshold. target_fpr: false positive rate of the threshold.
+    steal: share of the known area that a taught class may claim. surprise: how much a region's anomaly, in scales of
+    the score, adds to its cosine with a taught class. images: how many training images are read. scores: which of the
+    scores that need a state of their own are fitted (`ignota fit` adds others later).
     """
 
     frozen_encoder: str = "tf_efficientnet_lite0"
@@ -167,7 +167,7 @@ class FitConfig:
     reference: int = 500
     held_out: float = 0.2
     target_fpr: float = 0.05
-    steal: float = 0.02
+    steal: float = 0.01
     surprise: float = 0.05
     images: int = 400
     scores: tuple[FittedScore, ...] = ("mahalanobis", "vim", "react")

@@ -96,7 +96,8 @@ class Stages:
         if not strides:
             return None
         fit = self.config.fit
-        network = FrozenEncoder(fit.frozen_encoder, sorted(strides), fit.frozen_weights, fit.magnify)
+        size = round(self.config.size * fit.magnify)
+        network = FrozenEncoder(fit.frozen_encoder, sorted(strides), fit.frozen_weights, size)
         return network.to(self.device)
 
     @cached_property

@@ -8,7 +8,6 @@ from typing import Any
 
 import timm
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -20,9 +19,9 @@ from ignota.structures import InputError, Preprocessing
 class FrozenEncoder(nn.Module):
     """A timm encoder with ImageNet weights that never learns, read at some of its strides.
 
-    forward: images "B 3 H W" float, normalised by `preprocessing` -> {"frozen/S": "B F h w"} for each stride S of what
-    the encoder sees: the image magnified by `magnify`, as small things fill few cells of so coarse a grid.
-    It is in evaluation mode for ever: `train()` leaves it alone.
+    forward: images "B 3 H W" float, normalised by `preprocessing` -> {"frozen/S": "B F h w"} for each stride S. size:
+    short side at which images are to be shown to it, whatever the segmenter reads, as small things fill few cells of so
+    coarse a grid; None: as the segmenter sees them. It is in evaluation mode for ever: `train()` leaves it alone.
     """
 
     def __init__(
@@ -30,10 +29,10 @@ class FrozenEncoder(nn.Module):
         encoder: str = "tf_efficientnet_lite0",
         strides: Sequence[int] = (8, 16, 32),
         source: str = "package",
-        magnify: float = 1.0,
+        size: int | None = None,
     ) -> None:
         super().__init__()
-        self.encoder_name, self.source, self.magnify = encoder, source, magnify
+        self.encoder_name, self.source, self.size = encoder, source, size
         self.preprocessing = Preprocessing()  # EfficientNet-Lite was trained with mean = std = 0.5
         self.network: Any = timm.create_model(encoder, features_only=True)
         info: Any = self.network.feature_info
@@ -59,8 +58,6 @@ class FrozenEncoder(nn.Module):
 
     def read(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B F h w"]]:
         """The same with gradients to the images, for losses in its features."""
-        if self.magnify != 1:
-            images = F.interpolate(images, scale_factor=self.magnify, mode="bilinear", antialias=self.magnify < 1)
         height, width = images.shape[-2:]
         stages = self.network(pad_to_multiple(images, 32))
         return {
@@ -69,8 +66,8 @@ class FrozenEncoder(nn.Module):
         }
 
     def identity(self) -> dict[str, Any]:
-        """Encoder, source, SHA-256 (with the package) and magnification: what world.json keeps instead of weights."""
-        shared = {"encoder": self.encoder_name, "magnify": self.magnify}
+        """Encoder, source, SHA-256 (with the package) and size: what world.json keeps instead of weights."""
+        shared = {"encoder": self.encoder_name, "size": self.size}
         if self.source == "package":
             return shared | {"source": "package", **package_identity(self.encoder_name)}
         digest = hashlib.sha256()

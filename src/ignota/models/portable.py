@@ -1,9 +1,12 @@
-"""The large networks of a world as one module that leaves Python: image bytes in, logits and taps out, any size."""
+"""The large networks of a world as modules that leave Python: image bytes in, logits and taps out, any size.
+
+Padding to whole cells is a gather and "same" convolutions pad by constants, so that one graph serves every size.
+"""
 
 from __future__ import annotations
 
 import copy
-from fractions import Fraction
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,32 +23,20 @@ SMALLEST_SIDE = 33
 """Of the images that a graph takes: more than one cell of stride 32, as tracers treat sizes of 1 apart."""
 
 
-class PortableNetworks(nn.Module):
-    """Copies of the segmenter and the frozen encoder without anything that depends on the size of the image.
+class PortableSegmenter(nn.Module):
+    """A copy of the segmenter without anything that depends on the size of the image.
 
-    forward: image "H W 3" uint8 -> {"logits": "1 C h w", tap: "1 F h w"}, as `Networks.encode` has them up to rounding.
-    Padding to whole cells is a gather and "same" convolutions pad by constants, so that one graph serves every size.
-    Raises InputError for a segmenter that takes one size alone, and for an encoder that sees the image reduced.
+    forward: image "H W 3" uint8 -> {"logits": "1 C h w", tap: "1 F h w"}, as the network has them up to rounding; of
+    `taps` those that it has. Raises InputError for a segmenter that takes one size alone.
     """
 
-    def __init__(self, segmenter: ClosedSetSegmenter, frozen: FrozenEncoder | None, taps: tuple[str, ...]) -> None:
+    def __init__(self, segmenter: ClosedSetSegmenter, taps: Sequence[str]) -> None:
         super().__init__()
         if getattr(segmenter, "fixed_size", None) is not None:
             raise InputError(f"this segmenter takes images of {segmenter.fixed_size} alone: export it by its own means")
-        read = frozen is not None and any(tap in frozen.taps for tap in taps)
-        if frozen is not None and read and frozen.magnify < 1:  # by area, which not every runtime can
-            raise InputError(
-                "this world's frozen encoder sees the image reduced, which no graph can do: "
-                "take --backend torch, or train with fit.magnify 1 or more"
-            )
         self.segmenter: Any = _portable(segmenter)
-        self.frozen: Any = _portable(frozen) if frozen is not None and read else None
-        self.taps = taps
-
-    @property
-    def names(self) -> tuple[str, ...]:
+        self.names = ("logits", *(tap for tap in taps if tap in segmenter.taps))
         """The outputs in order."""
-        return ("logits", *self.taps)
 
     def forward(self, image: UInt8[Tensor, "H W 3"]) -> dict[str, Float[Tensor, "1 F h w"]]:
         height, width = image.shape[:2]
@@ -54,23 +45,27 @@ class PortableNetworks(nn.Module):
         found = {"logits": _cropped(output.logits, height, width, stride)}
         for name, tap in self.segmenter.taps.items():
             found[name] = _cropped(output.features[name], height, width, tap.stride)
-        if self.frozen is not None:
-            found |= self._frozen_taps(image)
         return {name: found[name] for name in self.names}
 
-    def _frozen_taps(self, image: Tensor) -> dict[str, Tensor]:
-        pixels, magnify = _normalised(image, self.frozen.preprocessing), self.frozen.magnify
+
+class PortableEncoder(nn.Module):
+    """The same of the frozen encoder; forward: image "H W 3", values 0..255 -> {tap: "1 F h w"}."""
+
+    def __init__(self, frozen: FrozenEncoder, taps: Sequence[str]) -> None:
+        super().__init__()
+        self.frozen: Any = _portable(frozen)
+        self.names = tuple(tap for tap in taps if tap in frozen.taps)
+        """The outputs in order."""
+
+    def forward(self, image: Float[Tensor, "H W 3"] | UInt8[Tensor, "H W 3"]) -> dict[str, Float[Tensor, "1 F h w"]]:
         height, width = image.shape[:2]
-        if magnify != 1:
-            share = Fraction(magnify).limit_denominator(1000)
-            height, width = (side * share.numerator // share.denominator for side in (height, width))
-            pixels = torch.ops.aten.upsample_bilinear2d(pixels, [height, width], False, magnify, magnify)
-        stages = self.frozen.network(_grown(pixels, 32))
+        stages = self.frozen.network(_grown(_normalised(image, self.frozen.preprocessing), 32))
         taps: dict[str, Tap] = self.frozen.taps
-        return {
+        found = {
             name: _cropped(stages[level], height, width, tap.stride)
             for (name, tap), level in zip(taps.items(), self.frozen.levels, strict=True)
         }
+        return {name: found[name] for name in self.names}
 
 
 def _portable(network: nn.Module) -> nn.Module:

@@ -84,8 +84,10 @@ class _Twins:
     def __init__(self, segmenter: ClosedSetSegmenter, frozen: FrozenEncoder | Callable[..., Any] | None) -> None:
         self.segmenter, self.frozen = segmenter, frozen
 
-    def __call__(self, networks: Networks, image: UInt8[np.ndarray, "H W 3"]) -> Answer:
-        return run_eagerly(networks, image, self.segmenter, self.frozen)
+    def __call__(
+        self, networks: Networks, image: UInt8[np.ndarray, "H W 3"], close: UInt8[np.ndarray, "Hc Wc 3"] | None = None
+    ) -> Answer:
+        return run_eagerly(networks, image, close, self.segmenter, self.frozen)
 
 
 def _first_line(error: BaseException) -> str:

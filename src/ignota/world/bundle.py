@@ -268,7 +268,8 @@ def _frozen(document: dict[str, Any]) -> FrozenEncoder | None:
     if identity is None:
         return None
     strides = sorted(int(tap.split("/")[1]) for tap in document["taps"] if tap.startswith("frozen/"))
-    network = FrozenEncoder(identity["encoder"], strides, identity["source"], identity["magnify"])
+    size = identity["size"] if "size" in identity else round(document["size"] * identity["magnify"])  # older worlds
+    network = FrozenEncoder(identity["encoder"], strides, identity["source"], size)
     if network.identity()["sha256"] != identity["sha256"]:
         raise InputError(
             f"the weights of {identity['encoder']} differ from those this world was fitted with: {identity['source']}"

@@ -22,11 +22,12 @@ from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.anomaly.score import LEVEL
 from ignota.functional import scores
 from ignota.models.onnx_export import OPSET, exported_program, write_onnx
-from ignota.models.portable import PortableNetworks
+from ignota.models.portable import PortableEncoder, PortableSegmenter
 from ignota.structures import Encoding, InputError
 from ignota.taxonomy import UNKNOWN_INDEX, nearest
 from ignota.world.model import OpenWorldModel
-from ignota.world.tiles import grid_pitches
+from ignota.world.networks import Networks
+from ignota.world.tiles import grid_strides
 
 FORMATS = ("onnx", "exported-program")
 KNN = "knn"
@@ -48,7 +49,16 @@ class PortableWorld(nn.Module):
     def __init__(self, world: OpenWorldModel, score: str, features: bool) -> None:
         super().__init__()
         known, networks = world.known, world.networks
-        self.networks = PortableNetworks(networks.segmenter, networks.frozen, networks.taps)
+        self.taps_kept, self.magnify = networks.taps, magnification(networks)
+        self.segmenter = PortableSegmenter(networks.segmenter, networks.taps)
+        self.encoder = None
+        if networks.frozen is not None and networks.reads_frozen:
+            self.encoder = PortableEncoder(networks.frozen, networks.taps)
+            if self.magnify < 1:  # by area, which not every runtime can
+                raise InputError(
+                    f"a graph sees one image, and this world's frozen encoder wants one of {networks.frozen.size} "
+                    f"pixels, less than the segmenter's {networks.size}: take --size {networks.frozen.size} or less"
+                )
         self.score, self.features = score, features
         self.scores = tuple(name for name in SCORES if LEVEL in known.states.get(name, {}))
         if score not in self.scores:
@@ -66,10 +76,12 @@ class PortableWorld(nn.Module):
         """The outputs in order."""
         plain = ("labels", "labels_with_unknown", "anomaly", "logits", *(f"score_{name}" for name in self.scores))
         spaces = [f"embedding_{name}" for name in self.space_taps]
-        return (*plain, *self.networks.taps, "embedding", *spaces) if self.features else plain
+        return (*plain, *self.taps_kept, "embedding", *spaces) if self.features else plain
 
     def forward(self, image: UInt8[Tensor, "H W 3"]) -> dict[str, Tensor]:
-        found = self.networks(image)
+        found = self.segmenter(image)
+        if self.encoder is not None:
+            found |= self.encoder(self._magnified(image))
         logits, size = found["logits"], [image.shape[0], image.shape[1]]
         labels = F.interpolate(logits, size=size, mode="bilinear")[0].argmax(0).to(torch.uint8)
         vectors = self._cells(found, self.taps, size)
@@ -85,10 +97,20 @@ class PortableWorld(nn.Module):
         }
         out |= {f"score_{name}": value for name, value in maps.items()}
         if self.features:
-            out |= {tap: found[tap][0] for tap in self.networks.taps} | {"embedding": units.permute(2, 0, 1)}
+            out |= {tap: found[tap][0] for tap in self.taps_kept} | {"embedding": units.permute(2, 0, 1)}
             for name, embedder in self.spaces.items():
                 out[f"embedding_{name}"] = self._embedded(embedder, found, self.space_taps[name], size)
         return {name: out[name] for name in self.names}
+
+    def _magnified(self, image: UInt8[Tensor, "H W 3"]) -> Float[Tensor, "Hc Wc 3"]:
+        """What the frozen encoder sees: an approximation, as there is no larger original to bring to its size."""
+        share = self.magnify
+        if share == 1:
+            return image.float()
+        size = [side * share.numerator // share.denominator for side in image.shape[:2]]
+        pixels = image.float().permute(2, 0, 1)[None]
+        larger = torch.ops.aten.upsample_bilinear2d(pixels, size, False, float(share), float(share))
+        return larger[0].permute(1, 2, 0)
 
     def _state(self, score: str, key: str) -> Tensor:
         return self.get_buffer(f"state_{score}_{key}")
@@ -118,6 +140,21 @@ class PortableWorld(nn.Module):
         cells = self._cells(found, taps, size)
         embedded = embedder(cells.flatten(0, 1))
         return embedded.view(cells.shape[0], cells.shape[1], -1).permute(2, 0, 1)
+
+
+def magnification(networks: Networks) -> Fraction:
+    """How much larger than the segmenter the frozen encoder sees an image."""
+    size = networks.size if networks.frozen is None else networks.frozen.size or networks.size
+    return Fraction(size, networks.size)
+
+
+def grid_pitches(networks: Networks) -> dict[str, Fraction]:
+    """How many pixels of the working image a cell of each grid is wide."""
+    found = {name: Fraction(stride) for name, stride in grid_strides(networks).items()}
+    if networks.frozen is not None:
+        taps, share = networks.frozen.taps, magnification(networks)
+        found |= {name: Fraction(tap.stride) / share for name, tap in taps.items() if name in networks.taps}
+    return found
 
 
 def _resized(grid: Float[Tensor, "1 F h w"], rows: int, columns: int, pitch: Fraction) -> Float[Tensor, "1 F H W"]:

@@ -33,13 +33,19 @@ class TaughtRows:
     """Taught classes in the world's own space: the regions that the exemplars consist of, and each as a whole.
 
     rows: "P F" unit vectors with their owner "P", the index of the class; whole: "P" whether a row is an exemplar's
-    whole mask. margin: "K", by how much a region must be nearer to the class than to the known ones.
+    whole mask. margin: "K", by how much a region must be nearer to the class than to the known ones; less than 0 where
+    even what is nearer to these hardly ever is one of them, as with a single exemplar.
     """
 
     rows: Float[Tensor, "P F"]
     owner: Int[Tensor, " P"]
     whole: Bool[Tensor, " P"]
     margin: Float[Tensor, " K"]
+
+    @cached_property
+    def shots(self) -> Int[Tensor, " K"]:
+        """How many exemplars each class has."""
+        return torch.bincount(self.owner[self.whole], minlength=len(self.margin))
 
 
 @dataclass(frozen=True)
@@ -115,15 +121,16 @@ class FeatureSpace:
         nearest: Float[Tensor, " R"],
         surprise: Float[Tensor, " R"],
         likeness: Float[Tensor, "R K"],
+        shots: Int[Tensor, " K"],
     ) -> Float[Tensor, "R K"]:
         """How much more a region is like each taught class than like known ones, in cosines.
 
         Its regions stand against training pixels (`nearest`: their similarity), its exemplars as a whole against the
         means of known classes. likeness: `taught_likeness`. surprise: what is added where the region is strange to the
-        known classes anyway.
+        known classes anyway; of n exemplars (`shots`) an n-th, as the more of a class was seen, the less must be guessed.
         """
         known = (nearest + self.class_similarity(embeddings)) / 2
-        return likeness - known[:, None] + surprise[:, None]
+        return likeness - known[:, None] + surprise[:, None] / shots.clamp(min=1)
 
 
 def nearest_similarity(

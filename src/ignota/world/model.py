@@ -133,7 +133,7 @@ class OpenWorldModel:
             anomaly = (region_mean(tables.score, reading.hierarchy.finest) - recipe.threshold) / recipe.scale
             pieces = space.taught_similarity(embeddings, rows)
             like = space.taught_likeness(embeddings, rows, pieces)
-            excess = space.excess(embeddings, reading.known, recipe.surprised(anomaly), like)
+            excess = space.excess(embeddings, reading.known, recipe.surprised(anomaly), like, rows.shots)
             closest = (like if recipe.by_class else pieces).amax(1)  # as `likeness` has it
             strange = recipe.weights[2] * (1 - closest - recipe.centre[2]) / recipe.spread[2]
             return Taught(by_margin(reading.hierarchy.blend(excess), rows.margin), strange)

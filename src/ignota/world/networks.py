@@ -30,22 +30,24 @@ ImageLike = str | Path | Image.Image | np.ndarray | Tensor
 Answer = tuple[Tensor, dict[str, Tensor]]
 """What the networks say of one image: logits "C h w" and features {tap: "F h w"}, in any floating type."""
 
-Runner = Callable[["Networks", np.ndarray], Answer]
-"""Runs the large networks on a working image "H W 3" uint8: the one step that a backend replaces."""
+Runner = Callable[["Networks", np.ndarray, np.ndarray | None], Answer]
+"""Runs the large networks on a working image and on the same as the frozen encoder sees it, both "H W 3" uint8, the
+latter None where nobody reads it: the one step that a backend replaces."""
 
 
 def run_eagerly(
     networks: Networks,
     image: UInt8[np.ndarray, "H W 3"],
+    close: UInt8[np.ndarray, "Hc Wc 3"] | None = None,
     segmenter: Callable[..., Any] | None = None,
     frozen: Callable[..., Any] | None = None,
 ) -> Answer:
-    """The networks as they are, in float32, or twins of them: what they say of a working image."""
+    """The networks as they are, in float32, or twins of them: what they say of an image as each sees it."""
     own, device = networks.segmenter, networks.device
     output = (own if segmenter is None else segmenter)(network_input(image, own.preprocessing, device))
     features = dict(output.features)
-    if networks.reads_frozen and networks.frozen is not None:
-        pixels = network_input(image, networks.frozen.preprocessing, device)
+    if close is not None and networks.frozen is not None:
+        pixels = network_input(close, networks.frozen.preprocessing, device)
         features |= (networks.frozen if frozen is None else frozen)(pixels)
     return output.logits[0], {tap: grid[0] for tap, grid in features.items()}
 
@@ -84,7 +86,7 @@ class Networks:
         feed(found, dict(self.segmenter.state_dict()))
         if self.frozen is not None:
             encoder = self.frozen
-            feed(found, (encoder.encoder_name, encoder.magnify, encoder.levels, encoder.preprocessing, encoder.taps))
+            feed(found, (encoder.encoder_name, encoder.size, encoder.levels, encoder.preprocessing, encoder.taps))
             feed(found, dict(encoder.state_dict()))
         feed(found, {preset: dict(head.state_dict()) for preset, head in self.heads.items()})
         feed(found, self.taps)
@@ -95,8 +97,8 @@ class Networks:
         """Runs the networks on one image; size: another short side than the world's own."""
         pixels = as_pixels(image)
         original = (pixels.shape[0], pixels.shape[1])
-        working = resize_image(pixels, fit_short_side(*original, size or self.size))
-        logits, features = self.runner(self, working)
+        working, close = self.views(pixels, size)
+        logits, features = self.runner(self, working, close)
         missing = [tap for tap in self.taps if tap not in features]
         if missing:
             raise InputError(f"the networks have no tap {missing[0]!r}; there are {', '.join(features)}")
@@ -104,6 +106,19 @@ class Networks:
         source = Path(image).name if isinstance(image, str | Path) else ""
         digest = hashlib.sha256(pixels.tobytes()).hexdigest()
         return Encoding(working, original, logits.float(), taps, digest, source)
+
+    def views(
+        self, pixels: UInt8[np.ndarray, "H W 3"], size: int | None = None
+    ) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "hc wc 3"] | None]:
+        """An image as the segmenter sees it and as the frozen encoder does, None if that is not read.
+
+        Each is brought to its own size from the original, so that neither sees what the other's size has blurred.
+        """
+        original = (pixels.shape[0], pixels.shape[1])
+        working = resize_image(pixels, fit_short_side(*original, size or self.size))
+        if self.frozen is None or not self.reads_frozen:
+            return working, None
+        return working, resize_image(pixels, fit_short_side(*original, self.frozen.size or self.size))
 
     def channels(self, encoding: Encoding, preset: str) -> Float[Tensor, "M h w"]:
         """The activations of the meta channels alone, in 0..1, by the head of `preset`."""

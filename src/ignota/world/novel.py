@@ -82,14 +82,14 @@ def _taught_rows(known: KnownEvidence, exemplars: Sequence[Exemplar], owner: Ten
     taught = TaughtRows(torch.cat(pieces), owner.repeat_interleave(number), whole, torch.zeros(classes, device=device))
     excess = held_out_excess(known, taught)
     margin = torch.stack([area_quantile(column, held_out.area, 1 - known.recipe.steal) for column in excess.T])
-    return dataclasses.replace(taught, margin=margin.clamp(min=0))
+    return dataclasses.replace(taught, margin=margin)
 
 
 def held_out_excess(known: KnownEvidence, taught: TaughtRows) -> Float[Tensor, "V K"]:
     """How much held-out regions of known classes resemble each taught class beyond what they should."""
     (held, nearest), space = known.held, known.space
     surprise = known.recipe.surprised(known.held_out.strange.float())
-    return space.excess(held, nearest, surprise, space.taught_likeness(held, taught))
+    return space.excess(held, nearest, surprise, space.taught_likeness(held, taught), taught.shots)
 
 
 def _on(pooled: Pooled, device: torch.device) -> Pooled:

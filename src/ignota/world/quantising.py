@@ -68,21 +68,17 @@ def quantise(graph: Path, images: Sequence[Path], size: int, target: Path) -> No
 
 
 def sensitive_nodes(graph: Path) -> list[str]:
-    """Names of the nodes that stay in float32: the first and the last convolutions, and all of the frozen encoder.
+    """Names of the nodes that stay in float32: the first and the last convolutions.
 
     The first are those before the image is reduced to 1/`_FINE` of its sides: there few channels of very unequal range
-    carry everything, and in 8 bits they alone change one label in ten. The last are those that give the logits. The
-    frozen encoder's features come out off by two thirds of their mean size in 8 bits, whichever of its convolutions
-    stay in float32; why is not known.
+    carry everything, and in 8 bits they alone change one label in ten. The last are those that give the logits.
     """
     import onnx
 
     found = onnx.load(graph).graph
     nodes = list(found.node)
     producer = {name: node for node in nodes for name in node.output}
-    last = _before(["logits"], producer, stop="Conv")
-    frozen = _before([output.name for output in found.output if output.name.startswith("frozen/")], producer)
-    return sorted(_first(nodes) | last | frozen)
+    return sorted(_first(nodes) | _before(["logits"], producer, stop="Conv"))
 
 
 def _first(nodes: Sequence[Any]) -> set[str]:

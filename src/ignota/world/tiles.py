@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import torch
@@ -29,30 +29,36 @@ class Tiled:
     Of the overlap the outer half counts for nothing, so that what a tile's border does to features nearby is not seen,
     and in the inner half one tile fades into the next. So the answer is that for the whole image wherever the networks
     look no further than an eighth of `side`; what they gather from the whole image (pooling over all of it) they gather
-    from a tile. pixels: images up to this many pass whole.
+    from a tile. What the frozen encoder sees is never large and passes it whole. pixels: images up to this many pass
+    whole.
     """
 
     runner: Runner
     side: int
     pixels: int = 0
 
-    def __call__(self, networks: Networks, image: UInt8[np.ndarray, "H W 3"]) -> Answer:
+    def __call__(
+        self, networks: Networks, image: UInt8[np.ndarray, "H W 3"], close: UInt8[np.ndarray, "Hc Wc 3"] | None = None
+    ) -> Answer:
         height, width = image.shape[:2]
         if height * width <= self.pixels or max(height, width) <= self.side:
-            return self.runner(networks, image)
-        pitches = grid_pitches(networks)
-        step = _alignment(pitches)
+            return self.runner(networks, image, close)
+        strides = grid_strides(networks)
+        step = math.lcm(*strides.values())
         rows, columns = (spans(length, self.side, step) for length in (height, width))
         joined: dict[str, _Joined] = {}
-        for y in rows:
-            for x in columns:
-                tile = np.ascontiguousarray(image[y.start : y.stop, x.start : x.stop])
-                logits, features = self.runner(networks, tile)
-                for name, grid in {"logits": logits, **features}.items():
-                    if name in pitches:
-                        joined.setdefault(name, _Joined(pitches[name], (height, width))).add(grid.float(), y, x)
+        whole: dict[str, Tensor] = {}
+        for y, x in product(rows, columns):
+            tile = np.ascontiguousarray(image[y.start : y.stop, x.start : x.stop])
+            logits, features = self.runner(networks, tile, close)
+            close = None  # the first tile took it along
+            for name, grid in {"logits": logits, **features}.items():
+                if name in strides:
+                    joined.setdefault(name, _Joined(strides[name], (height, width))).add(grid.float(), y, x)
+                else:
+                    whole[name] = grid
         found = {name: grid.mean() for name, grid in joined.items()}
-        return found.pop("logits"), found
+        return found.pop("logits"), found | whole
 
 
 def tiled(networks: Networks, runner: Runner, side: int | None) -> Runner:
@@ -64,7 +70,7 @@ def tiled(networks: Networks, runner: Runner, side: int | None) -> Runner:
         return runner
     if whole:
         raise InputError("this world's segmenter takes images of one size, to which each is brought: take no --tile")
-    smallest = max(_SMALLEST_SIDE, 4 * _alignment(grid_pitches(networks)))
+    smallest = max(_SMALLEST_SIDE, 4 * math.lcm(*grid_strides(networks).values()))
     if side < smallest:
         raise InputError(f"--tile is the side of a tile in pixels, {smallest} or more, or 0 for none, not {side}")
     return Tiled(runner, side)
@@ -84,9 +90,9 @@ class Span:
     margin: tuple[int, int]
     fade: tuple[int, int]
 
-    def weights(self, cells: int, pitch: Fraction) -> Float[Tensor, " cells"]:
+    def weights(self, cells: int, stride: int) -> Float[Tensor, " cells"]:
         """How much each of its cells counts: 0 in the margins, rising to 1."""
-        centre = (torch.arange(cells, dtype=torch.float64) + 0.5) * float(pitch)
+        centre = (torch.arange(cells, dtype=torch.float64) + 0.5) * stride
         length = self.stop - self.start
         rise = _ramp(centre - self.margin[0], self.fade[0])
         fall = _ramp(length - centre - self.margin[1], self.fade[1])
@@ -113,41 +119,28 @@ def spans(length: int, side: int, step: int) -> list[Span]:
     ]  # fmt: skip
 
 
-def grid_pitches(networks: Networks) -> dict[str, Fraction]:
-    """How many pixels of the working image a cell of each grid is wide."""
+def grid_strides(networks: Networks) -> dict[str, int]:
+    """How many pixels of the working image a cell of each of the segmenter's grids is wide."""
     segmenter = networks.segmenter
-    stride = getattr(segmenter, "logits_stride", segmenter.taps["decoder"].stride)
-    found = {"logits": Fraction(stride)}
-    found |= {name: Fraction(tap.stride) for name, tap in segmenter.taps.items() if name in networks.taps}
-    if networks.frozen is not None:
-        magnify = Fraction(networks.frozen.magnify).limit_denominator(1000)
-        found |= {
-            name: Fraction(tap.stride) / magnify
-            for name, tap in networks.frozen.taps.items() if name in networks.taps
-        }  # fmt: skip
-    return found
-
-
-def _alignment(pitches: dict[str, Fraction]) -> int:
-    """The smallest number of pixels that is a whole number of cells on every grid."""
-    return math.lcm(*(pitch.numerator for pitch in pitches.values()))
+    found = {"logits": getattr(segmenter, "logits_stride", segmenter.taps["decoder"].stride)}
+    return found | {name: tap.stride for name, tap in segmenter.taps.items() if name in networks.taps}
 
 
 class _Joined:
     """One grid of the whole image as a weighted mean of tiles."""
 
-    def __init__(self, pitch: Fraction, size: tuple[int, int]) -> None:
-        self.pitch, self.size = pitch, size
+    def __init__(self, stride: int, size: tuple[int, int]) -> None:
+        self.stride, self.size = stride, size
         self.total: Tensor | None = None
         self.weight: Tensor | None = None
 
     def add(self, grid: Float[Tensor, "F h w"], y: Span, x: Span) -> None:
-        top, left = (int(span.start / self.pitch) for span in (y, x))
+        top, left = (span.start // self.stride for span in (y, x))
         bottom, right = top + grid.shape[1], left + grid.shape[2]
         if self.total is None or self.weight is None:
-            shape = [max(1, math.ceil(side / self.pitch)) for side in self.size]
+            shape = [max(1, math.ceil(side / self.stride)) for side in self.size]
             self.total, self.weight = grid.new_zeros(grid.shape[0], *shape), grid.new_zeros(shape)
-        weight = (y.weights(grid.shape[1], self.pitch)[:, None] * x.weights(grid.shape[2], self.pitch)).to(grid)
+        weight = (y.weights(grid.shape[1], self.stride)[:, None] * x.weights(grid.shape[2], self.stride)).to(grid)
         bottom, right = min(bottom, self.weight.shape[0]), min(right, self.weight.shape[1])
         weight, grid = weight[: bottom - top, : right - left], grid[:, : bottom - top, : right - left]
         self.total[:, top:bottom, left:right] += weight * grid
