@@ -127,7 +127,8 @@ class FeatureSpace:
 
         Its regions stand against training pixels (`nearest`: their similarity), its exemplars as a whole against the
         means of known classes. likeness: `taught_likeness`. surprise: what is added where the region is strange to the
-        known classes anyway; of n exemplars (`shots`) an n-th, as the more of a class was seen, the less must be guessed.
+        known classes anyway, an n-th of it for n exemplars (`shots`): the more of a class was seen, the less must be
+        guessed.
         """
         known = (nearest + self.class_similarity(embeddings)) / 2
         return likeness - known[:, None] + surprise[:, None] / shots.clamp(min=1)

@@ -33,8 +33,8 @@ class Recipe:
     whether the nearest class has a say in the features' evidence beside the nearest pixels. threshold: of the world's
     own score, at the target false positive rate; scale: its spread on held-out images. theta: θ_novel of Equation 12.
     kappa: Equation 13. steal: the share of known area that a new class may claim.
-    surprise: what a region's anomaly, in scales of the score, adds to its likeness to a class of one exemplar. extra: further
-    scores that are held.
+    surprise: what a region's anomaly, in scales of the score, adds to its likeness to a class of one exemplar. extra:
+    further scores that are held.
     """
 
     alpha: float
