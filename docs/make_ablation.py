@@ -47,7 +47,7 @@ from ignota.world.known import KnownEvidence
 from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
 from ignota.world.networks import ImageLike, Networks, as_pixels
-from ignota.world.reading import RegionReading, joined_parts, own_parts, own_score
+from ignota.world.reading import RegionReading, joined_parts, joined_score, own_parts, own_score, usual
 from ignota.world.scene import Tables
 from ignota.world.spaces import pool_taps
 
@@ -137,15 +137,18 @@ def anomaly_variants(
     reading = reading_on(encoding, known, hierarchy)
     parts = own_parts(encoding, known, reading)
     pixel = torch.stack([parts[0], parts[1], world.scores(encoding, ["knn"])["knn"]])
-    yield "**whole recipe**", hierarchy.smooth(joined_parts(parts, known))
-    yield "no regions, pixel by pixel", joined_parts(pixel, known)
+    yield "**whole recipe**", joined_score(parts, hierarchy, known)
+    by_pixel = joined_parts(pixel, known)
+    yield "no regions, pixel by pixel", by_pixel - usual(by_pixel, known)
+    absolute = dataclasses.replace(known, recipe=dataclasses.replace(recipe, relative=0.0))
+    yield "nothing taken off the image's median", joined_score(parts, hierarchy, absolute)
     for name, level in (("finest regions alone", hierarchy.levels[0]), ("largest regions alone", hierarchy.levels[-1])):
         one = Hierarchy((level,))
-        yield name, one.smooth(joined_parts(own_parts(encoding, known, reading_on(encoding, known, one)), known))
+        yield name, joined_score(own_parts(encoding, known, reading_on(encoding, known, one)), one, known)
     urs = Hierarchy((dataclasses.replace(recipe.urs, whole=True)(encoding.image, encoding.logits),))
     yield (
         "URS regions in their place",
-        urs.smooth(joined_parts(own_parts(encoding, known, reading_on(encoding, known, urs)), known)),
+        joined_score(own_parts(encoding, known, reading_on(encoding, known, urs)), urs, known),
     )
     a, b, c = recipe.weights
     for name, weights in (
@@ -154,11 +157,11 @@ def anomaly_variants(
         ("-max logit in place of the standardised one", (a + b, 0.0, c)),
         ("no choice of weights: ½, ½, 1", (0.5, 0.5, 1.0)),
     ):
-        yield name, hierarchy.smooth(joined_parts(parts, with_weights(known, weights)))
+        yield name, joined_score(parts, hierarchy, with_weights(known, weights))
     means = with_prototypes(known)
     yield (
         "one prototype a class",
-        hierarchy.smooth(joined_parts(own_parts(encoding, means, reading_on(encoding, means, hierarchy)), means)),
+        joined_score(own_parts(encoding, means, reading_on(encoding, means, hierarchy)), hierarchy, means),
     )
     yield from world.scores(encoding, ["raml_paper", "max_logit"]).items()
 

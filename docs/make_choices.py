@@ -40,7 +40,7 @@ from ignota.world import bundle
 from ignota.world.features import FeatureSpace, TaughtRows
 from ignota.world.model import OpenWorldModel
 from ignota.world.novel import area_quantile
-from ignota.world.reading import RegionReading, joined_parts, own_parts, read_regions
+from ignota.world.reading import RegionReading, joined_score, own_parts, read_regions
 from ignota.world.teaching import exemplar
 
 MARGINS = {
@@ -76,7 +76,7 @@ def view(world: OpenWorldModel, image: np.ndarray, label: np.ndarray, classes: i
     labelled = region_mean(torch.from_numpy((label != IGNORE_INDEX).astype(np.float32)), regions) > 0.5
     strange = {}
     for c in range(classes):
-        score = reading.hierarchy.smooth(joined_parts(own_parts(encoding, known, reading, c), known))
+        score = joined_score(own_parts(encoding, known, reading, c), reading.hierarchy, known)
         strange[c] = (region_mean(score, regions) - known.recipe.threshold) / known.recipe.scale
     owner = torch.where(labelled & (share > 0), owner.long(), IGNORE_INDEX)
     top = logits.topk(2, 0).indices.to(torch.uint8).numpy()

@@ -37,10 +37,20 @@ from ignota.structures import Encoding, RegionSet
 from ignota.taxonomy import ClassSplit
 from ignota.world import bundle
 from ignota.world.features import FeatureSpace, TaughtRows
+from ignota.world.known import KnownEvidence
 from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
 from ignota.world.novel import NovelEvidence
-from ignota.world.reading import RegionReading, joined_parts, own_parts, own_score, read_regions, to_image
+from ignota.world.reading import (
+    RegionReading,
+    joined_parts,
+    joined_score,
+    own_parts,
+    own_score,
+    read_regions,
+    to_image,
+    usual,
+)
 from ignota.world.scene import Tables
 from ignota.world.spaces import pool_taps
 
@@ -129,19 +139,23 @@ def anomaly_scores(
         "MaxLogit": parts[0],
         "MaxLogit, means over regions": reading.hierarchy.smooth(parts[0]),
         "MaxLogit, means over true regions": _means(parts[0], view.truth),
-        "raml by pixel": joined_parts(by_pixel, known),
-        "**raml**": reading.hierarchy.smooth(joined_parts(parts, known)),
-        "raml, true regions": _means(joined_parts(true_parts, known), view.truth),
-        "raml, known pixels of these images": reading.hierarchy.smooth(
-            joined_parts(own_parts(encoding, there, elsewhere), there)
+        "raml by pixel": _less(joined_parts(by_pixel, known), known),
+        "**raml**": joined_score(parts, reading.hierarchy, known),
+        "raml, true regions": _less(_means(joined_parts(true_parts, known), view.truth), known),
+        "raml, known pixels of these images": joined_score(
+            own_parts(encoding, there, elsewhere), reading.hierarchy, there
         ),
     }
     smooth = torch.stack([reading.hierarchy.smooth(part) for part in parts])
     for weights in product((0.0, 1.0), (0.0, 1.0), _WEIGHTS):
         if any(weights):
             chosen = dataclasses.replace(known, recipe=dataclasses.replace(known.recipe, weights=weights))
-            found[f"best weights:{weights}"] = joined_parts(smooth, chosen)
+            found[f"best weights:{weights}"] = _less(joined_parts(smooth, chosen), chosen)
     return found | _printed(world, view, prototypes)
+
+
+def _less(averaged: Tensor, known: KnownEvidence) -> Tensor:
+    return averaged - usual(averaged, known)
 
 
 def _printed(world: OpenWorldModel, view: View, prototypes: Tensor | None) -> dict[str, Tensor]:

@@ -18,7 +18,16 @@ from ignota.structures import InputError
 from ignota.world.labelling import METHODS, label_maps, meta_regions
 from ignota.world.model import OpenWorldModel, calibrated, closed_labels
 from ignota.world.novel import held_out_excess, novel_evidence
-from ignota.world.reading import anomaly_maps, likeness, own_parts, read_regions, score_names
+from ignota.world.reading import (
+    anomaly_maps,
+    likeness,
+    own_parts,
+    own_score,
+    read_regions,
+    score_names,
+    usual,
+    usual_before,
+)
 
 Photos = list[NDArray[np.uint8]]
 
@@ -231,3 +240,17 @@ def test_meta_channel_regions_stay_within_what_is_unknown(world: OpenWorldModel,
     half = meta_regions(world, encoding, "released", left)
     assert not (half.ids[:, size[1] // 2 + 8 :] > 0).any()
     assert meta_regions(world, encoding, "released", ~np.ones(size, bool)).count == 0
+
+
+def test_what_is_usual_in_an_image_is_taken_off_its_score(world: OpenWorldModel, photos: Photos) -> None:
+    encoding = world.encode(photos[0])
+    plain = calibrated(world.known, relative=0.0)
+    reading = read_regions(encoding, plain)
+    before = own_score(encoding, plain, reading)
+    assert before.numel() < 20_000  # so that every pixel has its say
+    for share in (0.25, 0.5):
+        known = calibrated(plain, relative=share)
+        found = own_score(encoding, known, reading)
+        torch.testing.assert_close(found, before - share * torch.quantile(before.flatten(), 0.5, interpolation="lower"))
+        torch.testing.assert_close(usual_before(found, known), usual(before, known))
+    assert float(usual(torch.zeros(0), known)) == 0

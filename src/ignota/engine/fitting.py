@@ -24,7 +24,7 @@ from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.features import HeldOut
 from ignota.world.known import KnownEvidence, Recipe
 from ignota.world.model import calibrated
-from ignota.world.reading import RegionReading, joined_parts, own_parts
+from ignota.world.reading import RegionReading, joined_parts, own_parts, usual
 from ignota.world.spaces import MetricSpace, pool_taps
 
 _PIXELS = 4000
@@ -40,8 +40,8 @@ def starting_recipe(config: ExperimentConfig, alpha: float, beta: float) -> Reci
     fit, incremental = config.fit, config.incremental
     return Recipe(
         alpha, beta, config.regions.min_area, fit.taps, fit.coreset, fit.neighbours,
-        by_class=fit.by_class, target_fpr=fit.target_fpr, theta=incremental.threshold, kappa=incremental.kappa,
-        steal=fit.steal, surprise=fit.surprise, extra=fit.scores,
+        by_class=fit.by_class, relative=fit.relative, target_fpr=fit.target_fpr, theta=incremental.threshold,
+        kappa=incremental.kappa, steal=fit.steal, surprise=fit.surprise, extra=fit.scores,
     )  # fmt: skip
 
 
@@ -131,26 +131,35 @@ def calibrate(
 
     Also returns how all weights did.
     """
-    raw, smooth = (torch.cat([getattr(row, name) for row in rows], dim=1).double() for name in ("raw", "smooth"))
+    raw = torch.cat([row.raw for row in rows], dim=1).double()
     centre, spread = raw.mean(1), raw.std(1).clamp(min=1e-6)
     known = calibrated(known, centre=tuple(centre.tolist()), spread=tuple(spread.tolist()))
     choices = (config.weights,) if config.weights else WEIGHTS
     weights, table = weigh(known, [*(trial for row in rows for trial in row.trials), *pasted], choices)
     known = calibrated(known, weights=config.weights or weights)
+    # averaging over regions leaves centres and spreads alone
+    seen = [(row.smooth, torch.ones(row.smooth.shape[1], dtype=torch.bool)) for row in rows]
     if config.distort:  # what is known, as another camera might take it
-        smooth = torch.cat([trial.parts[:, torch.from_numpy(~trial.unknown)] for trial in pasted], dim=1).double()
-    scores = joined_parts(smooth, known).numpy()  # averaging over regions leaves centres and spreads alone
+        seen = [(trial.parts, torch.from_numpy(~trial.unknown)) for trial in pasted]
+    scores = torch.cat([_finished(parts, known)[counted] for parts, counted in seen]).numpy()
     threshold = float(np.quantile(scores, 1 - known.recipe.target_fpr))
     known = calibrated(known, threshold=threshold, scale=max(1e-6, float(scores.std()) / 2))
     return dataclasses.replace(known, held_out=_held_out(rows, known, config.reference, seed)), table
 
 
+def _finished(parts: Float[Tensor, "3 N"], known: KnownEvidence) -> Float[Tensor, " N"]:
+    """The world's own score of some pixels of one image, which stand for all in its median."""
+    averaged = joined_parts(parts.double(), known)
+    return averaged - usual(averaged, known)
+
+
 def _held_out(rows: Sequence[HeldOutRows], known: KnownEvidence, count: int, seed: int) -> HeldOut:
     """`count` of the regions, with the area that each stands for."""
     vectors, label, area = (torch.cat([getattr(row, name) for row in rows]) for name in ("vectors", "label", "area"))
-    parts, recipe, device = torch.cat([row.parts for row in rows], dim=1), known.recipe, known.means.device
+    recipe, device = known.recipe, known.means.device
+    score = torch.cat([joined_parts(r.parts, known) - usual(joined_parts(r.smooth, known), known) for r in rows])
     kept, area = sample_by_size(area, count, torch.Generator().manual_seed(seed))
-    strange = (joined_parts(parts[:, kept].to(device), known) - recipe.threshold) / recipe.scale
+    strange = (score[kept].to(device) - recipe.threshold) / recipe.scale
     return HeldOut(vectors[kept].to(device), label[kept].to(device), area.to(device), strange)
 
 
