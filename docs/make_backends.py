@@ -31,7 +31,7 @@ TAIL = """
   helps nothing. Where the processor has no bfloat16 instructions the backend refuses to run.
 * **compile**. torch.compile compiles every image size for itself, which takes a minute or more each, and needs a
   C++ compiler; without one it says so.
-* **onnx** (`world/onnx_running.py`). The graph is exported once for all sizes; its labels are those of float32.
+* **onnx** (`world/onnx_running.py`). Each network is exported once for all sizes; its labels are those of float32.
 * **onnx-int8** (`world/quantising.py`). QDQ, weights by output channel, ranges from training images. The first
   layers and the last stay in float32, and so does the whole frozen encoder: in 8 bits its features are far off,
   whichever of its convolutions are left out, though its activations have no outliers; the cause was not found.

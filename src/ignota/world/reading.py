@@ -148,7 +148,7 @@ def usual(averaged: Float[Tensor, "*shape"], known: KnownEvidence) -> Float[Tens
 
 def usual_before(score: Float[Tensor, "H W"], known: KnownEvidence) -> Float[Tensor, ""]:
     """What `own_score` has taken off, told from the score alone."""
-    return usual(score, known) / (1 - known.recipe.relative)
+    return usual(score, known) / max(1 - known.recipe.relative, 1e-6)  # a hostile bundle may say 1
 
 
 def joined_parts(parts: Float[Tensor, 3 * shape], known: KnownEvidence) -> Float[Tensor, "*shape"]:
