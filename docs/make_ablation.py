@@ -42,7 +42,6 @@ from ignota.regions.hierarchy import Hierarchy, image_hierarchy
 from ignota.structures import Encoding
 from ignota.taxonomy import ClassSplit
 from ignota.world.exemplars import ExemplarStore
-from ignota.world.features import TaughtRows
 from ignota.world.known import KnownEvidence
 from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
@@ -141,7 +140,7 @@ def anomaly_variants(
     by_pixel = joined_parts(pixel, known)
     yield "no regions, pixel by pixel", by_pixel - usual(by_pixel, known)
     absolute = dataclasses.replace(known, recipe=dataclasses.replace(recipe, relative=0.0))
-    yield "nothing taken off the image's median", joined_score(parts, hierarchy, absolute)
+    yield "the image's median left in", joined_score(parts, hierarchy, absolute)
     for name, level in (("finest regions alone", hierarchy.levels[0]), ("largest regions alone", hierarchy.levels[-1])):
         one = Hierarchy((level,))
         yield name, joined_score(own_parts(encoding, known, reading_on(encoding, known, one)), one, known)
@@ -180,9 +179,12 @@ def taught_variants(
         "finest regions alone": (Hierarchy(hierarchy.levels[:1]), rows),
         "largest regions alone": (Hierarchy(hierarchy.levels[-1:]), rows),
         "no margin": (hierarchy, dataclasses.replace(rows, margin=torch.zeros_like(rows.margin))),
+        "margins of 0 at least": (hierarchy, dataclasses.replace(rows, margin=rows.margin.clamp(min=0))),
         "one prototype a class": (
             hierarchy,
-            TaughtRows(means, torch.arange(len(means)), torch.ones(len(means), dtype=torch.bool), rows.margin),
+            dataclasses.replace(
+                rows, rows=means, owner=torch.arange(len(means)), whole=torch.ones(len(means), dtype=torch.bool)
+            ),
         ),
     }
     for name, (levels, chosen) in choices.items():

@@ -103,7 +103,9 @@ def taught_from(
         pieces.append(torch.cat([parts, alone]))
         whole.append(torch.arange(len(parts) + 1) == len(parts))
     rows = torch.cat(pieces)
-    return TaughtRows(rows, torch.zeros(len(rows), dtype=torch.int64), torch.cat(whole), torch.zeros(1))
+    return TaughtRows(
+        rows, torch.zeros(len(rows), dtype=torch.int64), torch.cat(whole), torch.zeros(1), torch.tensor([len(images)])
+    )
 
 
 def excesses(space: FeatureSpace, seen: View, taught: TaughtRows, c: int) -> Iterator[tuple[str, Float[Tensor, " R"]]]:

@@ -207,7 +207,7 @@ def true_exemplars(world: OpenWorldModel, seen: Sequence[View]) -> TaughtRows:
             rows.append(world.known.space.embed(pool_taps(view.encoding, regions, world.known.space.taps))[kept])
             owner.append(kinds[kept].long() - view.known)
             whole.append(torch.full((int(kept.sum()),), regions is view.truth))
-    return TaughtRows(torch.cat(rows), torch.cat(owner), torch.cat(whole), taught.margin)
+    return TaughtRows(torch.cat(rows), torch.cat(owner), torch.cat(whole), taught.margin, taught.shots)
 
 
 def taught_maps(

@@ -45,7 +45,7 @@ TINY = ExperimentConfig(
     closed_set=ClosedSetConfig(steps=4, batch=2, crop=(48, 64), warmup=1, checkpoint_every=4),
     meta_channels=MetaChannelConfig(steps=2, batch=2, checkpoint_every=2),
     embedder=EmbedderConfig(steps=2, batch=16, hidden=16, embedding=8),
-    fit=FitConfig(coreset=50, reference=50, images=6, held_out=0.34, target_fpr=0.5),
+    fit=FitConfig(magnify=1.25, coreset=50, reference=50, images=6, held_out=0.34, target_fpr=0.5),
 )
 
 

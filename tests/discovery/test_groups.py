@@ -113,7 +113,13 @@ def test_likeness_is_that_of_the_nearest_training_pixels(found: FoundRegions, sp
         rows = space.known[space.owner == c]
         wanted = nearest_similarity(torch.from_numpy(found.vectors), rows, space.neighbours)
         np.testing.assert_allclose(likeness[:, c], wanted, atol=1e-5)
-    taught = TaughtRows(space.known[:4], torch.tensor([0, 0, 1, 1]), torch.ones(4, dtype=torch.bool), torch.zeros(2))
+    taught = TaughtRows(
+        space.known[:4],
+        torch.tensor([0, 0, 1, 1]),
+        torch.ones(4, dtype=torch.bool),
+        torch.zeros(2),
+        torch.tensor([2, 2]),
+    )
     both = [nearest_similarity(torch.from_numpy(found.vectors), space.known[i : i + 2], 2) for i in (0, 2)]
     np.testing.assert_allclose(taught_likeness(found.vectors, space, taught), torch.stack(both).amax(0), atol=1e-5)
     assert taught_likeness(found.vectors, space, None) is None

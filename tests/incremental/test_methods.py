@@ -48,12 +48,15 @@ class TestByMargin:
     @settings(max_examples=20, deadline=None)
     @given(st.integers(0, 1000))
     def test_against_a_loop(self, seed: int) -> None:
-        excess, margin = random(8, 3, seed=seed), random(3, seed=seed + 2).abs() / 2
+        excess, margin = random(8, 3, seed=seed), random(3, seed=seed + 2) / 2
         found = by_margin(excess, margin)
         for r in range(8):
-            above = [float(excess[r, k] - margin[k]) for k in range(3)]
-            best = max(range(3), key=above.__getitem__)
-            assert found[r] == (best if above[best] > 0 else -1)
+            passing = [k for k in range(3) if excess[r, k] > margin[k]]
+            assert found[r] == max(passing, key=lambda k: float(excess[r, k]) - max(0, float(margin[k])), default=-1)
+
+    def test_a_margin_below_0_is_no_lead_over_other_taught_classes(self) -> None:
+        margin = torch.tensor([0.0, -0.5])
+        assert by_margin(torch.tensor([[0.3, 0.2], [-0.1, -0.3], [0.1, 0.2]]), margin).tolist() == [0, 1, 1]
 
     def test_at_the_margin_it_stays_known(self) -> None:
         assert by_margin(torch.tensor([[0.25]]), torch.tensor([0.25])).tolist() == [-1]

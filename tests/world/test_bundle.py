@@ -121,11 +121,23 @@ def test_worlds_that_tell_a_magnification(trained: Path, tmp_path: Path) -> None
     """As they were written before the frozen encoder had a size of its own."""
     older = Path(shutil.copytree(trained, tmp_path / "older"))
     document = json.loads((older / "world.json").read_text())
-    assert document["frozen"].pop("size") == document["size"]
-    document["frozen"]["magnify"] = 1.25
+    assert document["frozen"].pop("size") == 60 and document["size"] == 48
+    document["frozen"]["magnify"] = 1.5
     (older / "world.json").write_text(json.dumps(document))
     frozen = bundle.load(older).networks.frozen
-    assert frozen is not None and frozen.size == round(1.25 * document["size"])
+    assert frozen is not None and frozen.size == 72
+
+
+@pytest.mark.parametrize("changed", [{"size": "60"}, {"size": -1}, {"size": 10**9}, {"size": None, "magnify": 1e400}])
+def test_a_frozen_encoder_that_is_shown_what_no_image_is_is_refused(
+    trained: Path, tmp_path: Path, changed: dict[str, object]
+) -> None:
+    other = Path(shutil.copytree(trained, tmp_path / "other"))
+    document = json.loads((other / "world.json").read_text())
+    document["frozen"] |= changed
+    (other / "world.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match="field 'frozen'"):
+        bundle.load(other)
 
 
 def test_another_working_size(trained: Path, photos: list[NDArray[np.uint8]]) -> None:

@@ -47,7 +47,9 @@ def test_vectors_are_the_taps_one_under_the_other_standardised_and_of_unit_lengt
         length = sum(v * v for v in moved) ** 0.5
         assert found[r].tolist() == pytest.approx([v / length for v in moved], abs=1e-5)
     torch.testing.assert_close(space.known_similarity(found), nearest_similarity(found, known, 2))
-    taught = TaughtRows(rows, torch.tensor([0, 1, 1]), torch.tensor([True, False, True]), torch.zeros(2))
+    taught = TaughtRows(
+        rows, torch.tensor([0, 1, 1]), torch.tensor([True, False, True]), torch.zeros(2), torch.tensor([1, 1])
+    )
     torch.testing.assert_close(
         space.taught_similarity(found, taught), owner_similarity(found, rows, taught.owner, 2, 2)
     )
@@ -60,9 +62,8 @@ def test_excess_sets_pieces_against_pixels_and_wholes_against_class_means() -> N
     known = known / known.norm(dim=1, keepdim=True)
     space = FeatureSpace(("far",), torch.zeros(4), torch.ones(4), known, of, 2)
     owner, whole = [0, 0, 1, 1, 1, 1], [False, True, False, True, False, True]
-    taught = TaughtRows(rows, torch.tensor(owner), torch.tensor(whole), torch.zeros(2))
+    taught = TaughtRows(rows, torch.tensor(owner), torch.tensor(whole), torch.zeros(2), torch.tensor([1, 2]))
     surprise = torch.randn(5, generator=generator, dtype=torch.float64)
-    assert taught.shots.tolist() == [1, 2]
     likeness = space.taught_likeness(found, taught)
     excess = space.excess(found, space.known_similarity(found), surprise, likeness, taught.shots)
 

@@ -17,7 +17,7 @@ from ignota.functional.regions import paint
 from ignota.structures import InputError
 from ignota.world.labelling import METHODS, label_maps, meta_regions
 from ignota.world.model import OpenWorldModel, calibrated, closed_labels
-from ignota.world.novel import held_out_excess, novel_evidence
+from ignota.world.novel import area_quantile, held_out_excess, novel_evidence
 from ignota.world.reading import (
     anomaly_maps,
     likeness,
@@ -182,8 +182,8 @@ def test_margins_let_a_class_take_no_more_than_its_share_of_held_out_area(
         for k in range(2):
             taken = float(area[excess[:, k] > taught.margin[k]].sum() / area.sum())
             assert taken <= steal
-            # and no less than one region of it
-            assert float(area[excess[:, k] >= taught.margin[k]].sum() / area.sum()) > steal
+            if taught.margin[k] > 0:  # and no less than one region of it
+                assert float(area[excess[:, k] >= taught.margin[k]].sum() / area.sum()) > steal
         margins.append(taught.margin)
     assert bool((margins[-1] < 0).any())  # where it may take much, even what is nearer to the known ones
 
@@ -254,3 +254,41 @@ def test_what_is_usual_in_an_image_is_taken_off_its_score(world: OpenWorldModel,
         torch.testing.assert_close(found, before - share * torch.quantile(before.flatten(), 0.5, interpolation="lower"))
         torch.testing.assert_close(usual_before(found, known), usual(before, known))
     assert float(usual(torch.zeros(0), known)) == 0
+
+
+def test_what_is_left_of_the_anomaly_of_a_taught_class_is_in_units_of_the_score(
+    world: OpenWorldModel, photos: Photos
+) -> None:
+    """As if the exemplars were the only thing known: the level's features evidence, less what is usual in the image."""
+    world.learn("crate", [(photos[0], box(20, 60))], force=True)
+    levels = []
+    for share in (0.0, 0.5):
+        world.known = calibrated(world.known, relative=share)
+        tables = world.tables(world.encode(photos[1]))
+        levels.append(world.taught(tables).level)
+    averaged = own_score(world.encode(photos[1]), calibrated(world.known, relative=0.0), tables.reading)
+    taken = 0.5 * torch.quantile(averaged.flatten(), 0.5, interpolation="lower")
+    assert abs(float(taken)) > 0.01
+    torch.testing.assert_close(levels[1], levels[0] - taken)
+
+
+def test_a_margin_below_0_takes_no_more_than_a_tenth_of_any_known_class(world: OpenWorldModel, photos: Photos) -> None:
+    world.learn("crate", [(photos[0], box(20, 60)), (photos[1], box(50, 90))], force=True)
+    free, capped = [], []
+    for steal in (0.3, 0.6, 0.9):
+        known = calibrated(world.known, steal=steal)
+        taught, held_out = novel_evidence(known, world.store.exemplars()).taught, known.held_out
+        assert taught is not None
+        excess, area = held_out_excess(known, taught)[:, 0], held_out.area.double()
+        plain = area_quantile(excess, held_out.area, 1 - steal)
+        free.append(float(plain))
+        capped.append(float(taught.margin[0]))
+        if plain >= 0:
+            assert taught.margin[0] == plain
+            continue
+        for c in held_out.label.unique():
+            own = held_out.label == c
+            lost = float(area[own & (excess > max(0, float(taught.margin[0])))].sum() / area[own].sum())
+            wide = float(area[own & (excess > taught.margin[0])].sum() / area[own].sum())
+            assert wide <= max(0.1, lost) + 1e-9
+    assert free[-1] < capped[-1] <= 0  # and it does bind

@@ -166,7 +166,7 @@ class FitConfig:
     relative: float = 0.25
     things: int = 40
     distort: float = 0.0
-    reference: int = 500
+    reference: int = 600
     held_out: float = 0.2
     target_fpr: float = 0.05
     steal: float = 0.01

@@ -158,22 +158,34 @@ def _held_out(rows: Sequence[HeldOutRows], known: KnownEvidence, count: int, see
     vectors, label, area = (torch.cat([getattr(row, name) for row in rows]) for name in ("vectors", "label", "area"))
     recipe, device = known.recipe, known.means.device
     score = torch.cat([joined_parts(r.parts, known) - usual(joined_parts(r.smooth, known), known) for r in rows])
-    kept, area = sample_by_size(area, count, torch.Generator().manual_seed(seed))
+    kept, area = sample(area, _telling(vectors, area, known), count, torch.Generator().manual_seed(seed))
     strange = (score[kept].to(device) - recipe.threshold) / recipe.scale
     return HeldOut(vectors[kept].to(device), label[kept].to(device), area.to(device), strange)
 
 
-def sample_by_size(
-    area: Float[Tensor, " V"], count: int, generator: torch.Generator
-) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
-    """Indices of at most `count` regions, drawn at even steps of Σ √area, and the area that each stands for.
+def _telling(vectors: Float[Tensor, "V F"], area: Float[Tensor, " V"], known: KnownEvidence) -> Float[Tensor, " V"]:
+    """How much a region tells of margins: area^0.7 exp(-similarity / 0.2).
 
-    Shares of area are decided by the large regions, yet rare classes have none but small ones. A region that is drawn
-    twice stands for twice as much.
+    They are decided by the little area that is least like what is known, large regions first, yet rare classes have
+    none but small ones.
+    """
+    space, found = known.space, []
+    for some in vectors.split(4096):
+        units = space.unit(some.to(known.means.device))
+        found.append(((space.known_similarity(units) + space.class_similarity(units)) / 2).cpu())
+    return area.double() ** 0.7 * (-torch.cat(found).double() / 0.2).exp()
+
+
+def sample(
+    area: Float[Tensor, " V"], chance: Float[Tensor, " V"], count: int, generator: torch.Generator
+) -> tuple[Int[Tensor, " S"], Float[Tensor, " S"]]:
+    """Indices of at most `count` regions, drawn at even steps of Σ chance, and the area that each stands for.
+
+    A region that is drawn twice stands for twice as much.
     """
     if len(area) <= count:
         return torch.arange(len(area)), area
-    chance = area.double().sqrt()
+    chance = chance.double()
     steps = (torch.arange(count) + torch.rand(1, generator=generator, dtype=torch.float64)) / count
     drawn = torch.searchsorted(chance.cumsum(0) / chance.sum(), steps).clamp(max=len(area) - 1)
     kept, times = drawn.unique(return_counts=True)

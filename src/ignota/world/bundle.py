@@ -32,6 +32,7 @@ from ignota.world.tiles import tiled_unasked
 SCHEMA = 1
 WORLD, WEIGHTS = "world.json", "weights.safetensors"
 _HALF_MAX = 65504.0
+_LARGEST_SIDE, _LARGEST_MAGNIFICATION = 8192, 64
 
 
 def shipped_worlds() -> dict[str, Path]:
@@ -185,11 +186,18 @@ def _words(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
+def _visible(frozen: dict[str, Any]) -> bool:
+    """Whether the size at which images are shown to the frozen encoder is one that they can have."""
+    size, magnify = frozen.get("size"), frozen.get("magnify", 1)
+    whole = isinstance(size, int) and not isinstance(size, bool) and 0 < size <= _LARGEST_SIDE
+    return (size is None or whole) and isinstance(magnify, int | float) and 0 < magnify <= _LARGEST_MAGNIFICATION
+
+
 # What each field of world.json must be, before anything is built from it
 _FIELDS: dict[str, Callable[[Any], bool]] = {
     "taxonomy": lambda v: isinstance(v, dict),
     "segmenter": lambda v: isinstance(v, dict),
-    "frozen": lambda v: v is None or isinstance(v, dict),
+    "frozen": lambda v: v is None or (isinstance(v, dict) and _visible(v)),
     "heads": _words,
     "size": lambda v: isinstance(v, int) and not isinstance(v, bool) and v > 0,
     "taps": _words,

@@ -110,7 +110,7 @@ class PortableWorld(nn.Module):
         size = [side * share.numerator // share.denominator for side in image.shape[:2]]
         pixels = image.float().permute(2, 0, 1)[None]
         larger = torch.ops.aten.upsample_bilinear2d(pixels, size, False, float(share), float(share))
-        return larger[0].permute(1, 2, 0)
+        return larger[0].permute(1, 2, 0).round()
 
     def _state(self, score: str, key: str) -> Tensor:
         return self.get_buffer(f"state_{score}_{key}")
@@ -144,7 +144,7 @@ class PortableWorld(nn.Module):
 
 def magnification(networks: Networks) -> Fraction:
     """How much larger than the segmenter the frozen encoder sees an image."""
-    size = networks.size if networks.frozen is None else networks.frozen.size or networks.size
+    size = networks.size if networks.frozen is None or networks.frozen.size is None else networks.frozen.size
     return Fraction(size, networks.size)
 
 

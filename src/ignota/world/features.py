@@ -34,18 +34,14 @@ class TaughtRows:
 
     rows: "P F" unit vectors with their owner "P", the index of the class; whole: "P" whether a row is an exemplar's
     whole mask. margin: "K", by how much a region must be nearer to the class than to the known ones; less than 0 where
-    even what is nearer to these hardly ever is one of them, as with a single exemplar.
+    even what is nearer to these hardly ever is one of them, as with a single exemplar. shots: "K" how many exemplars.
     """
 
     rows: Float[Tensor, "P F"]
     owner: Int[Tensor, " P"]
     whole: Bool[Tensor, " P"]
     margin: Float[Tensor, " K"]
-
-    @cached_property
-    def shots(self) -> Int[Tensor, " K"]:
-        """How many exemplars each class has."""
-        return torch.bincount(self.owner[self.whole], minlength=len(self.margin))
+    shots: Int[Tensor, " K"]
 
 
 @dataclass(frozen=True)

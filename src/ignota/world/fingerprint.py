@@ -7,7 +7,7 @@ import hashlib
 from ignota.world.digest import feed
 from ignota.world.model import OpenWorldModel
 
-_FORM = "1"
+_FORM = "2"
 """Raised whenever `segment` comes to write something else for the same image."""
 
 

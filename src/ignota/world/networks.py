@@ -118,7 +118,8 @@ class Networks:
         working = resize_image(pixels, fit_short_side(*original, size or self.size))
         if self.frozen is None or not self.reads_frozen:
             return working, None
-        return working, resize_image(pixels, fit_short_side(*original, self.frozen.size or self.size))
+        own = fit_short_side(*original, self.size if self.frozen.size is None else self.frozen.size)
+        return working, working if own == working.shape[:2] else resize_image(pixels, own)
 
     def channels(self, encoding: Encoding, preset: str) -> Float[Tensor, "M h w"]:
         """The activations of the meta channels alone, in 0..1, by the head of `preset`."""

@@ -12,9 +12,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ignota.functional.prototypes import class_prototypes
-from ignota.world.features import TaughtRows
+from ignota.world.features import HeldOut, TaughtRows
 from ignota.world.known import KnownEvidence
 from ignota.world.spaces import Pooled
+
+_LOST = 0.1
+"""Of any one known class no more is lost to a class whose margin is below 0; more and a lesson would be refused."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,20 @@ def _taught_rows(known: KnownEvidence, exemplars: Sequence[Exemplar], owner: Ten
     number = torch.tensor([len(piece) for piece in pieces], device=device)
     whole = torch.zeros(int(number.sum()), dtype=torch.bool, device=device)
     whole[number.cumsum(0) - 1] = True
-    taught = TaughtRows(torch.cat(pieces), owner.repeat_interleave(number), whole, torch.zeros(classes, device=device))
-    excess = held_out_excess(known, taught)
-    margin = torch.stack([area_quantile(column, held_out.area, 1 - known.recipe.steal) for column in excess.T])
-    return dataclasses.replace(taught, margin=margin)
+    shots, none = torch.bincount(owner, minlength=classes), torch.zeros(classes, device=device)
+    taught = TaughtRows(torch.cat(pieces), owner.repeat_interleave(number), whole, none, shots)
+    margin = [_margin(column, held_out, known.recipe.steal) for column in held_out_excess(known, taught).T]
+    return dataclasses.replace(taught, margin=torch.stack(margin))
+
+
+def _margin(excess: Float[Tensor, " V"], held_out: HeldOut, steal: float) -> Float[Tensor, ""]:
+    """The smallest that lets no more than `steal` of the known area be taken; below 0 only as far as no known class
+    loses more than a tenth."""
+    margin = area_quantile(excess, held_out.area, 1 - steal)
+    for c in held_out.label.unique() if margin < 0 else ():
+        own = held_out.label == c
+        margin = torch.maximum(margin, area_quantile(excess[own], held_out.area[own], 1 - _LOST).clamp(max=0))
+    return margin
 
 
 def held_out_excess(known: KnownEvidence, taught: TaughtRows) -> Float[Tensor, "V K"]:

@@ -29,8 +29,8 @@ class Tiled:
     Of the overlap the outer half counts for nothing, so that what a tile's border does to features nearby is not seen,
     and in the inner half one tile fades into the next. So the answer is that for the whole image wherever the networks
     look no further than an eighth of `side`; what they gather from the whole image (pooling over all of it) they gather
-    from a tile. What the frozen encoder sees is never large and passes it whole. pixels: images up to this many pass
-    whole.
+    from a tile. What the frozen encoder sees has the size that it was fitted at, and passes it whole. pixels: images up
+    to this many pass whole.
     """
 
     runner: Runner
@@ -55,7 +55,7 @@ class Tiled:
             for name, grid in {"logits": logits, **features}.items():
                 if name in strides:
                     joined.setdefault(name, _Joined(strides[name], (height, width))).add(grid.float(), y, x)
-                else:
+                elif networks.frozen is not None and name in networks.frozen.taps:
                     whole[name] = grid
         found = {name: grid.mean() for name, grid in joined.items()}
         return found.pop("logits"), found | whole
