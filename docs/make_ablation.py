@@ -46,7 +46,7 @@ from ignota.world.known import KnownEvidence
 from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
 from ignota.world.networks import ImageLike, Networks, as_pixels
-from ignota.world.reading import RegionReading, joined_parts, joined_score, own_parts, own_score, usual
+from ignota.world.reading import RegionReading, joined_parts, joined_score, own_parts, own_score
 from ignota.world.scene import Tables
 from ignota.world.spaces import pool_taps
 
@@ -137,10 +137,7 @@ def anomaly_variants(
     parts = own_parts(encoding, known, reading)
     pixel = torch.stack([parts[0], parts[1], world.scores(encoding, ["knn"])["knn"]])
     yield "**whole recipe**", joined_score(parts, hierarchy, known)
-    by_pixel = joined_parts(pixel, known)
-    yield "no regions, pixel by pixel", by_pixel - usual(by_pixel, known)
-    absolute = dataclasses.replace(known, recipe=dataclasses.replace(recipe, relative=0.0))
-    yield "the image's median left in", joined_score(parts, hierarchy, absolute)
+    yield "no regions, pixel by pixel", joined_parts(pixel, known)
     for name, level in (("finest regions alone", hierarchy.levels[0]), ("largest regions alone", hierarchy.levels[-1])):
         one = Hierarchy((level,))
         yield name, joined_score(own_parts(encoding, known, reading_on(encoding, known, one)), one, known)

@@ -37,7 +37,6 @@ from ignota.structures import Encoding, RegionSet
 from ignota.taxonomy import ClassSplit
 from ignota.world import bundle
 from ignota.world.features import FeatureSpace, TaughtRows
-from ignota.world.known import KnownEvidence
 from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
 from ignota.world.novel import NovelEvidence
@@ -49,7 +48,6 @@ from ignota.world.reading import (
     own_score,
     read_regions,
     to_image,
-    usual,
 )
 from ignota.world.scene import Tables
 from ignota.world.spaces import pool_taps
@@ -139,9 +137,9 @@ def anomaly_scores(
         "MaxLogit": parts[0],
         "MaxLogit, means over regions": reading.hierarchy.smooth(parts[0]),
         "MaxLogit, means over true regions": _means(parts[0], view.truth),
-        "raml by pixel": _less(joined_parts(by_pixel, known), known),
+        "raml by pixel": joined_parts(by_pixel, known),
         "**raml**": joined_score(parts, reading.hierarchy, known),
-        "raml, true regions": _less(_means(joined_parts(true_parts, known), view.truth), known),
+        "raml, true regions": _means(joined_parts(true_parts, known), view.truth),
         "raml, known pixels of these images": joined_score(
             own_parts(encoding, there, elsewhere), reading.hierarchy, there
         ),
@@ -150,12 +148,8 @@ def anomaly_scores(
     for weights in product((0.0, 1.0), (0.0, 1.0), _WEIGHTS):
         if any(weights):
             chosen = dataclasses.replace(known, recipe=dataclasses.replace(known.recipe, weights=weights))
-            found[f"best weights:{weights}"] = _less(joined_parts(smooth, chosen), chosen)
+            found[f"best weights:{weights}"] = joined_parts(smooth, chosen)
     return found | _printed(world, view, prototypes)
-
-
-def _less(averaged: Tensor, known: KnownEvidence) -> Tensor:
-    return averaged - usual(averaged, known)
 
 
 def _printed(world: OpenWorldModel, view: View, prototypes: Tensor | None) -> dict[str, Tensor]:

@@ -139,7 +139,7 @@ WRONG_CALLS = {
     ),
     "list of a key": (["run", "camvid-11", "--out", "d", "--closed_set.crop", "[1]"], "a list [a whole number"),
     "split of a preset": (["run", "camvid-11", "--out", "d", "--data.split", "camvid:8+4"], "did you mean '8+3'"),
-    "all that is usual": (["run", "camvid-11", "--out", "d", "--fit.relative", "1"], "0 or more and below 1"),
+    "size of what is seen": (["run", "camvid-11", "--out", "d", "--fit.magnify", "0"], "is in 0.25..4"),
     "label format": (["import-labels", "cocoa", ".", "--out", "d"], "did you mean 'coco'"),
     "nothing to export": (["export-labels", "coco", ".", "--out", "d"], "neither classes.yaml nor *_labels.png"),
     "nothing to import": (["import-labels", "coco", "nowhere", "--out", "d"], "nothing is there"),

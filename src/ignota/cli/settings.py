@@ -73,8 +73,6 @@ def configuration(base: Mapping[str, Any], args: Namespace) -> ExperimentConfig:
         raise UsageError(f"data.split: {error}") from None
     if not 0.25 <= config.fit.magnify <= 4:
         raise UsageError(f"fit.magnify is in 0.25..4, not {config.fit.magnify:g}")
-    if not 0 <= config.fit.relative < 1:
-        raise UsageError(f"fit.relative is 0 or more and below 1, not {config.fit.relative:g}")
     return config
 
 

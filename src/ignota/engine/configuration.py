@@ -143,15 +143,14 @@ class FitConfig:
     itself compares regions. coreset: how many training pixels nearest neighbours are sought among. weights: of -max
     logit, of the same in units of its class, and of features; None chooses them on held-out images. trusted: the share
     of an image whose regions, being most like training pixels, count as known ones for the others; None chooses it,
-    too. by_class: whether the nearest class has a say beside the nearest pixels. relative: the share of an image's
-    median score that is taken off it, 0..1 without 1. things: how many synthetic scenes the things to paste into
-    held-out images are cut from. distort: how unlike the training camera others are that the world will meet, 0 to 1:
-    the pictures are changed so much before anything is pasted. reference: how many regions of held-out images are kept
-    to set the margins of taught classes. held_out: share of the training images, the last ones, kept from the coreset
-    to set scales, weights and threshold. target_fpr: false positive rate of the threshold. steal: share of the known
-    area that a taught class may claim. surprise: how much a region's anomaly, in scales of the score, adds to its
-    cosine with a class of one exemplar, an n-th of it for n. images: how many training images are read. scores: which
-    of the scores that need a state of their own are fitted (`ignota fit` adds others later).
+    too. by_class: whether the nearest class has a say beside the nearest pixels. things: how many synthetic scenes the
+    things to paste into held-out images are cut from. distort: how unlike the training camera others are that the world
+    will meet, 0 to 1: the pictures are changed so much before anything is pasted. reference: how many regions of
+    held-out images are kept to set the margins of taught classes. held_out: share of the training images, the last
+    ones, kept from the coreset to set scales, weights and threshold. target_fpr: false positive rate of the threshold.
+    steal: share of the known area that a taught class may claim. surprise: how much a region's anomaly, in scales of
+    the score, adds to its cosine with a class of one exemplar, an n-th of it for n. images: how many training images
+    are read. scores: which of the scores that need a state of their own are fitted (`ignota fit` adds others later).
     """
 
     frozen_encoder: str = "tf_efficientnet_lite0"
@@ -163,7 +162,6 @@ class FitConfig:
     weights: tuple[float, float, float] | None = None
     trusted: float | None = None
     by_class: bool = True
-    relative: float = 0.25
     things: int = 40
     distort: float = 0.0
     reference: int = 600

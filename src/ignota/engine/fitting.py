@@ -24,7 +24,7 @@ from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.features import HeldOut
 from ignota.world.known import KnownEvidence, Recipe
 from ignota.world.model import calibrated
-from ignota.world.reading import RegionReading, joined_parts, own_parts, usual
+from ignota.world.reading import RegionReading, joined_parts, own_parts
 from ignota.world.spaces import MetricSpace, pool_taps
 
 _PIXELS = 4000
@@ -40,7 +40,7 @@ def starting_recipe(config: ExperimentConfig, alpha: float, beta: float) -> Reci
     fit, incremental = config.fit, config.incremental
     return Recipe(
         alpha, beta, config.regions.min_area, fit.taps, fit.coreset, fit.neighbours,
-        by_class=fit.by_class, relative=fit.relative, target_fpr=fit.target_fpr, theta=incremental.threshold,
+        by_class=fit.by_class, target_fpr=fit.target_fpr, theta=incremental.threshold,
         kappa=incremental.kappa, steal=fit.steal, surprise=fit.surprise, extra=fit.scores,
     )  # fmt: skip
 
@@ -141,23 +141,17 @@ def calibrate(
     seen = [(row.smooth, torch.ones(row.smooth.shape[1], dtype=torch.bool)) for row in rows]
     if config.distort:  # what is known, as another camera might take it
         seen = [(trial.parts, torch.from_numpy(~trial.unknown)) for trial in pasted]
-    scores = torch.cat([_finished(parts, known)[counted] for parts, counted in seen]).numpy()
+    scores = torch.cat([joined_parts(parts[:, counted].double(), known) for parts, counted in seen]).numpy()
     threshold = float(np.quantile(scores, 1 - known.recipe.target_fpr))
     known = calibrated(known, threshold=threshold, scale=max(1e-6, float(scores.std()) / 2))
     return dataclasses.replace(known, held_out=_held_out(rows, known, config.reference, seed)), table
-
-
-def _finished(parts: Float[Tensor, "3 N"], known: KnownEvidence) -> Float[Tensor, " N"]:
-    """The world's own score of some pixels of one image, which stand for all in its median."""
-    averaged = joined_parts(parts.double(), known)
-    return averaged - usual(averaged, known)
 
 
 def _held_out(rows: Sequence[HeldOutRows], known: KnownEvidence, count: int, seed: int) -> HeldOut:
     """`count` of the regions, with the area that each stands for."""
     vectors, label, area = (torch.cat([getattr(row, name) for row in rows]) for name in ("vectors", "label", "area"))
     recipe, device = known.recipe, known.means.device
-    score = torch.cat([joined_parts(r.parts, known) - usual(joined_parts(r.smooth, known), known) for r in rows])
+    score = torch.cat([joined_parts(row.parts, known) for row in rows])
     kept, area = sample(area, _telling(vectors, area, known), count, torch.Generator().manual_seed(seed))
     strange = (score[kept].to(device) - recipe.threshold) / recipe.scale
     return HeldOut(vectors[kept].to(device), label[kept].to(device), area.to(device), strange)

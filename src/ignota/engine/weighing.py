@@ -19,7 +19,7 @@ from ignota.functional.curves import binary_curve, curve_metrics
 from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.known import KnownEvidence
-from ignota.world.reading import RegionReading, joined_parts, own_parts, usual
+from ignota.world.reading import RegionReading, joined_parts, own_parts
 
 Weights = tuple[float, float, float]
 WeightTable = dict[Weights, dict[str, float]]
@@ -114,6 +114,5 @@ def merit(found: Mapping[str, float]) -> float:
 
 
 def _aupr(known: KnownEvidence, trials: Sequence[Trial]) -> float:
-    averaged = [joined_parts(trial.parts, known) for trial in trials]
-    scores = np.concatenate([(one - usual(one, known)).numpy() for one in averaged])
+    scores = np.concatenate([joined_parts(trial.parts, known).numpy() for trial in trials])
     return float(curve_metrics(binary_curve(scores, np.concatenate([trial.unknown for trial in trials])))["aupr"])

@@ -109,7 +109,7 @@ class PortableWorld(nn.Module):
             return image.float()
         size = [side * share.numerator // share.denominator for side in image.shape[:2]]
         pixels = image.float().permute(2, 0, 1)[None]
-        larger = torch.ops.aten.upsample_bilinear2d(pixels, size, False, float(share), float(share))
+        larger = torch.ops.aten.upsample_bilinear2d(pixels, size, False, None, None)
         return larger[0].permute(1, 2, 0).round()
 
     def _state(self, score: str, key: str) -> Tensor:

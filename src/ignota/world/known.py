@@ -30,8 +30,7 @@ class Recipe:
     alpha, beta, min_area: Equation 2. taps: what regions are compared by. weights: of -max logit, of the same in units
     of its class, and of the features; centre, spread: of each of the three on held-out training images. trusted: the
     share of an image, that most like training pixels, whose regions count as known ones for the others. by_class:
-    whether the nearest class has a say in the features' evidence beside the nearest pixels. relative: the share γ of an
-    image's median score that is taken off, 0..1 without 1. threshold: of the world's
+    whether the nearest class has a say in the features' evidence beside the nearest pixels. threshold: of the world's
     own score, at the target false positive rate; scale: its spread on held-out images. theta: θ_novel of Equation 12.
     kappa: Equation 13. steal: the share of known area that a new class may claim.
     surprise: what a region's anomaly, in scales of the score, adds to its likeness to a class of one exemplar. extra:
@@ -49,7 +48,6 @@ class Recipe:
     spread: tuple[float, float, float] = (1.0, 1.0, 1.0)
     trusted: float = 0.0
     by_class: bool = False
-    relative: float = 0.0
     threshold: float = 0.0
     scale: float = 1.0
     target_fpr: float = 0.05

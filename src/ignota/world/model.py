@@ -27,7 +27,7 @@ from ignota.world.lesson import Lesson, LessonRefused
 from ignota.world.marks import Mark, mark_mask
 from ignota.world.networks import ImageLike, Networks
 from ignota.world.novel import NovelEvidence, novel_evidence
-from ignota.world.reading import anomaly_maps, own_score, read_regions, usual_before
+from ignota.world.reading import anomaly_maps, own_score, read_regions
 from ignota.world.scene import Scene, Tables, Taught, UnknownRegion, no_taught
 from ignota.world.teaching import Example, Prepared, prepare, preview
 
@@ -136,7 +136,6 @@ class OpenWorldModel:
             excess = space.excess(embeddings, reading.known, recipe.surprised(anomaly), like, rows.shots)
             closest = (like if recipe.by_class else pieces).amax(1)  # as `likeness` has it
             strange = recipe.weights[2] * (1 - closest - recipe.centre[2]) / recipe.spread[2]
-            strange = strange - usual_before(tables.score, self.known)
             return Taught(by_margin(reading.hierarchy.blend(excess), rows.margin), strange)
 
     def segment(self, image: ImageLike | Encoding | UnknownRegion) -> Scene:

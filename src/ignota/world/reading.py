@@ -125,7 +125,7 @@ def own_parts(
 def own_score(encoding: Encoding, known: KnownEvidence, reading: RegionReading) -> Float[Tensor, "H W"]:
     """The world's own anomaly score: what logits and features say of a pixel, averaged over its regions of all scales.
 
-    s = m - γ median(m) over the image, m = (e + Σ_l mean_l e) / (1 + L) with e = w₁ z₁ + w₂ z₂ + w₃ z₃; z are
+    s = (e + Σ_l mean_l e) / (1 + L) with e = w₁ z₁ + w₂ z₂ + w₃ z₃; z are
     standardised by held-out training images: -max logit (1), -max logit in units of its class (2), and how far the
     finest region's features are from those of labelled training pixels and of what in the image is sure to be known
     (3).
@@ -135,20 +135,7 @@ def own_score(encoding: Encoding, known: KnownEvidence, reading: RegionReading) 
 
 def joined_score(parts: Float[Tensor, "3 H W"], hierarchy: Hierarchy, known: KnownEvidence) -> Float[Tensor, "H W"]:
     """s of `own_score` from its raw pieces."""
-    averaged = hierarchy.smooth(joined_parts(parts, known))
-    return averaged - usual(averaged, known)
-
-
-def usual(averaged: Float[Tensor, "*shape"], known: KnownEvidence) -> Float[Tensor, ""]:
-    """γ times the median of an image, of some 20,000 pixels at most: where all is a little strange, as on a gravel road
-    far from the training streets, only what is stranger still is an anomaly. γ is the recipe's `relative`."""
-    some = averaged.flatten()[:: max(1, averaged.numel() // 20_000)]
-    return known.recipe.relative * some.median() if len(some) else averaged.new_zeros(())
-
-
-def usual_before(score: Float[Tensor, "H W"], known: KnownEvidence) -> Float[Tensor, ""]:
-    """What `own_score` has taken off, told from the score alone."""
-    return usual(score, known) / max(1 - known.recipe.relative, 1e-6)  # a hostile bundle may say 1
+    return hierarchy.smooth(joined_parts(parts, known))
 
 
 def joined_parts(parts: Float[Tensor, 3 * shape], known: KnownEvidence) -> Float[Tensor, "*shape"]:
