@@ -50,7 +50,9 @@ def run(args: Namespace) -> None:
             found = compare_backends(world, names, images, args.rounds, calibration, args.tile, bar.update)
         write(found)
     size = found["size"]
-    title = f"{found['images']} images at {size[1]}×{size[0]} as the networks see them, medians of {args.rounds} rounds"
+    title = (
+        f"{found['images']} images at {size[1]}×{size[0]} as the segmenter sees them, medians of {args.rounds} rounds"
+    )
     columns = ["backend", "networks, ms", "segment, ms", "× as fast as torch", "labels equal, %", "unknown equal, %"]
     show_table(title, columns, [_row(name, row) for name, row in found["backends"].items()])
     best = fastest(found)

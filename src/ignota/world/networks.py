@@ -94,7 +94,7 @@ class Networks:
 
     @torch.inference_mode()
     def encode(self, image: ImageLike, size: int | None = None) -> Encoding:
-        """Runs the networks on one image; size: another short side than the world's own."""
+        """Runs the networks on one image; size: what the segmenter sees of it, if not the world's own."""
         pixels = as_pixels(image)
         original = (pixels.shape[0], pixels.shape[1])
         working, close = self.views(pixels, size)
