@@ -16,6 +16,7 @@ from ignota.engine.weighing import (
     PASTED,
     WEIGHTS,
     Trial,
+    least_trust,
     left_out_trials,
     merit,
     pasted_trial,
@@ -111,3 +112,9 @@ def test_merit_is_half_left_out_classes_and_half_pasted_things() -> None:
     assert merit({"road": 0.2, "sky": 0.4}) == pytest.approx(0.3)
     assert merit({PASTED: 0.9}) == pytest.approx(0.9)
     assert merit({}) == 0.0
+
+
+def test_what_no_training_image_vouches_for_is_trusted_no_more_than_it_pays() -> None:
+    assert least_trust({0.0: 0.5, 0.3: 0.578, 0.5: 0.583}) == 0.3
+    assert least_trust({0.5: 0.6, 0.0: 0.595, 0.3: 0.7}) == 0.3
+    assert least_trust({0.4: 0.0}) == 0.4

@@ -37,7 +37,7 @@ from ignota.engine.ranks import each, leads
 from ignota.engine.records import StageFolder, fingerprint
 from ignota.engine.score_states import fit_states
 from ignota.engine.stream import Samples
-from ignota.engine.weighing import TRUSTED, Trial, WeightTable, merit
+from ignota.engine.weighing import TRUSTED, Trial, WeightTable, least_trust, merit
 from ignota.models.frozen_encoder import FrozenEncoder
 from ignota.models.meta_channels import MetaChannelHead
 from ignota.models.segmenter import ClosedSetSegmenter
@@ -219,7 +219,7 @@ class Stages:
             for share, found in seen.items()
         }
         merits = {share: max(map(merit, table.values()), default=0.0) for share, (_, table) in read.items()}
-        return *read[max(merits, key=lambda share: merits[share])], merits
+        return *read[least_trust(merits)], merits
 
     def world(self) -> OpenWorldModel:
         """All stages, joined; in memory, with no class taught."""

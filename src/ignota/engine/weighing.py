@@ -31,6 +31,7 @@ BALANCED: Weights = (0.5, 0.5, 1.0)
 TRUSTED = (0.0, 0.3, 0.5)
 """Shares of an image that may vouch for the rest."""
 PASTED = "pasted"
+_POINT = 0.01
 _PIXELS = 4000
 """How many pixels of each image count."""
 
@@ -111,6 +112,12 @@ def merit(found: Mapping[str, float]) -> float:
     halves = [float(np.mean(left_out))] if left_out else []
     halves += [found[PASTED]] if PASTED in found else []
     return float(np.mean(halves)) if halves else 0.0
+
+
+def least_trust(merits: Mapping[float, float]) -> float:
+    """The smallest share that may vouch whose merit is within a point of the best, as merits of so few images vary by
+    more (the rule of one standard error, Breiman et al. 1984): what no training image vouches for is a risk."""
+    return min(share for share, found in merits.items() if found >= max(merits.values()) - _POINT)
 
 
 def _aupr(known: KnownEvidence, trials: Sequence[Trial]) -> float:
