@@ -26,6 +26,7 @@ HEAD = f"""# The paper's rivals, measured
 What the paper compares with, each method as [methods.md](methods.md) describes it, around the closed sets of this
 project. The page is written by `docs/make_compared.py` from what the commands left; no figure is typed by hand.
 Percent; the rows are sorted by pooled AUPR. One run, seed 0; states come from {IMAGES} training images.
+Around the worlds as they shipped on 2026-11-25; [results.md](results.md) has what `raml` reaches in those of today.
 
 """
 
