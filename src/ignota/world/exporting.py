@@ -56,8 +56,8 @@ class PortableWorld(nn.Module):
             self.encoder = PortableEncoder(networks.frozen, networks.taps)
             if self.magnify < 1:  # by area, which not every runtime can
                 raise InputError(
-                    f"a graph sees one image, and this world's frozen encoder wants one of {networks.frozen.size} "
-                    f"pixels, less than the segmenter's {networks.size}: take --size {networks.frozen.size} or less"
+                    f"a graph sees one image, and this world's frozen encoder wants one of {networks.frozen_size} "
+                    f"pixels, less than the segmenter's {networks.size}: take --size {networks.frozen_size} or less"
                 )
         self.score, self.features = score, features
         self.scores = tuple(name for name in SCORES if LEVEL in known.states.get(name, {}))
@@ -144,8 +144,7 @@ class PortableWorld(nn.Module):
 
 def magnification(networks: Networks) -> Fraction:
     """How much larger than the segmenter the frozen encoder sees an image."""
-    size = networks.size if networks.frozen is None or networks.frozen.size is None else networks.frozen.size
-    return Fraction(size, networks.size)
+    return Fraction(networks.frozen_size, networks.size)
 
 
 def grid_pitches(networks: Networks) -> dict[str, Fraction]:

@@ -75,6 +75,11 @@ class Networks:
         """Whether any tap that is kept is the frozen encoder's."""
         return self.frozen is not None and any(tap in self.frozen.taps for tap in self.taps)
 
+    @property
+    def frozen_size(self) -> int:
+        """Short side of what the frozen encoder sees: its own, or the segmenter's where it has none."""
+        return self.size if self.frozen is None or self.frozen.size is None else self.frozen.size
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all that decides what they answer to a working image, but for the runner; made once.
@@ -118,7 +123,7 @@ class Networks:
         working = resize_image(pixels, fit_short_side(*original, size or self.size))
         if self.frozen is None or not self.reads_frozen:
             return working, None
-        own = fit_short_side(*original, self.size if self.frozen.size is None else self.frozen.size)
+        own = fit_short_side(*original, self.frozen_size)
         return working, working if own == working.shape[:2] else resize_image(pixels, own)
 
     def channels(self, encoding: Encoding, preset: str) -> Float[Tensor, "M h w"]:

@@ -125,10 +125,9 @@ def own_parts(
 def own_score(encoding: Encoding, known: KnownEvidence, reading: RegionReading) -> Float[Tensor, "H W"]:
     """The world's own anomaly score: what logits and features say of a pixel, averaged over its regions of all scales.
 
-    s = (e + Σ_l mean_l e) / (1 + L) with e = w₁ z₁ + w₂ z₂ + w₃ z₃; z are
-    standardised by held-out training images: -max logit (1), -max logit in units of its class (2), and how far the
-    finest region's features are from those of labelled training pixels and of what in the image is sure to be known
-    (3).
+    s = (e + Σ_l mean_l e) / (1 + L) with e = w₁ z₁ + w₂ z₂ + w₃ z₃; z are standardised by held-out training images:
+    -max logit (1), -max logit in units of its class (2), and how far the finest region's features are from those of
+    labelled training pixels and of what in the image is sure to be known (3).
     """
     return joined_score(own_parts(encoding, known, reading), reading.hierarchy, known)
 
