@@ -131,17 +131,15 @@ def calibrate(
 
     Also returns how all weights did.
     """
-    raw = torch.cat([row.raw for row in rows], dim=1).double()
+    raw, smooth = (torch.cat([getattr(row, name) for row in rows], dim=1).double() for name in ("raw", "smooth"))
     centre, spread = raw.mean(1), raw.std(1).clamp(min=1e-6)
     known = calibrated(known, centre=tuple(centre.tolist()), spread=tuple(spread.tolist()))
     choices = (config.weights,) if config.weights else WEIGHTS
     weights, table = weigh(known, [*(trial for row in rows for trial in row.trials), *pasted], choices)
     known = calibrated(known, weights=config.weights or weights)
-    # averaging over regions leaves centres and spreads alone
-    seen = [(row.smooth, torch.ones(row.smooth.shape[1], dtype=torch.bool)) for row in rows]
     if config.distort:  # what is known, as another camera might take it
-        seen = [(trial.parts, torch.from_numpy(~trial.unknown)) for trial in pasted]
-    scores = torch.cat([joined_parts(parts[:, counted].double(), known) for parts, counted in seen]).numpy()
+        smooth = torch.cat([trial.parts[:, torch.from_numpy(~trial.unknown)] for trial in pasted], dim=1).double()
+    scores = joined_parts(smooth, known).numpy()  # averaging over regions leaves centres and spreads alone
     threshold = float(np.quantile(scores, 1 - known.recipe.target_fpr))
     known = calibrated(known, threshold=threshold, scale=max(1e-6, float(scores.std()) / 2))
     return dataclasses.replace(known, held_out=_held_out(rows, known, config.reference, seed)), table
@@ -150,10 +148,9 @@ def calibrate(
 def _held_out(rows: Sequence[HeldOutRows], known: KnownEvidence, count: int, seed: int) -> HeldOut:
     """`count` of the regions, with the area that each stands for."""
     vectors, label, area = (torch.cat([getattr(row, name) for row in rows]) for name in ("vectors", "label", "area"))
-    recipe, device = known.recipe, known.means.device
-    score = torch.cat([joined_parts(row.parts, known) for row in rows])
+    parts, recipe, device = torch.cat([row.parts for row in rows], dim=1), known.recipe, known.means.device
     kept, area = sample(area, _telling(vectors, area, known), count, torch.Generator().manual_seed(seed))
-    strange = (score[kept].to(device) - recipe.threshold) / recipe.scale
+    strange = (joined_parts(parts[:, kept].to(device), known) - recipe.threshold) / recipe.scale
     return HeldOut(vectors[kept].to(device), label[kept].to(device), area.to(device), strange)
 
 

@@ -13,12 +13,11 @@ from ignota.incremental.methods import by_margin
 from ignota.structures import InputError
 from ignota.world.features import TaughtRows
 from ignota.world.known import KnownEvidence
-from ignota.world.novel import held_out_excess
+from ignota.world.novel import STEALS_HELD, held_out_excess
 
 STEALS_HERE = 0.2
-"""A lesson is refused that takes more than this share of a known class on the images of its examples,"""
-STEALS_HELD = 0.1
-"""or of what is known of it from held-out training images."""
+"""A lesson is refused that takes more than this share of a known class on the images of its examples, or more than
+STEALS_HELD of it on held-out training images."""
 _SEEN = 0.01
 """Shares of classes that cover less than this share of an image say nothing."""
 

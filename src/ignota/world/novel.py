@@ -16,8 +16,9 @@ from ignota.world.features import HeldOut, TaughtRows
 from ignota.world.known import KnownEvidence
 from ignota.world.spaces import Pooled
 
-_LOST = 0.1
-"""Of any one known class no more is lost to a class whose margin is below 0; more and a lesson would be refused."""
+STEALS_HELD = 0.1
+"""Of what held-out images show of a known class, a taught one whose margin is below 0 takes no more; a lesson taking
+more all the same is refused."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _margin(excess: Float[Tensor, " V"], held_out: HeldOut, steal: float) -> Flo
     margin = area_quantile(excess, held_out.area, 1 - steal)
     for c in held_out.label.unique() if margin < 0 else ():
         own = held_out.label == c
-        margin = torch.maximum(margin, area_quantile(excess[own], held_out.area[own], 1 - _LOST).clamp(max=0))
+        margin = torch.maximum(margin, area_quantile(excess[own], held_out.area[own], 1 - STEALS_HELD).clamp(max=0))
     return margin
 
 
