@@ -85,7 +85,7 @@ def keep(path: Path, encoding: Encoding, tables: Tables) -> None:
         "closed": torch.from_numpy(tables.closed),
         "score": tables.score.contiguous(),
         "embeddings": tables.reading.embeddings.half().contiguous(),
-        "known": tables.reading.known.contiguous(),
+        "nearest": tables.reading.nearest.contiguous(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(features | levels | rest, path.with_suffix(".part"))
@@ -97,7 +97,7 @@ def kept(path: Path, digest: str, size: tuple[int, int]) -> tuple[Encoding, Tabl
     features = {key.removeprefix("feature."): held[key].float() for key in held if key.startswith("feature.")}
     ids = [held[key].numpy() for key in sorted(held) if key.startswith("level.")]
     hierarchy = Hierarchy(tuple(RegionSet(level, int(level.max())) for level in ids))
-    reading = RegionReading(hierarchy, held["embeddings"].float(), held["known"])
+    reading = RegionReading(hierarchy, held["embeddings"].float(), held["nearest"])
     encoding = Encoding(held["image"].numpy(), size, held["logits"], features, digest)
     return encoding, Tables(size, held["closed"].numpy(), held["score"], reading)
 

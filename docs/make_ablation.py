@@ -1,10 +1,11 @@
 """What each part of the recipe is worth: one trained closed set, and all that follows it by several seeds.
 
-    python docs/make_ablation.py RUN ROOT [--seeds 5] [--images N]
+    python docs/make_ablation.py RUN ROOT [--seeds 5] [--images N] [--keep FOLDER]
 
 RUN is a folder of `ignota run`; ROOT its data set. Meta channels, which `raml` does not use, are left out. Weights of
 the evidence are chosen anew for every choice of features, on held-out training images as always.
-Prints a table in Markdown: mean ± standard deviation over the seeds.
+Prints a table in Markdown: mean ± standard deviation over the seeds. What a seed gave is kept in FOLDER, and a call
+that was stopped goes on with the next.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
+import json
 import sys
 import tempfile
 from collections import OrderedDict, defaultdict
@@ -110,7 +112,7 @@ def worlds(run: Path, samples: LabelledImages, seed: int, folder: Path) -> Itera
 
 def reading_on(encoding: Encoding, known: KnownEvidence, hierarchy: Hierarchy) -> RegionReading:
     embeddings = known.space.embed(pool_taps(encoding, hierarchy.finest, known.space.taps))
-    return RegionReading(hierarchy, embeddings, known.space.known_similarity(embeddings))
+    return RegionReading(hierarchy, embeddings, known.space.nearest(embeddings))
 
 
 def with_weights(known: KnownEvidence, weights: tuple[float, float, float]) -> KnownEvidence:
@@ -235,6 +237,26 @@ def markdown(seeds: Sequence[Figures]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def one_seed(
+    run: Path,
+    train: LabelledImages,
+    evaluate: LabelledImages,
+    split: ClassSplit,
+    images: Sequence[int],
+    shots: int,
+    seed: int,
+) -> Figures:
+    """All rows by one seed."""
+    rows: Figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, world in worlds(run, train, seed, Path(folder)):
+            teach(world, train, split, shots)
+            found = measured(world, split, evaluate, images)
+            rows |= found if name in found else {name: found["**whole recipe**"]}
+            world.store.close()
+    return rows
+
+
 def main(words: Sequence[str] | None = None) -> str:
     """The table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -243,21 +265,21 @@ def main(words: Sequence[str] | None = None) -> str:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--shots", type=int, default=5)
+    parser.add_argument("--keep", type=Path, default=Path("runs/ablation"), help="where the figures of seeds are kept")
     args = parser.parse_args(words)
     config = configuration(read_preset(str(args.run / "config.yaml")), Namespace())
     train, evaluate = (open_split(config.data, args.root, which, config.seed) for which in ("train", "evaluate"))
     split = ClassSplit.parse(config.data.split)
     chosen = np.unique(np.linspace(0, len(evaluate) - 1, min(args.images, len(evaluate))).round().astype(int)).tolist()
+    args.keep.mkdir(parents=True, exist_ok=True)
     seeds = []
     for seed in range(args.seeds):
-        rows: Figures = {}
-        with tempfile.TemporaryDirectory() as folder:
-            for name, world in worlds(args.run, train, seed, Path(folder)):
-                teach(world, train, split, args.shots)
-                found = measured(world, split, evaluate, chosen)
-                rows |= found if name in found else {name: found["**whole recipe**"]}
-                world.store.close()
-        seeds.append(rows)
+        kept = args.keep / f"seed-{seed}-{args.shots}-shots-{len(chosen)}-images.json"
+        if not kept.exists():
+            part = kept.with_suffix(".part")
+            part.write_text(json.dumps(one_seed(args.run, train, evaluate, split, chosen, args.shots, seed)))
+            part.replace(kept)
+        seeds.append(json.loads(kept.read_text()))
         sys.stderr.write(markdown(seeds))
     return f"{len(chosen)} images, {args.seeds} seeds, {args.shots} shots\n\n{markdown(seeds)}"
 

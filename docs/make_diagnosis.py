@@ -88,7 +88,7 @@ class View:
     def true_reading(self, space: FeatureSpace) -> RegionReading:
         """The reading as it would be if the regions were the true ones."""
         embeddings = space.embed(pool_taps(self.encoding, self.truth, space.taps))
-        return RegionReading(Hierarchy((self.truth,)), embeddings, space.known_similarity(embeddings))
+        return RegionReading(Hierarchy((self.truth,)), embeddings, space.nearest(embeddings))
 
 
 def views(world: OpenWorldModel, dataset: LabelledImages, split: ClassSplit | None, images: int) -> list[View]:
@@ -132,7 +132,7 @@ def anomaly_scores(
     true_parts = own_parts(encoding, known, true)
     state = known.states["knn"] | {"coreset": other.known, "owner": other.owner}
     there = dataclasses.replace(known, states=known.states | {"knn": state})
-    elsewhere = dataclasses.replace(reading, known=other.known_similarity(reading.embeddings))
+    elsewhere = dataclasses.replace(reading, nearest=other.nearest(reading.embeddings))
     found = {
         "MaxLogit": parts[0],
         "MaxLogit, means over regions": reading.hierarchy.smooth(parts[0]),

@@ -81,7 +81,7 @@ def test_a_constant_stays_what_it_is(dtype: torch.dtype) -> None:
 def test_every_pixel_lies_in_one_region_of_each_level(size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     found = image_hierarchy(rng.integers(0, 256, (*size, 3)).astype(np.uint8))
-    assert len(found.levels) == 3
+    assert len(found.levels) == 2
     for level in found.levels:
         assert level.ids.shape == size
         assert set(np.unique(level.ids)) == set(range(1, level.count + 1))
@@ -106,9 +106,11 @@ def test_contrast_and_size_hardly_matter() -> None:
     image = np.clip(street(270, 360) + rng.normal(0, 10, (270, 360, 3)), 0, 255).astype(np.uint8)
     dull = (image * 0.4 + 60).astype(np.uint8)
     large = np.repeat(np.repeat(image, 2, 0), 2, 1)
-    bright, low, high = ([level.count for level in image_hierarchy(one).levels] for one in (image, dull, large))
+    bright, low, high = (
+        [level.count for level in image_hierarchy(one, (30.0, 100.0)).levels] for one in (image, dull, large)
+    )
     assert high == bright  # the same picture at twice the size
-    assert low[:2] == pytest.approx(bright[:2], rel=0.4)
+    assert low == pytest.approx(bright, rel=0.4)
 
 
 def test_mean_gradient() -> None:

@@ -88,16 +88,19 @@ def test_regions_that_are_sure_vouch_for_all_but_themselves() -> None:
     space = FeatureSpace(("far",), torch.zeros(5), torch.ones(5), known, of, 2)
     sure = torch.tensor([True, False, True, False, False, True])
     for without in (None, 0):
-        found = space.vouched_similarity(vectors, sure, without)
+        found = space.vouched_similarity(vectors, sure, space.nearest(vectors, without))
         rows = [known[i] for i in range(7) if without is None or int(of[i]) != without]
         for r in range(6):
             others = [vectors[i] for i in range(6) if bool(sure[i]) and i != r]
             best = sorted((cosine(vectors[r], row) for row in [*rows, *others]), reverse=True)[:2]
             assert float(found[r]) == pytest.approx(sum(best) / 2, abs=1e-5)
     nobody = torch.zeros(6, dtype=torch.bool)
-    torch.testing.assert_close(space.vouched_similarity(vectors, nobody), space.known_similarity(vectors))
+    alone = space.vouched_similarity(vectors, nobody, space.nearest(vectors))
+    torch.testing.assert_close(alone, space.known_similarity(vectors))
     few = FeatureSpace(("far",), torch.zeros(5), torch.ones(5), known[:1], of[:1], 2)  # fewer than count
-    torch.testing.assert_close(few.vouched_similarity(vectors, sure), few.known_similarity(vectors))
+    torch.testing.assert_close(
+        few.vouched_similarity(vectors, sure, few.nearest(vectors)), few.known_similarity(vectors)
+    )
 
 
 def test_the_nearest_class_is_that_of_the_nearest_mean() -> None:

@@ -103,7 +103,8 @@ def test_what_is_surely_known_in_an_image_vouches_for_its_like(world: OpenWorldM
     assert 0 < len(sure) < len(areas)
     vouched = torch.zeros(len(areas), dtype=torch.bool)
     vouched[sure] = True
-    expected = (known.space.vouched_similarity(reading.embeddings, vouched) + by_class) / 2
+    by_pixels = known.space.vouched_similarity(reading.embeddings, vouched, reading.nearest)
+    expected = (by_pixels + by_class) / 2
     found = likeness(calibrated(known, trusted=share), reading)
     torch.testing.assert_close(found, expected)
     assert (found >= plain - 1e-6).all() and (found > plain + 1e-4).any()  # more neighbours

@@ -30,7 +30,7 @@ def scene(size: tuple[int, int] = (6, 8), level: float = 99.0) -> Scene:
     image = np.zeros((6, 8, 3), np.uint8)
     encoding = Encoding(image, size, torch.zeros(2, 3, 4), {})
     ids += 1
-    reading = RegionReading(Hierarchy((RegionSet(ids, 3),)), torch.zeros(3, 1), torch.zeros(3))
+    reading = RegionReading(Hierarchy((RegionSet(ids, 3),)), torch.zeros(3, 1), torch.zeros(3, 1))
     space = FeatureSpace(
         ("decoder",), torch.zeros(1), torch.ones(1), torch.zeros(1, 1), torch.zeros(1, dtype=torch.uint8), 1
     )

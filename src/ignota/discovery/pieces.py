@@ -15,6 +15,7 @@ from jaxtyping import Bool, Int
 from scipy import ndimage
 
 from ignota.formats.rle import encode_rle
+from ignota.regions.hierarchy import image_hierarchy
 from ignota.structures import RegionSet
 from ignota.world.model import OpenWorldModel
 from ignota.world.scene import SMALLEST_REGION, Scene
@@ -22,6 +23,8 @@ from ignota.world.spaces import pool_taps
 
 SMALLEST = 16
 """Pixels of the smallest piece: nothing can be learnt of less."""
+_CUT = 100.0
+"""Scale of the regions that cut: between those that the score is averaged over."""
 
 
 def unknown_pieces(unknown: Bool[np.ndarray, "H W"], regions: Int[np.ndarray, "H W"], smallest: int) -> RegionSet:
@@ -44,8 +47,8 @@ def unknown_pieces(unknown: Bool[np.ndarray, "H W"], regions: Int[np.ndarray, "H
 def piece_rows(world: OpenWorldModel, scene: Scene) -> list[dict[str, Any]]:
     """One row for each unknown piece in the form of `segment`: box, mask, area, score, nearest, embedding."""
     size = scene.tables.size
-    levels = scene.tables.reading.hierarchy.levels
-    regions = cv2.resize(levels[len(levels) // 2].ids, size[::-1], interpolation=cv2.INTER_NEAREST)
+    cut = image_hierarchy(scene.encoding.image, (_CUT,)).finest
+    regions = cv2.resize(cut.ids, size[::-1], interpolation=cv2.INTER_NEAREST)
     pieces = unknown_pieces(scene.anomaly > 0.5, regions, max(SMALLEST, round(SMALLEST_REGION * size[0] * size[1])))
     rows = [_row(scene, pieces.ids == number) for number in range(1, pieces.count + 1)]
     for row, embedding in zip(rows, embeddings(world, scene, pieces), strict=True):

@@ -16,7 +16,7 @@ from torch import Tensor
 from ignota.functional.regions import paint, region_mean
 from ignota.structures import RegionSet
 
-SCALES = (30.0, 100.0, 300.0)
+SCALES = (30.0, 200.0)
 _SIDE = 270
 """Short side of the grid that regions are sought on: their scales mean the same whatever the working size."""
 _GRADIENT = 0.04

@@ -67,9 +67,13 @@ class FeatureSpace:
         """Standardised and of unit length."""
         return F.normalize((vectors - self.mean) / self.std, dim=1)
 
+    def nearest(self, embeddings: Float[Tensor, "R F"], without: int | None = None) -> Float[Tensor, "R k"]:
+        """Cosines to the k nearest training pixels of known classes; without: a class that is left out."""
+        return nearest_cosines(embeddings, self._rows(without), self.neighbours)
+
     def known_similarity(self, embeddings: Float[Tensor, "R F"], without: int | None = None) -> Float[Tensor, " R"]:
         """Mean cosine to the k nearest training pixels of known classes; without: a class that is left out."""
-        return nearest_similarity(embeddings, self._rows(without), self.neighbours)
+        return self.nearest(embeddings, without).mean(1)
 
     def class_similarity(self, embeddings: Float[Tensor, "R F"], without: int | None = None) -> Float[Tensor, " R"]:
         """Cosine to the nearest mean of a class's training pixels, as Equation 4 has it; -1 where there is none."""
@@ -84,15 +88,18 @@ class FeatureSpace:
         return class_prototypes(self.known, owner, int(owner.max()) + 1 if len(owner) else 0)
 
     def vouched_similarity(
-        self, embeddings: Float[Tensor, "R F"], sure: Bool[Tensor, " R"], without: int | None = None
+        self, embeddings: Float[Tensor, "R F"], sure: Bool[Tensor, " R"], nearest: Float[Tensor, "R k"]
     ) -> Float[Tensor, " R"]:
-        """The same to training pixels and to those regions of the image that are `sure` to be known, but themselves."""
-        rows, own = self._rows(without), sure.nonzero()[:, 0]
-        if len(rows) < self.neighbours:
-            return self.known_similarity(embeddings, without)
-        cosines = unit_rows(embeddings) @ unit_rows(torch.cat([rows, embeddings[own]])).T
-        cosines[own, len(rows) + torch.arange(len(own), device=own.device)] = -torch.inf
-        return cosines.topk(self.neighbours, dim=1).values.mean(1)
+        """Mean cosine to the k nearest of training pixels and regions of the image that are `sure` to be known.
+
+        No region counts as its own neighbour. nearest: what `nearest` says of the regions.
+        """
+        if nearest.shape[1] < self.neighbours:
+            return nearest.mean(1)
+        own = sure.nonzero()[:, 0]
+        cosines = unit_rows(embeddings) @ unit_rows(embeddings[own]).T
+        cosines[own, torch.arange(len(own), device=own.device)] = -torch.inf
+        return torch.cat([nearest, cosines], 1).topk(self.neighbours, dim=1).values.mean(1)
 
     def _rows(self, without: int | None) -> Float[Tensor, "N F"]:
         return self.known if without is None else self.known[self.owner != without]
@@ -134,10 +141,15 @@ def nearest_similarity(
     embeddings: Float[Tensor, "R D"], reference: Float[Tensor, "N D"], k: int
 ) -> Float[Tensor, " R"]:
     """Mean of the k largest cosines to the rows of `reference`; -1 where it has no row."""
+    return nearest_cosines(embeddings, reference, k).mean(1)
+
+
+def nearest_cosines(embeddings: Float[Tensor, "R D"], reference: Float[Tensor, "N D"], k: int) -> Float[Tensor, "R k"]:
+    """The k largest cosines to the rows of `reference`, or as many as it has; a single -1 where it has no row."""
     if len(reference) == 0:
-        return embeddings.new_full((len(embeddings),), -1.0)
+        return embeddings.new_full((len(embeddings), 1), -1.0)
     cosines = unit_rows(embeddings) @ unit_rows(reference).T
-    return cosines.topk(min(k, len(reference)), dim=1).values.mean(1)
+    return cosines.topk(min(k, len(reference)), dim=1).values
 
 
 def owner_similarity(

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt16
+from jaxtyping import Float, UInt8, UInt16
 from torch import Tensor
 
 from ignota.functional.regions import region_mean
@@ -264,12 +265,15 @@ class OpenWorldModel:
         return name
 
 
-def closed_labels(encoding: Encoding) -> np.ndarray:
-    """The closed set's labels on the working grid, "H W" uint8: arg-max of the resized logits."""
-    size = encoding.image.shape[:2]
-    resized = torch.nn.functional.interpolate(encoding.logits[None], size=size, mode="bilinear")[0]
-    # torch's `max` along the channels is several times faster than its `argmax`, and says the same.
-    return np.asarray(resized.max(0).indices.to(torch.uint8).cpu().numpy())
+def closed_labels(encoding: Encoding) -> UInt8[np.ndarray, "H W"]:
+    """The closed set's labels on the working grid: arg-max of the resized logits."""
+    logits, (height, width) = encoding.logits, encoding.image.shape[:2]
+    if logits.device.type == "cpu":  # OpenCV enlarges and numpy compares channel after channel of a pixel: 3 × as fast
+        cells = np.ascontiguousarray(logits.permute(1, 2, 0).numpy())
+        resized = cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, -1)
+        return resized.argmax(2).astype(np.uint8)
+    grid = torch.nn.functional.interpolate(logits[None], size=(height, width), mode="bilinear")[0]
+    return np.asarray(grid.argmax(0).to(torch.uint8).cpu().numpy())
 
 
 def calibrated(known: KnownEvidence, **changes: Any) -> KnownEvidence:

@@ -69,19 +69,24 @@ def uncertainty(
 class RegionReading:
     """The regions of an image with what the features say of the finest ones.
 
-    embeddings: "R F" in the world's own space. known: "R" their similarity to training pixels of known classes.
+    embeddings: "R F" in the world's own space. nearest: "R k" their cosines to the k nearest training pixels.
     """
 
     hierarchy: Hierarchy
     embeddings: Float[Tensor, "R F"]
-    known: Float[Tensor, " R"]
+    nearest: Float[Tensor, "R k"]
+
+    @property
+    def known(self) -> Float[Tensor, " R"]:
+        """Similarity of the finest regions to training pixels of known classes."""
+        return self.nearest.mean(1)
 
 
 def read_regions(encoding: Encoding, known: KnownEvidence) -> RegionReading:
     """Finds regions, pools every tap over the finest and looks up their nearest neighbours."""
     hierarchy, space = image_hierarchy(encoding.image), known.space
     embeddings = space.embed(pool_taps(encoding, hierarchy.finest, space.taps))
-    return RegionReading(hierarchy, embeddings, space.known_similarity(embeddings))
+    return RegionReading(hierarchy, embeddings, space.nearest(embeddings))
 
 
 def likeness(known: KnownEvidence, reading: RegionReading, without: int | None = None) -> Float[Tensor, " R"]:
@@ -93,7 +98,8 @@ def likeness(known: KnownEvidence, reading: RegionReading, without: int | None =
     training images. τ = 0 trusts training pixels alone.
     """
     space, recipe, embeddings, hierarchy = known.space, known.recipe, reading.embeddings, reading.hierarchy
-    nearest = reading.known if without is None else space.known_similarity(embeddings, without)
+    closest = reading.nearest if without is None else space.nearest(embeddings, without)
+    nearest = closest.mean(1)
     by_class = space.class_similarity(embeddings, without) if recipe.by_class else None
     if recipe.trusted > 0 and len(nearest):
         first = nearest if by_class is None else nearest + by_class
@@ -101,7 +107,7 @@ def likeness(known: KnownEvidence, reading: RegionReading, without: int | None =
         area = region_areas(hierarchy.finest).to(nearest)
         sure = torch.zeros(len(nearest), dtype=torch.bool, device=nearest.device)
         sure[order] = area[order].cumsum(0) <= recipe.trusted * area.sum()
-        nearest = space.vouched_similarity(embeddings, sure, without)
+        nearest = space.vouched_similarity(embeddings, sure, closest)
     return nearest if by_class is None else (nearest + by_class) / 2
 
 

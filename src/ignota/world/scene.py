@@ -47,7 +47,7 @@ class Tables:
         """Bytes of all arrays; those of the embeddings and of the region maps are most of them."""
         reading = self.reading
         maps = sum(level.ids.nbytes for level in reading.hierarchy.levels)
-        return self.closed.nbytes + maps + sum(t.nbytes for t in (self.score, reading.embeddings, reading.known))
+        return self.closed.nbytes + maps + sum(t.nbytes for t in (self.score, reading.embeddings, reading.nearest))
 
 
 @dataclass(frozen=True)
