@@ -14,7 +14,7 @@ from ignota.functional import scores
 from ignota.functional.meta_channels import aggregate
 from ignota.functional.pooling import region_pool
 from ignota.functional.regions import paint
-from ignota.structures import InputError
+from ignota.structures import Encoding, InputError
 from ignota.world.labelling import METHODS, label_maps, meta_regions
 from ignota.world.model import OpenWorldModel, calibrated, closed_labels
 from ignota.world.novel import area_quantile, held_out_excess, novel_evidence
@@ -205,6 +205,20 @@ def test_a_world_that_was_taught_nothing_labels_as_the_closed_set(world: OpenWor
     assert set(maps) == {"closed", *METHODS}
     for name, value in maps.items():
         np.testing.assert_array_equal(value, closed_labels(encoding), err_msg=name)
+
+
+@pytest.mark.parametrize(("classes", "grid"), [(11, (15, 20)), (1, (15, 20)), (255, (7, 9)), (4, (90, 160))])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_closed_labels_are_the_largest_of_the_resized_logits(
+    classes: int, grid: tuple[int, int], layout: torch.memory_format
+) -> None:
+    """Whether the grid is enlarged or shrunk; where the two best classes are as good as equal, either will do."""
+    logits = torch.randn(1, classes, *grid, generator=torch.Generator().manual_seed(0)).to(memory_format=layout)[0]
+    found = closed_labels(Encoding(np.zeros((60, 80, 3), np.uint8), (60, 80), logits, {}))
+    resized = F.interpolate(logits[None], size=(60, 80), mode="bilinear")[0]
+    assert found.shape == (60, 80) and found.dtype == np.uint8
+    taken = resized.gather(0, torch.from_numpy(found.astype(np.int64))[None])[0]
+    torch.testing.assert_close(taken, resized.amax(0), atol=1e-5, rtol=0)
 
 
 def test_every_method_paints_taught_classes_over_the_closed_set(world: OpenWorldModel, photos: Photos) -> None:

@@ -17,6 +17,7 @@ from ignota.functional.regions import paint, region_mean
 from ignota.structures import RegionSet
 
 SCALES = (30.0, 200.0)
+"""Chosen on held-out training images by docs/make_regions.py, see LOG."""
 _SIDE = 270
 """Short side of the grid that regions are sought on: their scales mean the same whatever the working size."""
 _GRADIENT = 0.04
