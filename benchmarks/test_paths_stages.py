@@ -144,7 +144,7 @@ def test_regions_of_the_image(race) -> None:
     image = SyntheticStreets("anomaly", 1, (720, 1280), 0)[0].image
     race(
         "image regions",
-        "regions of the image alone at three scales, 1280×720",
+        "regions of the image alone, 1280×720",
         {OURS: lambda: image_hierarchy(image), "a copy of the image": image.copy},
         [],
         rounds=5,
