@@ -265,16 +265,17 @@ def main(words: Sequence[str] | None = None) -> str:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--shots", type=int, default=5)
-    parser.add_argument("--keep", type=Path, default=Path("runs/ablation"), help="where the figures of seeds are kept")
+    parser.add_argument("--keep", type=Path, help="where the figures of seeds are kept; by default RUN/ablation")
     args = parser.parse_args(words)
     config = configuration(read_preset(str(args.run / "config.yaml")), Namespace())
     train, evaluate = (open_split(config.data, args.root, which, config.seed) for which in ("train", "evaluate"))
     split = ClassSplit.parse(config.data.split)
     chosen = np.unique(np.linspace(0, len(evaluate) - 1, min(args.images, len(evaluate))).round().astype(int)).tolist()
-    args.keep.mkdir(parents=True, exist_ok=True)
+    keep: Path = args.keep or args.run / "ablation"  # another run has other figures
+    keep.mkdir(parents=True, exist_ok=True)
     seeds = []
     for seed in range(args.seeds):
-        kept = args.keep / f"seed-{seed}-{args.shots}-shots-{len(chosen)}-images.json"
+        kept = keep / f"seed-{seed}-{args.shots}-shots-{len(chosen)}-images.json"
         if not kept.exists():
             part = kept.with_suffix(".part")
             part.write_text(json.dumps(one_seed(args.run, train, evaluate, split, chosen, args.shots, seed)))

@@ -28,7 +28,8 @@ set together, `per image` is the mean over images; AUPR, AUROC: higher is better
 thresholds were chosen on training images, a part of them held out; what was tried on the way, failures included, stands
 in [the log](../LOG.md). Not untouched: that `camvid-11` distorts the held-out pictures and leaves the nearest class out
 was decided after RoadAnomaly21 and RoadObstacle21 had been read with other settings; that margins of taught classes may
-be below 0, and that strangeness counts less with more exemplars, after CamVid's validation images had been.
+be below 0, and that strangeness counts less with more exemplars, after CamVid's validation images had been; and that
+regions come on two scales, after all three sets had been read with three and with a tree of them.
 
 """
 

@@ -275,7 +275,8 @@ def closed_labels(encoding: Encoding) -> UInt8[np.ndarray, "H W"]:
         resized = cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, -1)
         return resized.argmax(2).astype(np.uint8)
     grid = torch.nn.functional.interpolate(logits[None], size=(height, width), mode="bilinear")[0]
-    return np.asarray(grid.argmax(0).to(torch.uint8).cpu().numpy())
+    # torch's `max` along the channels is several times faster than its `argmax`, and says the same.
+    return np.asarray(grid.max(0).indices.to(torch.uint8).cpu().numpy())
 
 
 def calibrated(known: KnownEvidence, **changes: Any) -> KnownEvidence:
