@@ -37,7 +37,7 @@ def run(args: Namespace) -> None:
     places = (name.partition("=") for name in args.datasets)
     datasets = [open_dataset(name, root or args.data, args.split) for name, _, root in places]
     with finish(args.json) as write, opened_world(args) as world:
-        scores = held_scores(world.known) if args.scores is None else scores_of(args.scores, world.known)
+        scores = held_scores(world.known) if args.scores is None else scores_of(args.scores, world)
         for dataset in datasets:
             anomaly_label_lut(world, dataset)  # refuses what holds nothing unknown before any image is read
         found = []

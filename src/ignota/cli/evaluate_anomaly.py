@@ -44,7 +44,7 @@ def run(args: Namespace) -> None:
 
     dataset = opened_dataset(args)
     with finish(args.json) as write, opened_world(args) as world:
-        scores = scores_of(args.scores, world.known)
+        scores = scores_of(args.scores, world)
         anomaly_label_lut(world, dataset)  # refuses what holds nothing unknown before any image is read
         with progress(len(dataset), dataset.name, "image", args.quiet) as bar:
             figures = evaluate_anomaly(
@@ -66,7 +66,7 @@ def _measure_shard(args: Namespace) -> None:
 
     whole = opened_dataset(args)
     with opened_world(args) as world:
-        scores = scores_of(args.scores, world.known)
+        scores = scores_of(args.scores, world)
         anomaly_label_lut(world, whole)
         made_by = {"scores": scores, "protocol": args.protocol}
         with shard_of(args, whole, world, made_by) as (part, draft, finish):

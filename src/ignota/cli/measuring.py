@@ -19,7 +19,6 @@ from ignota.structures import InputError
 from ignota.taxonomy import nearest
 from ignota.world.composing import check_name
 from ignota.world.fingerprint import world_fingerprint
-from ignota.world.known import KnownEvidence
 from ignota.world.model import OpenWorldModel
 from ignota.world.reading import score_names
 
@@ -42,13 +41,12 @@ def names_of(text: str | None, kind: str, available: Sequence[str]) -> list[str]
     return names
 
 
-def scores_of(text: str | None, known: KnownEvidence) -> list[str]:
-    """The scores in "a,region:b,fuse:a+b", each once, or all that the world holds; raises InputError."""
-    available = score_names(known)
+def scores_of(text: str | None, world: OpenWorldModel) -> list[str]:
+    """The scores in "a,region:b,fuse:a+b", each once, or all that need no branch; raises InputError."""
     names = list(dict.fromkeys(word.strip() for word in (text or "").split(",") if word.strip()))
     for name in names:
-        check_name(name, available, known.states)
-    return names or names_of(text, "score", available)
+        check_name(name, world.score_names(), world.known.states)
+    return names or names_of(text, "score", score_names(world.known))
 
 
 @contextmanager

@@ -74,24 +74,63 @@ class ClosedSetConfig:
     frozen_norm: bool = field(default=False, metadata=LATER)
 
 
+System = Literal["paper", "released", "dmlnet"]
+"""A system that fine-tunes or trains a segmenter of its own, see `ignota.world.branch`."""
+
+
 @dataclass(frozen=True)
 class MetaChannelConfig:
-    """Stage 2, Equations 6 to 9. channels: the paper's K. Both presets' losses are trained, a head each.
+    """Stage 2, Equations 6 to 9: fine-tunes a copy of the closed set, a *branch*, for each system in `branches`.
 
-    inter, split, rec: λ of Equation 6, Appendix C.1; 0 leaves a loss out.
+    channels: the paper's K; the released code takes the number of all classes - N + 1. inter, split, rec: λ of
+    Equation 6, Appendix C.1; 0 leaves a loss out. shots: how many examples of each novel class join the training
+    images, as Appendix C.1 has it; 0, the default, for none, as released. norm_momentum: of the encoder's batch norm.
+    Crops and augmentation are those of stage 1.
     """
 
+    branches: tuple[System, ...] = ("paper", "released")
     channels: int = 4
     inter: float = 0.1
     split: float = 0.1
     rec: float = 0.01
-    steps: int = 600
-    batch: int = 8
+    shots: int = 0
+    steps: int = 400
+    batch: int = 6
+    encoder_lr: float = 0.01
     head_lr: float = 0.1
+    norm_momentum: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    warmup: int = 20
+    power: float = 0.9
+    checkpoint_every: int = 50
+
+
+@dataclass(frozen=True)
+class RegionEmbedderConfig:
+    """Stage 3 of the incremental half: D on the features of a branch, Equations 3 and 16, from images at every step.
+
+    hidden, embedding: widths of its two layers; the released code's first one has `released_hidden`. views, block,
+    drop: the released code shows each class of an image `views` times under DropBlock; 0 views for one a known class.
+    """
+
+    hidden: int = 256
+    released_hidden: int = 128
+    embedding: int = 128
+    steps: int = 400
+    batch: int = 4
+    lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 1e-4
     power: float = 0.9
-    checkpoint_every: int = 100
+    gamma: float = 8.0
+    margin: float = 0.25
+    classification: float = 1.0
+    circle: float = 0.1
+    views: int = 0
+    block: int = 3
+    drop: float = 0.3
+    checkpoint_every: int = 50
 
 
 @dataclass(frozen=True)
@@ -109,7 +148,7 @@ class RegionConfig:
 
 @dataclass(frozen=True)
 class EmbedderConfig:
-    """Stage 3, Equations 3 and 16: D of the paper's and of the released code's recipe, which differ in their losses.
+    """D of the anomaly stage, Equations 3 and 16, on the closed set's features: by the paper's and the released losses.
 
     taps: what D sees; the paper's D sees the decoder alone. regions: where training regions come from.
     classification: weight of the released code's cross entropy; circle: weight of the circle loss. self_paced: Sun et
@@ -119,7 +158,7 @@ class EmbedderConfig:
     taps: tuple[str, ...] = ("decoder",)
     hidden: int = 256
     embedding: int = 128
-    regions: tuple[Literal["labels", "urs", "meta_channels"], ...] = ("labels",)
+    regions: tuple[Literal["labels", "urs"], ...] = ("labels",)
     purity: float = 0.7
     steps: int = 1500
     batch: int = 512
@@ -194,6 +233,7 @@ class ExperimentConfig:
     closed_set: ClosedSetConfig = field(default_factory=ClosedSetConfig)
     regions: RegionConfig = field(default_factory=RegionConfig)
     meta_channels: MetaChannelConfig = field(default_factory=MetaChannelConfig)
+    region_embedder: RegionEmbedderConfig = field(default_factory=RegionEmbedderConfig)
     embedder: EmbedderConfig = field(default_factory=EmbedderConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     incremental: IncrementalConfig = field(default_factory=IncrementalConfig)

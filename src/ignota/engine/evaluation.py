@@ -181,9 +181,12 @@ def teach(
     return used
 
 
-def untaught_copy(world: OpenWorldModel) -> OpenWorldModel:
-    """The same world with an empty exemplar store in memory: what is taught to it leaves the original alone."""
-    return dataclasses.replace(world, store=ExemplarStore(None))
+def untaught_copy(world: OpenWorldModel, branches: Sequence[str] = ()) -> OpenWorldModel:
+    """The same world with an empty exemplar store in memory: what is taught to it leaves the original alone.
+
+    branches: those that read every example.
+    """
+    return dataclasses.replace(world, store=ExemplarStore(None), exemplar_branches=tuple(branches))
 
 
 def evaluate_closed_set(world: OpenWorldModel, dataset: LabelledImages, watch: Watcher | None = None) -> dict[str, Any]:

@@ -51,8 +51,8 @@ def anomaly_row(
         if name in maps:
             cells.append((name, heat_map(stretched(maps[name]), sample.image)))
     cells.append(("unknown regions", overlay(sample.image, scene.labels, palette, 0.3, scene.anomaly > 0.5)))
-    if "released" in world.networks.heads:
-        channels = world.networks.channels(encoding, "released").cpu().numpy()
+    if "paper" in world.branches.systems:
+        channels = world.branch("paper").read(encoding).channels.cpu().numpy()
         cells.append(("meta channels", channels_picture(channels)))
     return PictureRow(sample.key, tuple(cells))
 
@@ -62,8 +62,8 @@ def incremental_row(
 ) -> PictureRow:
     """Input, truth, closed set and the labels of every method."""
     palette = taxonomy.palette()
-    names = {"closed": "closed set"}
-    pictures = [(names.get(name, name), colour_labels(value, palette)) for name, value in maps.items()]
+    named = {name: name.replace("closed:", "known classes, branch ") for name in maps} | {"closed": "closed set"}
+    pictures = [(named[name], colour_labels(value, palette)) for name, value in maps.items()]
     return PictureRow(sample.key, (("input", sample.image), ("truth", colour_labels(label, palette)), *pictures))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,20 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ignota.data.images import resize_image, resize_label
-from ignota.engine.meta_channel_run import Grids
-from ignota.engine.ranks import each
+from ignota.data.images import resize_label
 from ignota.engine.stream import Samples
 from ignota.functional.regions import region_areas, region_majority
-from ignota.regions.proposals import MetaChannelRegions, UncertaintyRegions, label_regions
+from ignota.regions.proposals import UncertaintyRegions, label_regions
 from ignota.structures import Encoding, RegionSet, Sample
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.networks import Networks
 from ignota.world.spaces import Pooled, pool_taps
 
-SOURCES = ("labels", "urs", "meta_channels")
-_HALF_MAX = torch.finfo(torch.half).max
-"""Logits beyond it, as of a network that has hardly learnt, would become infinite."""
+SOURCES = ("labels", "urs")
 
 
 @dataclass(frozen=True)
@@ -68,44 +64,13 @@ def training_label(sample: Sample, lut: NDArray[np.uint8], size: tuple[int, int]
     return resize_label(lut[sample.label], size)
 
 
-def collect_grids(
-    networks: Networks, samples: Samples, images: Sequence[int], lut: NDArray[np.uint8], tick: Callable[[], object]
-) -> Grids:
-    """Logits, labels and small images: what the meta channels train on."""
-
-    def read(image: int) -> tuple[Tensor, Tensor, Tensor]:
-        sample = samples[image]
-        encoding = networks.encode(sample.image)
-        grid = (encoding.logits.shape[1], encoding.logits.shape[2])
-        label, picture = training_label(sample, lut, grid), resize_image(encoding.image, grid)
-        logits = encoding.logits.clamp(-_HALF_MAX, _HALF_MAX).half().cpu()
-        return logits, torch.from_numpy(label), torch.from_numpy(picture)
-
-    grids = Grids([], [], [])
-    for logits, label, picture in each(images, read):
-        grids.logits.append(logits)
-        grids.labels.append(label)
-        grids.images.append(picture)
-        tick()
-    return grids
-
-
 def regions_of(
-    networks: Networks,
-    encoding: Encoding,
-    label: NDArray[np.uint8],
-    urs: UncertaintyRegions,
-    sources: Sequence[str],
+    encoding: Encoding, label: NDArray[np.uint8], urs: UncertaintyRegions, sources: Sequence[str]
 ) -> list[tuple[int, RegionSet]]:
-    """Training regions: from labels always; as they will look at test time, by uncertain edges and meta channels."""
+    """Training regions: from labels always; on request between uncertain edges, as they look at test time."""
     found = [(0, label_regions(label, urs.min_area))]
     if "urs" in sources:
         found.append((1, urs(encoding.image, encoding.logits)))
-    if "meta_channels" in sources and "released" in networks.heads:
-        channels = networks.channels(encoding, "released")
-        every = torch.ones(len(channels), dtype=torch.bool)
-        proposer = MetaChannelRegions(urs.min_area)
-        found.append((2, proposer(channels.cpu(), every, (encoding.image.shape[0], encoding.image.shape[1]))))
     return found
 
 
@@ -120,7 +85,7 @@ def harvest_regions(
 ) -> RegionRows:
     """Rows of one image; regions without a labelled pixel are left out."""
     rows = []
-    for source, regions in regions_of(networks, encoding, label, urs, sources):
+    for source, regions in regions_of(encoding, label, urs, sources):
         majority, purity = region_majority(label, regions, classes)
         area = region_areas(regions) / label.size
         number = len(majority)

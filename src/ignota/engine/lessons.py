@@ -17,7 +17,7 @@ from ignota.engine.head_methods import HEAD_METHODS, TrainedHeads, train_heads
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.structures import Encoding, InputError
 from ignota.taxonomy import ClassSplit, nearest
-from ignota.world.labelling import label_maps
+from ignota.world.labelling import SYSTEM_OF, label_maps, systems_of
 from ignota.world.model import OpenWorldModel
 
 
@@ -42,13 +42,13 @@ def evaluate_incremental(
 class IncrementalState:
     """What some images of a data set showed of worlds that were taught. States that saw different images add up.
 
-    before: what the closed set alone said. lessons: of each draw the keys of its exemplars and a state of each method.
+    before: what the known labels alone said, by `closed` for the closed set and `closed:SYSTEM` for a branch. lessons: of each draw the keys of its exemplars and a state of each method.
     """
 
     dataset: str
     shots: int
     images: int
-    before: SegmentationMetrics
+    before: dict[str, SegmentationMetrics]
     lessons: list[tuple[dict[str, list[str]], dict[str, SegmentationMetrics]]]
 
     def merge(self, other: IncrementalState) -> None:
@@ -56,7 +56,8 @@ class IncrementalState:
         if [(used, list(states)) for used, states in self.lessons] != [(u, list(s)) for u, s in other.lessons]:
             raise ValueError("cannot merge what was learnt from other exemplars or by other methods")
         self.images += other.images
-        self.before.merge(other.before)
+        for name, state in self.before.items():
+            state.merge(other.before[name])
         for (_, ours), (_, theirs) in zip(self.lessons, other.lessons, strict=True):
             for name, state in ours.items():
                 state.merge(theirs[name])
@@ -64,7 +65,10 @@ class IncrementalState:
     def figures(self) -> dict[str, Any]:
         """What `evaluate_incremental` gives."""
         found = [
-            {name: learnt(state, self.before) | {"stolen": state.stolen()} for name, state in states.items()}
+            {
+                name: learnt(state, self.before[base_of(name)]) | {"stolen": state.stolen()}
+                for name, state in states.items()
+            }
             for _, states in self.lessons
         ]
         methods = list(found[0])
@@ -92,7 +96,9 @@ def measure_incremental(
         raise InputError(f"every class of {dataset.name} is known to this world: there is nothing to learn from it")
     draws = [Shots(shots)] if isinstance(shots, int) else list(shots)
     lessons = [_Lesson.taught(world, support, split, draw, methods) for draw in draws]
-    lut, before = split.world_lut(), SegmentationMetrics(split.world_taxonomy, len(split.known))
+    lut = split.world_lut()
+    bases = dict.fromkeys(("closed", *(base_of(name) for name in methods)))
+    before = {name: SegmentationMetrics(split.world_taxonomy, len(split.known)) for name in bases}
     for i in range(len(dataset)):
         sample = dataset[i]
         if sample.label is None:
@@ -103,7 +109,8 @@ def measure_incremental(
             for name, state in lesson.states.items():
                 state.update(label, maps[name])
             if n == 0:
-                before.update(label, maps["closed"])
+                for name, state in before.items():
+                    state.update(label, maps[name])
                 if watch is not None:
                     watch(sample, {"maps": maps, "label": label})
     done = [(lesson.used, lesson.states) for lesson in lessons]
@@ -133,7 +140,7 @@ class _Lesson:
     def taught(
         cls, world: OpenWorldModel, support: LabelledImages, split: ClassSplit, shots: Shots, methods: Sequence[str]
     ) -> _Lesson:
-        copy = untaught_copy(world)
+        copy = untaught_copy(world, systems_of(methods))
         used = teach(copy, support, split, shots)
         heads = None
         if set(methods) & set(HEAD_METHODS):
@@ -147,6 +154,11 @@ class _Lesson:
         """World ids on the working grid by every method, and `closed`."""
         maps = label_maps(self.world, encoding, [name for name in methods if name not in HEAD_METHODS])
         return maps if self.heads is None else maps | self.heads.label_maps(encoding, methods)
+
+
+def base_of(method: str) -> str:
+    """Whose known labels a method starts from, by their name among the label maps."""
+    return f"closed:{SYSTEM_OF[method]}" if method in SYSTEM_OF else "closed"
 
 
 def learnt(state: SegmentationMetrics, before: SegmentationMetrics) -> dict[str, Any]:

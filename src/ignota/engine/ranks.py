@@ -143,6 +143,17 @@ def gathered(rows: Tensor, count: int) -> Tensor:
     return total(F.pad(rows, (0, 0, mine.start, count - mine.stop)))
 
 
+def gathered_rows(rows: Tensor) -> Tensor:
+    """The rows of all processes one under the other, by rank, however many each holds; gradients as of `total`."""
+    if _group.size == 1:
+        return rows
+    counts = torch.zeros(_group.size, dtype=torch.int64, device=rows.device)
+    counts[_group.rank] = len(rows)
+    counts = total(counts)
+    before, after = int(counts[: _group.rank].sum()), int(counts[_group.rank + 1 :].sum())
+    return total(F.pad(rows, [0, 0] * (rows.dim() - 1) + [before, after]))
+
+
 def each(items: Sequence[int], read: Callable[[int], T], kinds: Sequence[type] = ()) -> Iterator[T]:
     """`read` of every item in order; the processes share the reading, and each is given all that was read.
 

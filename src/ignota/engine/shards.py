@@ -220,7 +220,7 @@ def _incremental_document(state: IncrementalState) -> dict[str, Any]:
         "dataset": state.dataset,
         "shots": state.shots,
         "images": state.images,
-        "before": stored.segmentation_document(state.before),
+        "before": {name: stored.segmentation_document(each) for name, each in state.before.items()},
         "lessons": [
             {"used": used, "states": {name: stored.segmentation_document(each) for name, each in states.items()}}
             for used, states in state.lessons
@@ -238,6 +238,6 @@ def _incremental(document: Mapping[str, Any]) -> IncrementalState:
     ]
     if not lessons or not all(states for _, states in lessons):
         raise ValueError("nothing was learnt")
-    before = stored.segmentation_state(document["before"])
+    before = {str(name): stored.segmentation_state(each) for name, each in document["before"].items()}
     shots, images = int(document["shots"]), int(document["images"])
     return IncrementalState(str(document["dataset"]), shots, images, before, lessons)

@@ -7,8 +7,9 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +18,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ignota.data.pasting import cut_things
+from ignota.data.shots import Shots, class_areas
+from ignota.engine.branch_run import train_branch
 from ignota.engine.closed_set_run import train_closed_set
-from ignota.engine.configuration import EmbedderConfig, ExperimentConfig
+from ignota.engine.configuration import EmbedderConfig, ExperimentConfig, MetaChannelConfig
 from ignota.engine.embedder_run import train_embedder
 from ignota.engine.fitting import (
     HeldOutRows,
@@ -29,20 +32,21 @@ from ignota.engine.fitting import (
     split_images,
     starting_recipe,
 )
-from ignota.engine.harvest import RegionRows, chosen_images, collect_grids, harvest_regions, joined_rows, training_label
+from ignota.engine.harvest import RegionRows, chosen_images, harvest_regions, joined_rows, training_label
 from ignota.engine.held_out import HeldOutReader
 from ignota.engine.levels import with_levels
-from ignota.engine.meta_channel_run import train_meta_channels
 from ignota.engine.ranks import each, leads
 from ignota.engine.records import StageFolder, fingerprint
+from ignota.engine.region_embedder_run import train_region_embedder
 from ignota.engine.score_states import fit_states
-from ignota.engine.stream import Samples
+from ignota.engine.stream import Chosen, Samples
 from ignota.engine.weighing import TRUSTED, Trial, WeightTable, least_trust, merit
 from ignota.models.frozen_encoder import FrozenEncoder
-from ignota.models.meta_channels import MetaChannelHead
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.regions.proposals import UncertaintyRegions, fit_edge_thresholds
 from ignota.taxonomy import ClassSplit
+from ignota.world.branch import Branch, Branches
+from ignota.world.branch_files import make_branch
 from ignota.world.exemplars import ExemplarStore
 from ignota.world.known import KnownEvidence
 from ignota.world.model import OpenWorldModel, calibrated
@@ -104,28 +108,48 @@ class Stages:
     def images(self) -> list[int]:
         return chosen_images(self.samples, self.config.fit.images)
 
-    def networks(self, heads: dict[str, MetaChannelHead]) -> Networks:
-        return Networks(self.segmenter, self.frozen, heads, self.config.size, self.taps, self.device)
+    def networks(self) -> Networks:
+        return Networks(self.segmenter, self.frozen, self.config.size, self.taps, self.device)
 
     @cached_property
-    def heads(self) -> dict[str, MetaChannelHead]:
-        """Stage 2, by both presets' losses."""
-        config = self.config.meta_channels
-        names = ("paper", "released")
-        folders = {
-            name: self._stage(f"meta_channels_{name}", self._closed_hash, self.config.size, config) for name in names
-        }
-        networks = dataclasses.replace(self.networks({}), frozen=None, taps=())
-        grids = None
-        if any(folder.finished() is None for folder in folders.values()):
-            with self._bar("reading logits", len(self.images)) as bar:
-                grids = collect_grids(networks, self.samples, self.images, self.split.training_lut(), bar.update)
-        return {
-            name: train_meta_channels(
-                config, name, len(self.split.known), grids, folder, self.device, self.config.seed, self.quiet
-            )
-            for name, folder in folders.items()
-        }
+    def branches(self) -> dict[str, Branch]:
+        """Stages 2 and 3 of the incremental half, for every system of the configuration."""
+        return {system: self.branch(system) for system in self.config.meta_channels.branches}
+
+    def branch(self, system: str) -> Branch:
+        """A copy of the closed set, fine-tuned with its meta channels, then D on its features."""
+        config, seed = self.config, self.config.seed
+        folder = self._stage(
+            f"meta_channels_{system}", self._closed_hash, config.size, self._crops, self._second(system)
+        )
+        network = train_branch(config, system, self.segmenter, self.shown, folder, self.device, seed, self.quiet)
+        place = self._stage(f"region_embedder_{system}", folder.hash, config.region_embedder, config.regions.min_area)
+        embedder = train_region_embedder(
+            config, system, network.segmenter, self.samples, place, self.device, seed, self.quiet
+        )
+        card = branch_card(system, config, folder.finished() or {}, place.finished() or {})
+        return make_branch(system, network.segmenter, network.head, embedder, self.networks(), card)
+
+    @property
+    def shown(self) -> Samples:
+        """What stage 2 is shown: the training images, and with `meta_channels.shots` the shots of Appendix C.1 again."""
+        count = self.config.meta_channels.shots
+        if not count:
+            return self.samples
+        shots = Shots(count)
+        areas = class_areas(self.samples, self.split.novel)
+        again = [i for c, row in zip(self.split.novel, areas, strict=True) for i in shots.choose(self.samples, c, row)]
+        return Chosen(self.samples, [*range(len(self.samples)), *again])
+
+    @property
+    def _crops(self) -> list[object]:
+        """What stages 2 and 3 share with stage 1."""
+        stage = self.config.closed_set
+        return [stage.crop, stage.scale, stage.jitter, stage.rare, stage.frozen_norm]
+
+    def _second(self, system: str) -> MetaChannelConfig:
+        """What a system's stage 2 depends on: not which other branches there are."""
+        return dataclasses.replace(self.config.meta_channels, branches=(system,))  # type: ignore[arg-type]
 
     @cached_property
     def edges(self) -> tuple[float, float]:
@@ -133,7 +157,7 @@ class Stages:
         regions = self.config.regions
         if regions.alpha is not None and regions.beta is not None:
             return regions.alpha, regions.beta
-        networks = dataclasses.replace(self.networks({}), frozen=None, taps=())
+        networks = dataclasses.replace(self.networks(), frozen=None, taps=())
         few = self.images[:: max(1, len(self.images) // _FOR_EDGES)]
 
         def read(image: int) -> tuple[NDArray[np.uint8], Tensor]:
@@ -148,8 +172,7 @@ class Stages:
         """Harvested regions of the training images."""
         taps = tuple(dict.fromkeys((*self.config.embedder.taps, "decoder")))
         sources = self.config.embedder.regions
-        heads = self.heads if "meta_channels" in sources else {}
-        networks, lut = dataclasses.replace(self.networks(heads), taps=taps), self.split.training_lut()
+        networks, lut = dataclasses.replace(self.networks(), taps=taps), self.split.training_lut()
         urs = UncertaintyRegions(*self.edges, self.config.regions.min_area, whole=True)
 
         def read(image: int) -> RegionRows:
@@ -183,7 +206,7 @@ class Stages:
     def known(self) -> KnownEvidence:
         """Stage 4."""
         kept, held_out = split_images(self.images, self.config.fit.held_out)
-        networks, seed, lut = self.networks({}), self.config.seed, self.split.training_lut()
+        networks, seed, lut = self.networks(), self.config.seed, self.split.training_lut()
         recipe, spaces, classes = starting_recipe(self.config, *self.edges), self.spaces, len(self.split.known)
         means = class_means(self.rows, set(held_out), classes).to(self.device)
         with self._bar("fit", len(kept) + 2 * len(held_out)) as bar:
@@ -199,7 +222,7 @@ class Stages:
     def reader(self) -> HeldOutReader:
         fit, seed, names = self.config.fit, self.config.seed, self.split.known_taxonomy.names
         things, lut = cut_things(fit.things, seed), self.split.training_lut()
-        return HeldOutReader(self.networks({}), self.samples, lut, names, things, fit.distort, seed)
+        return HeldOutReader(self.networks(), self.samples, lut, names, things, fit.distort, seed)
 
     def _calibrated(
         self, known: KnownEvidence, held_out: Sequence[int], bar: tqdm
@@ -230,8 +253,10 @@ class Stages:
             "weights": {" ".join(map(str, weights)): found for weights, found in self.weights.items()},
             "trusted": {str(share): found for share, found in self.trusted.items()},
         }
-        networks = self.networks(self.heads)
-        return OpenWorldModel(self.split.known_taxonomy, networks, known, ExemplarStore(None), provenance)
+        branches = Branches({system: partial(_given, branch) for system, branch in self.branches.items()})
+        return OpenWorldModel(
+            self.split.known_taxonomy, self.networks(), known, ExemplarStore(None), provenance, branches
+        )
 
     @cached_property
     def _closed_hash(self) -> str:
@@ -255,6 +280,17 @@ class Stages:
             yield bar.update
 
 
-def finished_stages(folder: Path) -> Sequence[str]:
-    """Names of the stages that have ended in `folder`."""
-    return sorted(path.parent.name for path in (folder / "stages").glob("*/stage.json"))
+def branch_card(system: str, config: ExperimentConfig, second: dict[str, Any], third: dict[str, Any]) -> dict[str, Any]:
+    """How a branch was trained: steps of both stages beside the paper's 10,000, whether shots were shown, and time."""
+    return {
+        "system": system,
+        "steps": config.meta_channels.steps,
+        "embedder_steps": config.region_embedder.steps,
+        "published_steps": 10000,
+        "shots_in_training": config.meta_channels.shots,
+        "seconds": round(second.get("seconds", 0.0) + third.get("seconds", 0.0), 1),
+    }
+
+
+def _given(branch: Branch, networks: Networks) -> Branch:
+    return branch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ignota.data.transforms import Augmentation, augment, sample_generator
 from ignota.structures import InputError, Sample
 
-STAGES = {"closed_set": 1, "meta_channels": 2, "embedder": 3, "fit": 4}
+STAGES = {"closed_set": 1, "meta_channels": 2, "embedder": 3, "fit": 4, "region_embedder": 5}
 
 
 class Samples(Protocol):
@@ -22,6 +22,19 @@ class Samples(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Sample: ...
+
+
+class Chosen:
+    """The samples of some indices, in their order; an index may come more than once."""
+
+    def __init__(self, samples: Samples, indices: Sequence[int]) -> None:
+        self.samples, self.indices = samples, tuple(indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[self.indices[index]]
 
 
 class AugmentedStream(Dataset[tuple[NDArray[np.uint8], NDArray[np.uint8]]]):

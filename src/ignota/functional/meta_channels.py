@@ -28,10 +28,13 @@ _FLOOR = 1e-4
 class MetaChannelLossConfig:
     """How meta channels are activated and trained; override single items with `dataclasses.replace`.
 
+    segmentation: what L_seg is taken over: "channels", all N+K outputs, as the softmax of Section 3.3 has them, or
+    "logits", the closed set's N logits below the meta channels, as in the released code.
     segmentation_per_batch: the mean cross entropy is divided by the batch size, as the released code does.
     """
 
     activation: Literal["softmax", "sigmoid"]
+    segmentation: Literal["channels", "logits"]
     overlap: Form
     split: Form
     reconstruction: Form
@@ -43,17 +46,20 @@ class MetaChannelLossConfig:
     segmentation_per_batch: bool = False
 
 
-PAPER = MetaChannelLossConfig("softmax", overlap="paper", split="paper", reconstruction="paper")
+PAPER = MetaChannelLossConfig("softmax", "channels", overlap="paper", split="paper", reconstruction="paper")
 """As printed. With softmax over all channels ΣC = 1, so the reconstruction loss has neither value nor gradient."""
 
 RELEASED = MetaChannelLossConfig(
     "sigmoid",
+    "logits",
     overlap="released",
     split="released",
     reconstruction="released",
     weight_channels=0.1,
     segmentation_per_batch=True,
 )
+
+PRESETS = {"paper": PAPER, "released": RELEASED}
 
 
 def activate(logits: Float[Tensor, "B M H W"], config: MetaChannelLossConfig) -> Float[Tensor, "B M H W"]:

@@ -6,17 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ignota.functional.prototypes import assign_novel, cosine_similarity, novel_similarity
-
-
-def by_threshold(
-    embeddings: Float[Tensor, "R D"], prototypes: Float[Tensor, "K D"], theta: float, inclusive: bool
-) -> Int[Tensor, " R"]:
-    """RAML (Dong et al., IJCAI 2022), Equations 11 and 12: the nearest prototype above θ, -1 for none.
-
-    inclusive: ≥ θ as in the released code, > θ as printed.
-    """
-    return assign_novel(novel_similarity(embeddings, prototypes), theta, inclusive)
+from ignota.functional.prototypes import cosine_similarity
 
 
 def by_margin(excess: Float[Tensor, "R K"], margin: Float[Tensor, " K"]) -> Int[Tensor, " R"]:

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ignota.models.segmenter import ClosedSetSegmenter
+
 
 class MetaChannelHead(nn.Module):
     """A 1×1 convolution from the C closed-set logits to C + M channels, the M meta channels last.
@@ -27,3 +29,18 @@ class MetaChannelHead(nn.Module):
     def forward(self, logits: Float[Tensor, "B C h w"]) -> Float[Tensor, "B M h w"]:
         """Channel logits before any activation, "B C+M h w"."""
         return self.convolution(logits)
+
+
+class MetaChannelNetwork(nn.Module):
+    """A segmenter with meta channels on its logits: what stage 2 trains.
+
+    forward: images "B 3 H W" -> the N closed-set logits "B C h w" and all N+K channel logits "B M h w".
+    """
+
+    def __init__(self, segmenter: ClosedSetSegmenter, head: MetaChannelHead) -> None:
+        super().__init__()
+        self.segmenter, self.head = segmenter, head
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B C h w"], Float[Tensor, "B M h w"]]:
+        logits = self.segmenter(images).logits
+        return logits, self.head(logits)

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from torch import Tensor
 
 from ignota.models.build import SegmenterDescription, build_segmenter, describe
 from ignota.models.frozen_encoder import FrozenEncoder
-from ignota.models.meta_channels import MetaChannelHead
 from ignota.structures import InputError
 from ignota.taxonomy import ClassLabel, Taxonomy, nearest
+from ignota.world.branch import Branch, Branches
+from ignota.world.branch_files import branch_from_tensors, branch_tensors
 from ignota.world.exemplars import FILE, ExemplarStore
 from ignota.world.known import KnownEvidence, Recipe
 from ignota.world.model import OpenWorldModel
@@ -65,6 +67,9 @@ def save(world: OpenWorldModel, path: Path, results: dict[str, Any] | None = Non
         document = _document(world, description, results or {})
         (folder / WORLD).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         safetensors.torch.save_file(halved(_tensors(world, description)), folder / WEIGHTS)
+        for system in world.branches.systems:
+            tensors = branch_tensors(world.branch(system))
+            safetensors.torch.save_file(halved(tensors), folder / branch_file(system))
         world.store.copy_to(folder / FILE)
 
 
@@ -120,13 +125,12 @@ def load(
         description = SegmenterDescription.from_json(document["segmenter"])
         segmenter = build_segmenter(description, _group(tensors, "segmenter."), path, allow_code=allow_code)
         taxonomy = _taxonomy(document["taxonomy"])
-        heads = {name: _head(_group(tensors, f"head.{name}.")) for name in document["heads"]}
         numbers: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document["recipe"].items()}
         recipe = Recipe(**numbers)
         spaces = {name: tuple(taps) for name, taps in document["spaces"].items()}
         known = KnownEvidence.from_tensors(_group(tensors, "known."), recipe, spaces, len(taxonomy))
         networks = tiled_unasked(Networks(
-            segmenter.eval().requires_grad_(False).to(memory_format=torch.channels_last), _frozen(document), heads,
+            segmenter.eval().requires_grad_(False).to(memory_format=torch.channels_last), _frozen(document),
             size or document["size"], tuple(document["taps"]), torch.device("cpu"),
         ))  # fmt: skip
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -135,8 +139,38 @@ def load(
         raise InputError(
             f"{path} is damaged ({type(error).__name__}: {str(error)[:120]}): copy or train it anew"
         ) from None
-    world = OpenWorldModel(taxonomy, networks, known, open_store(path, writable), document["provenance"])
+    branches = Branches({
+        system: partial(_branch, path, description, system, entry, allow_code)
+        for system, entry in document.get("branches", {}).items()
+    })  # fmt: skip
+    store = open_store(path, writable)
+    world = OpenWorldModel(taxonomy, networks, known, store, document["provenance"], branches)
     return world if device.type == "cpu" else moved(world, device)
+
+
+def branch_file(system: str) -> str:
+    """The file of a branch in its bundle."""
+    return f"branch-{system}.safetensors"
+
+
+def _branch(
+    path: Path,
+    description: SegmenterDescription,
+    system: str,
+    entry: dict[str, Any],
+    allow_code: bool,
+    networks: Networks,
+) -> Branch:
+    """Builds a branch of the bundle at `path` beside `networks`, from its file; raises InputError."""
+    file = branch_file(system)
+    tensors = _read_tensors(path, file)
+    try:
+        segmenter = build_segmenter(description, _group(tensors, "segmenter."), path, allow_code=allow_code)
+        return branch_from_tensors(system, segmenter, tensors, networks, entry.get("settings", {}))
+    except (KeyError, ValueError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path / file} is damaged ({type(error).__name__}): copy or train the world anew") from None
 
 
 def moved(world: OpenWorldModel, device: torch.device) -> OpenWorldModel:
@@ -146,7 +180,6 @@ def moved(world: OpenWorldModel, device: torch.device) -> OpenWorldModel:
         networks,
         segmenter=networks.segmenter.to(device),
         frozen=None if networks.frozen is None else networks.frozen.to(device),
-        heads={name: head.to(device) for name, head in networks.heads.items()},
         device=device,
     )
     tensors = {name: value.to(device) for name, value in world.known.tensors()}
@@ -198,7 +231,6 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
     "taxonomy": lambda v: isinstance(v, dict),
     "segmenter": lambda v: isinstance(v, dict),
     "frozen": lambda v: v is None or (isinstance(v, dict) and _visible(v)),
-    "heads": _words,
     "size": lambda v: isinstance(v, int) and not isinstance(v, bool) and v > 0,
     "taps": _words,
     "spaces": lambda v: isinstance(v, dict) and all(_words(taps) for taps in v.values()),
@@ -221,8 +253,6 @@ def _tensors(world: OpenWorldModel, description: SegmenterDescription) -> dict[s
     found = {f"known.{name}": value for name, value in world.known.tensors()}
     if description.has_weights:
         found |= {f"segmenter.{name}": value for name, value in world.networks.segmenter.state_dict().items()}
-    for name, head in world.networks.heads.items():
-        found |= {f"head.{name}.{key}": value for key, value in head.state_dict().items()}
     return {name: value.detach().cpu().contiguous() for name, value in found.items()}
 
 
@@ -235,23 +265,24 @@ def _document(world: OpenWorldModel, description: SegmenterDescription, results:
         },
         "segmenter": description.to_json(),
         "frozen": None if world.networks.frozen is None else world.networks.frozen.identity(),
-        "heads": list(world.networks.heads),
         "size": world.networks.size,
         "taps": list(world.networks.taps),
         "spaces": {name: list(space.taps) for name, space in world.known.spaces.items()},
         "recipe": dataclasses.asdict(world.known.recipe),
+        "branches": {
+            system: {"file": branch_file(system), "settings": world.branch(system).card}
+            for system in world.branches.systems
+        },
         "provenance": world.provenance,
         "results": results,
     }
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def _read_tensors(path: Path, file: str = WEIGHTS) -> dict[str, Tensor]:
     try:
-        tensors = safetensors.torch.load_file(path / WEIGHTS)
+        tensors = safetensors.torch.load_file(path / file)
     except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(
-            f"{path / WEIGHTS} is damaged ({type(error).__name__}): copy or train the world anew"
-        ) from None
+        raise InputError(f"{path / file} is damaged ({type(error).__name__}): copy or train the world anew") from None
     return {name: value.float() if value.dtype == torch.float16 else value for name, value in tensors.items()}
 
 
@@ -262,13 +293,6 @@ def _group(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def _taxonomy(document: dict[str, Any]) -> Taxonomy:
     labels = (ClassLabel(i, c["name"], tuple(c["colour"])) for i, c in enumerate(document["classes"]))
     return Taxonomy(document["name"], tuple(labels))
-
-
-def _head(weights: dict[str, Tensor]) -> MetaChannelHead:
-    channels, classes = weights["convolution.weight"].shape[:2]
-    head = MetaChannelHead(classes, channels - classes)
-    head.load_state_dict(weights)
-    return head.eval().requires_grad_(False)
 
 
 def _frozen(document: dict[str, Any]) -> FrozenEncoder | None:

@@ -8,10 +8,10 @@ import hashlib
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8, UInt16
@@ -21,20 +21,19 @@ from ignota.functional.regions import region_mean
 from ignota.incremental.methods import by_margin
 from ignota.structures import Encoding, InputError
 from ignota.taxonomy import MAX_CLASSES, ClassLabel, Taxonomy, nearest
+from ignota.world.branch import BRANCH_SCORES, Branch, Branches, BranchReading
 from ignota.world.exemplars import ExemplarStore
 from ignota.world.journal import Event
 from ignota.world.known import KnownEvidence
 from ignota.world.lesson import Lesson, LessonRefused
 from ignota.world.marks import Mark, mark_mask
-from ignota.world.networks import ImageLike, Networks
+from ignota.world.networks import ImageLike, Networks, largest_class
 from ignota.world.novel import NovelEvidence, novel_evidence
-from ignota.world.reading import anomaly_maps, own_score, read_regions
+from ignota.world.reading import anomaly_maps, own_score, read_regions, score_names
 from ignota.world.scene import Scene, Tables, Taught, UnknownRegion, no_taught
 from ignota.world.teaching import Example, Prepared, prepare, preview
 
 _MOST_CHANNELS = 16
-_RESIZED = 128
-"""Channels that OpenCV resizes at a time."""
 _NEW_COLOURS = (
     (255, 200, 0),
     (0, 255, 180),
@@ -50,7 +49,9 @@ _NEW_COLOURS = (
 class OpenWorldModel:
     """A closed-set segmenter with an open world round it.
 
-    known: fitted on training images, frozen. provenance: where the world comes from, as in world.json.
+    known: fitted on training images, frozen. provenance: where the world comes from, as in world.json. branches: of
+    the paper's systems, built when they are first asked for. exemplar_branches: those that read every example that is
+    taught, so that their methods know the class.
     """
 
     taxonomy: Taxonomy
@@ -58,6 +59,8 @@ class OpenWorldModel:
     known: KnownEvidence
     store: ExemplarStore
     provenance: dict[str, Any]
+    branches: Branches = field(default_factory=Branches)
+    exemplar_branches: tuple[str, ...] = ()
 
     _read: dict[int, tuple[weakref.ref[Encoding], KnownEvidence, Tables]] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -88,6 +91,10 @@ class OpenWorldModel:
     @property
     def novel(self) -> NovelEvidence:
         return self._novel
+
+    def branch(self, system: str) -> Branch:
+        """The branch of `paper` or `released`, built when it is first asked for; raises InputError for none."""
+        return self.branches.get(system, self.networks)
 
     def refresh(self) -> None:
         """Reads the exemplar rows again."""
@@ -156,14 +163,25 @@ class OpenWorldModel:
 
     def scores(self, encoding: Encoding, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:
         """Anomaly maps of the unlearnt world by the named scores, on the working grid."""
-        return anomaly_maps(encoding, self.known, names)
+        further = {name: partial(self._branch_score, name, encoding) for name in self._branch_scores()}
+        return anomaly_maps(encoding, self.known, names, further)
+
+    def score_names(self) -> tuple[str, ...]:
+        """Every score that the world can compute, its own recipe first."""
+        return (*score_names(self.known), *self._branch_scores())
+
+    def _branch_scores(self) -> tuple[str, ...]:
+        return tuple(name for name, system in BRANCH_SCORES.items() if system in self.branches.systems)
+
+    def _branch_score(self, name: str, encoding: Encoding) -> Float[Tensor, "H W"]:
+        reading: BranchReading = self.branch(BRANCH_SCORES[name]).read(encoding)
+        return reading.mass()
 
     def channel_bits(self, encoding: Encoding) -> UInt16[np.ndarray, "h w"]:
-        """Which meta channels are on, one bit each, on the grid of the logits."""
-        if not self.networks.heads:
+        """Which meta channels of the branch `paper` are on, one bit each; none where the world has no such branch."""
+        if "paper" not in self.branches.systems:
             return np.zeros(tuple(encoding.logits.shape[-2:]), np.uint16)
-        preset = "released" if "released" in self.networks.heads else next(iter(self.networks.heads))
-        on = (self.networks.channels(encoding, preset)[:_MOST_CHANNELS] > 0.5).cpu().numpy()
+        on = (self.branch("paper").read(encoding).channels[:_MOST_CHANNELS] > 0.5).cpu().numpy()
         return np.asarray(
             (on.astype(np.uint16) << np.arange(len(on), dtype=np.uint16)[:, None, None]).sum(0), np.uint16
         )
@@ -268,15 +286,8 @@ class OpenWorldModel:
 
 
 def closed_labels(encoding: Encoding) -> UInt8[np.ndarray, "H W"]:
-    """The closed set's labels on the working grid: arg-max of the resized logits."""
-    logits, (height, width) = encoding.logits, encoding.image.shape[:2]
-    if logits.device.type == "cpu" and len(logits) <= _RESIZED:  # channel beside channel: three times as fast
-        cells = np.ascontiguousarray(logits.permute(1, 2, 0).numpy())
-        resized = cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, -1)
-        return resized.argmax(2).astype(np.uint8)
-    grid = torch.nn.functional.interpolate(logits[None], size=(height, width), mode="bilinear")[0]
-    # torch's `max` along the channels is several times faster than its `argmax`, and says the same.
-    return np.asarray(grid.max(0).indices.to(torch.uint8).cpu().numpy())
+    """The closed set's labels on the working grid."""
+    return largest_class(encoding.logits, (encoding.image.shape[0], encoding.image.shape[1]))
 
 
 def calibrated(known: KnownEvidence, **changes: Any) -> KnownEvidence:

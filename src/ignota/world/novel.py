@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from ignota.functional.prototypes import class_prototypes
@@ -25,8 +25,9 @@ more all the same is refused."""
 class Exemplar:
     """One labelled example of a class, as numbers alone.
 
-    whole: the mask's pooled taps, {tap: "1 F"}. parts: those of the regions inside it, {tap: "P F"}.
-    shares: Equation 13's ratio of each meta channel, by preset, {preset: "M"}.
+    whole: the mask's pooled taps, {tap: "1 F"}, and those of branches that read it, {"paper/decoder": "1 F"}.
+    parts: those of the regions inside it, {tap: "P F"}. shares: Equation 13's ratio of each meta channel of the same
+    branches, {"paper/channels": "M"}.
     """
 
     name: str
@@ -39,38 +40,25 @@ class Exemplar:
 class NovelEvidence:
     """Taught classes in order of teaching.
 
-    taught: None where there are none. prototypes: "K D" of each space of D, Equation 10. selected: the meta channels
-    that the classes use, by preset (Equation 14). means: "K F" mean decoder features, for NPM.
+    taught: None where there are none. means: "K F" mean decoder features, for NPM.
     """
 
     names: tuple[str, ...]
     taught: TaughtRows | None
-    prototypes: dict[str, Float[Tensor, "K D"]]
-    selected: dict[str, Bool[Tensor, " M"]]
     means: Float[Tensor, "K F"]
 
 
 def novel_evidence(known: KnownEvidence, exemplars: Sequence[Exemplar]) -> NovelEvidence:
-    """Prototypes, margins and meta channels of all taught classes; the order of exemplars within a class is irrelevant
-    up to rounding."""
+    """Rows and margins of all taught classes; the order of exemplars within a class is irrelevant up to rounding."""
     names = tuple(dict.fromkeys(exemplar.name for exemplar in exemplars))
     if not names:
-        return NovelEvidence((), None, {}, {}, known.means[:0])
+        return NovelEvidence((), None, known.means[:0])
     index = {name: i for i, name in enumerate(names)}
     device = known.means.device
     owner = torch.tensor([index[exemplar.name] for exemplar in exemplars], device=device)
-    prototypes = {}
-    for key, space in known.spaces.items():
-        whole = torch.cat([space.embed(_on(exemplar.whole, device)) for exemplar in exemplars])
-        prototypes[key] = class_prototypes(whole, owner, len(names))
-    kappa = {"paper": known.recipe.kappa, "released": 0.15}  # Appendix C.2 and the released code
-    selected = {
-        preset: (torch.stack([exemplar.shares[preset] for exemplar in exemplars]) > kappa[preset]).any(0)
-        for preset in exemplars[0].shares
-    }
     decoder = torch.cat([exemplar.whole["decoder"] for exemplar in exemplars]).float().to(device)
     means = class_prototypes(decoder, owner, len(names))
-    return NovelEvidence(names, _taught_rows(known, exemplars, owner, len(names)), prototypes, selected, means)
+    return NovelEvidence(names, _taught_rows(known, exemplars, owner, len(names)), means)
 
 
 def _taught_rows(known: KnownEvidence, exemplars: Sequence[Exemplar], owner: Tensor, classes: int) -> TaughtRows:

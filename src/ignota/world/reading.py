@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -30,13 +30,20 @@ def score_names(known: KnownEvidence) -> tuple[str, ...]:
 _SPACE_OF = {PRINTED: "paper", RELEASED: "released"}
 
 
-def anomaly_maps(encoding: Encoding, known: KnownEvidence, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:
+def anomaly_maps(
+    encoding: Encoding,
+    known: KnownEvidence,
+    names: Sequence[str],
+    further: Mapping[str, Callable[[], Float[Tensor, "H W"]]] | None = None,
+) -> dict[str, Float[Tensor, "H W"]]:
     """The named scores on the grid of the working image, from one encoding; raises InputError for an unknown name.
 
-    Names are those of `score_names` and what `composing` makes of them.
+    Names are those of `score_names`, of `further`, which gives maps that other networks make, and what `composing`
+    makes of them.
     """
+    others = further or {}
     for name in names:
-        check_name(name, score_names(known), known.states)
+        check_name(name, (*score_names(known), *others), known.states)
 
     @cache
     def reading() -> RegionReading:
@@ -46,6 +53,8 @@ def anomaly_maps(encoding: Encoding, known: KnownEvidence, names: Sequence[str])
     def read(name: str) -> Tensor:
         if name == OWN:
             return own_score(encoding, known, reading())
+        if name in others:
+            return others[name]()
         if name in _SPACE_OF:
             return uncertainty(encoding, known, _SPACE_OF[name])
         return to_image(known.recipe.scores()[name].score(encoding, known.states[name]), encoding)

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Bool
 
 from ignota.formats.rle import encode_rle
-from ignota.functional.meta_channels import channel_shares
 from ignota.regions.proposals import mask_region
 from ignota.structures import Encoding, InputError, RegionSet
+from ignota.world.branch import feature_key, share_key
 from ignota.world.exemplars import ExemplarRow
 from ignota.world.lesson import Lesson, Trial, stolen_held, stolen_here
 from ignota.world.marks import Box, Click, Mark, Polygon
@@ -104,15 +104,14 @@ def _working(name: str, encoding: Encoding, mask: Bool[np.ndarray, "H W"]) -> Bo
 def _read_off(
     world: OpenWorldModel, name: str, encoding: Encoding, regions: RegionSet, working: Bool[np.ndarray, "h w"]
 ) -> Exemplar:
-    height, width = encoding.logits.shape[-2:]
+    shares: dict[str, torch.Tensor] = {}
     with torch.inference_mode():
         whole = pool_taps(encoding, mask_region(working), world.networks.taps)
         parts = pool_taps(encoding, _parts(regions, working), world.networks.taps)
-        grid = torch.from_numpy(resize_mask(working, (height, width))).to(world.device)[None]
-        shares = {
-            preset: channel_shares(world.networks.channels(encoding, preset)[None], grid, preset == "released")[0]
-            for preset in world.networks.heads
-        }
+        for system in world.exemplar_branches:
+            found = world.branch(system).exemplar(encoding, working)
+            whole |= {feature_key(system): found[feature_key(system)]}
+            shares |= {share_key(system): found[share_key(system)]}
     return Exemplar(
         name, {k: v.cpu() for k, v in whole.items()}, {k: v.cpu() for k, v in parts.items()},
         {k: v.cpu() for k, v in shares.items()},

@@ -1,0 +1,150 @@
+"""Stage 2: a copy of the closed set is fine-tuned together with its meta channels, Equations 6 to 9."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ignota.data.keeping import LIMIT, Kept
+from ignota.data.transforms import Augmentation
+from ignota.engine.closed_set import segmentation_loss
+from ignota.engine.configuration import ClosedSetConfig, ExperimentConfig, MetaChannelConfig
+from ignota.engine.progress import StageProgress
+from ignota.engine.ranks import check_batch, group, loader_processes, part, total
+from ignota.engine.records import StageFolder
+from ignota.engine.replicas import freeze_statistics, replica
+from ignota.engine.stream import STAGES, AugmentedStream, Samples, stream_loader
+from ignota.engine.training import Stage, normalise_images, run_stage, save_module
+from ignota.functional.meta_channels import PRESETS, MetaChannelLossConfig, activate, overall_loss, whole
+from ignota.models.meta_channels import MetaChannelHead, MetaChannelNetwork
+from ignota.models.segmenter import ClosedSetSegmenter
+from ignota.taxonomy import ClassSplit
+
+
+def meta_channel_count(preset: str, config: MetaChannelConfig, split: ClassSplit) -> int:
+    """K: `channels` as printed; all classes - N + 1 in the released code, 20 - N of Cityscapes' 19."""
+    return config.channels if preset == "paper" else len(split.taxonomy) - len(split.known) + 1
+
+
+def losses_of(preset: str, config: MetaChannelConfig) -> MetaChannelLossConfig:
+    """The preset's losses with the weights λ of the configuration."""
+    return dataclasses.replace(
+        PRESETS[preset], weight_overlap=config.inter, weight_split=config.split, weight_reconstruction=config.rec
+    )
+
+
+def branch_loss(
+    logits: Float[Tensor, "B C h w"],
+    raw: Float[Tensor, "B N h w"],
+    pixels: Float[Tensor, "B 3 H W"],
+    labels: UInt8[Tensor, "B H W"],
+    losses: MetaChannelLossConfig,
+) -> Tensor:
+    """L_overall of Equation 6 for one batch, summed over all processes of the group.
+
+    logits: of the closed set's N classes; raw: of all N+K channels, before any activation; pixels: the normalised
+    input, the X of Equation 9. L_seg is the cross entropy over what `losses.segmentation` names. Void and novel pixels
+    are 255 in `labels` and do not count in it. The other terms are taken on the grid of the channels.
+    """
+    raw = raw.float()
+    segmentation = segmentation_loss(raw if losses.segmentation == "channels" else logits, labels)
+    channels, grid = activate(raw, losses), raw.shape[-2:]
+    small_labels = F.interpolate(labels[:, None].float(), grid, mode="nearest")[:, 0].long()
+    small_pixels = F.interpolate(pixels.float(), grid, mode="area")
+    sums = total if group().size > 1 else whole
+    return overall_loss(segmentation, channels, small_pixels, small_labels, logits.shape[1], losses, sums)["total"]
+
+
+class BranchStage(Stage):
+    """Fine-tunes segmenter and meta-channel head together, the encoder at its own learning rate."""
+
+    idle_weights = True  # of some backbones: layers whose output nothing reads
+
+    def __init__(
+        self,
+        network: MetaChannelNetwork,
+        config: MetaChannelConfig,
+        losses: MetaChannelLossConfig,
+        seed: int,
+        frozen_norm: bool,
+    ) -> None:
+        super().__init__(seed, STAGES["meta_channels"], config.steps, config.warmup, config.power)
+        self.network, self.config, self.losses, self.frozen_norm = network, config, losses, frozen_norm
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        if self.frozen_norm:
+            freeze_statistics(self.network)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> dict[str, Any]:
+        images, labels = batch
+        preprocessing = self.network.segmenter.preprocessing
+        pixels = normalise_images(images, preprocessing.mean, preprocessing.std)
+        logits, raw = self.network(pixels)
+        return {"loss": branch_loss(logits, raw, pixels, labels, self.losses)}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        shared = {"momentum": self.config.momentum, "weight_decay": self.config.weight_decay}
+        segmenter, head = self.network.segmenter, self.network.head
+        return [
+            {"params": segmenter.encoder_parameters(), "lr": self.config.encoder_lr, **shared},
+            {"params": [*segmenter.head_parameters(), *head.parameters()], "lr": self.config.head_lr, **shared},
+        ]
+
+
+def augmentation_of(config: ClosedSetConfig) -> Augmentation:
+    """Crops and colours of stage 1, which stages 2 and 3 share."""
+    return Augmentation(config.crop, config.scale, jitter=config.jitter, rare_class_probability=config.rare)
+
+
+def starting_branch(closed_set: ClosedSetSegmenter, channels: int, momentum: float, seed: int) -> MetaChannelNetwork:
+    """A trainable copy of the closed set with fresh meta channels; the closed set itself stays as it is."""
+    segmenter = copy.deepcopy(closed_set).requires_grad_(True)
+    for module in segmenter.modules():
+        if isinstance(module, _BatchNorm):
+            module.momentum = momentum
+    head = MetaChannelHead(segmenter.num_classes, channels, torch.Generator().manual_seed(seed))
+    return MetaChannelNetwork(segmenter, head.to(next(segmenter.parameters()).device))
+
+
+def train_branch(
+    config: ExperimentConfig,
+    preset: str,
+    closed_set: ClosedSetSegmenter,
+    samples: Samples,
+    folder: StageFolder,
+    device: torch.device,
+    seed: int,
+    quiet: bool,
+) -> MetaChannelNetwork:
+    """Stage 2 by the losses of `preset`, "paper" or "released"; raises InputError as `check_batch`."""
+    split, stage = ClassSplit.parse(config.data.split), config.meta_channels
+    channels = meta_channel_count(preset, stage, split)
+    network = starting_branch(closed_set, channels, stage.norm_momentum, seed)
+    if folder.finished() is None:
+        check_batch("meta_channels.batch", stage.batch)
+        folder.begin()
+        workers = loader_processes(device)
+        kept = Kept(samples, LIMIT // (max(1, workers) * group().local_size))
+        stream = AugmentedStream(kept, split.training_lut(), augmentation_of(config.closed_set), seed, "meta_channels")
+        loader = stream_loader(
+            stream, stage.batch, stage.checkpoint_every, stage.steps, workers, part(stage.batch), device.type == "cuda"
+        )
+        progress = StageProgress(f"meta channels ({preset})", stage.steps, stage.batch, quiet)
+        learner = replica(network, stage.batch, device)
+        module = BranchStage(learner, stage, losses_of(preset, stage), seed, config.closed_set.frozen_norm)
+        run_stage(module, loader, folder.path, -(-stage.steps // stage.checkpoint_every), device, [progress])
+        folder.finish(save_module(module.network), {"seconds": progress.seconds(), "losses": progress.losses})
+    network.load_state_dict(folder.tensors())
+    return _frozen(network.to(device))
+
+
+def _frozen(network: nn.Module) -> Any:
+    return network.eval().requires_grad_(False)

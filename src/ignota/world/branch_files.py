@@ -1,0 +1,64 @@
+"""The tensors of a branch by flat names, and a branch from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ignota.models.embedder import RegionEmbedder
+from ignota.models.meta_channels import MetaChannelHead
+from ignota.models.segmenter import ClosedSetSegmenter
+from ignota.world.branch import Branch
+from ignota.world.networks import Networks, run_eagerly
+from ignota.world.tiles import tiled_unasked
+
+
+def branch_tensors(branch: Branch) -> dict[str, Tensor]:
+    """Everything to be stored: `segmenter.…`, `head.…` and `embedder.…`."""
+    parts = {"segmenter": branch.networks.segmenter, "head": branch.head, "embedder": branch.embedder}
+    return {
+        f"{part}.{name}": value.detach().cpu().contiguous()
+        for part, module in parts.items()
+        for name, value in module.state_dict().items()
+    }
+
+
+def branch_from_tensors(
+    system: str, segmenter: ClosedSetSegmenter, tensors: dict[str, Tensor], networks: Networks, card: dict[str, Any]
+) -> Branch:
+    """The inverse of `branch_tensors`, on the device of `networks`, whose working size it shares.
+
+    segmenter: with its own weights. Raises KeyError for a missing tensor and RuntimeError for one of a wrong shape.
+    """
+    weights = {
+        part: {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
+        for part in ("head", "embedder")
+    }
+    channels, classes = weights["head"]["convolution.weight"].shape[:2]
+    head = MetaChannelHead(classes, channels - classes)
+    head.load_state_dict(weights["head"])
+    hidden, features = weights["embedder"]["first.weight"].shape
+    embedder = RegionEmbedder(features, classes, hidden, weights["embedder"]["second.weight"].shape[0])
+    embedder.load_state_dict(weights["embedder"])
+    return make_branch(system, segmenter, head, embedder, networks, card)
+
+
+def make_branch(
+    system: str,
+    segmenter: ClosedSetSegmenter,
+    head: MetaChannelHead,
+    embedder: RegionEmbedder,
+    networks: Networks,
+    card: dict[str, Any],
+) -> Branch:
+    """A branch beside `networks`: the same working size and device, run eagerly, large images in tiles."""
+    for module in (segmenter, head, embedder):
+        module.eval().requires_grad_(False).to(networks.device)
+    segmenter = segmenter.to(memory_format=torch.channels_last)
+    own = dataclasses.replace(
+        networks, segmenter=segmenter, frozen=None, taps=("decoder",), runner=run_eagerly, backend="torch"
+    )
+    return Branch(system, tiled_unasked(own), head, embedder, card)
