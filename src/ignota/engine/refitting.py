@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 from ignota.anomaly.fitted_scores import fitted_score
 from ignota.anomaly.score import LEVEL
 from ignota.data.datasets import LabelledImages
-from ignota.engine.configuration import FitConfig
+from ignota.engine.configuration import ExperimentConfig, FitConfig
 from ignota.engine.evaluation import world_split
 from ignota.engine.fitting import split_images
 from ignota.engine.harvest import chosen_images, spread
 from ignota.engine.levels import with_levels
 from ignota.engine.score_states import Bars, KeptStates, fit_states, no_bars
+from ignota.engine.stages import Stages
 from ignota.structures import InputError
+from ignota.world.branch import Branches, built
 from ignota.world.model import OpenWorldModel
 
 
@@ -67,3 +71,15 @@ def with_scores(
 def seed_of(world: OpenWorldModel) -> int:
     """The seed that the world was trained with."""
     return int(world.provenance.get("configuration", {}).get("seed", 0))
+
+
+def with_branches(
+    world: OpenWorldModel, config: ExperimentConfig, train: LabelledImages, folder: Path, quiet: bool = False
+) -> OpenWorldModel:
+    """The same world with the branches that `config.meta_channels` names, beside those that it has.
+
+    folder: where finished stages are kept, so that a stopped training goes on.
+    """
+    stages = Stages(config, train, folder, world.device, quiet, given=world.networks.segmenter)
+    makers = {system: partial(built, branch) for system, branch in stages.branches.items()}
+    return dataclasses.replace(world, branches=Branches({**world.branches.makers, **makers}))
