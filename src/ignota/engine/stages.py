@@ -45,7 +45,7 @@ from ignota.models.frozen_encoder import FrozenEncoder
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.regions.proposals import UncertaintyRegions, fit_edge_thresholds
 from ignota.taxonomy import ClassSplit
-from ignota.world.branch import Branch, Branches
+from ignota.world.branch import Branch, Branches, built
 from ignota.world.branch_files import make_branch
 from ignota.world.exemplars import ExemplarStore
 from ignota.world.known import KnownEvidence
@@ -132,7 +132,7 @@ class Stages:
 
     @property
     def shown(self) -> Samples:
-        """What stage 2 is shown: the training images, and with `meta_channels.shots` the shots of Appendix C.1 again."""
+        """What stage 2 is shown: the training images, and with `meta_channels.shots` Appendix C.1's shots once more."""
         count = self.config.meta_channels.shots
         if not count:
             return self.samples
@@ -253,7 +253,7 @@ class Stages:
             "weights": {" ".join(map(str, weights)): found for weights, found in self.weights.items()},
             "trusted": {str(share): found for share, found in self.trusted.items()},
         }
-        branches = Branches({system: partial(_given, branch) for system, branch in self.branches.items()})
+        branches = Branches({system: partial(built, branch) for system, branch in self.branches.items()})
         return OpenWorldModel(
             self.split.known_taxonomy, self.networks(), known, ExemplarStore(None), provenance, branches
         )
@@ -290,7 +290,3 @@ def branch_card(system: str, config: ExperimentConfig, second: dict[str, Any], t
         "shots_in_training": config.meta_channels.shots,
         "seconds": round(second.get("seconds", 0.0) + third.get("seconds", 0.0), 1),
     }
-
-
-def _given(branch: Branch, networks: Networks) -> Branch:
-    return branch
