@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 FittedScore = Literal[
-    "mahalanobis", "vim", "react", "knn_decoder", "dml", "dml_eds", "dml_mmsp", "ensemble", "mc_dropout",
-    "max_entropy", "autoencoder", "rbm", "duir",
+    "mahalanobis", "vim", "react", "knn_decoder", "dml_frozen", "dml_eds_frozen", "dml_mmsp_frozen", "ensemble",
+    "mc_dropout", "max_entropy", "autoencoder", "rbm", "duir",
 ]  # fmt: skip
 """Those of `anomaly.fitted_scores`."""
 LATER = {"later": True}
@@ -72,6 +72,21 @@ class ClosedSetConfig:
     power: float = 0.9
     checkpoint_every: int = 50
     frozen_norm: bool = field(default=False, metadata=LATER)
+
+
+@dataclass(frozen=True)
+class MetricNetworkConfig:
+    """DMLNet's own network, on the crops and with the optimiser of `closed_set`.
+
+    fine_tune: start from the trained closed set and take `steps` steps at `rate` times its learning rates; otherwise
+    start from ImageNet weights and train as long and as fast as the closed set was. variance: weight of the variance
+    loss; 0 leaves it out.
+    """
+
+    fine_tune: bool = True
+    steps: int = 300
+    rate: float = 0.1
+    variance: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -193,6 +208,7 @@ class ExperimentConfig:
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     closed_set: ClosedSetConfig = field(default_factory=ClosedSetConfig)
     regions: RegionConfig = field(default_factory=RegionConfig)
+    metric_network: MetricNetworkConfig = field(default=MetricNetworkConfig(), metadata=LATER)
     meta_channels: MetaChannelConfig = field(default_factory=MetaChannelConfig)
     embedder: EmbedderConfig = field(default_factory=EmbedderConfig)
     fit: FitConfig = field(default_factory=FitConfig)

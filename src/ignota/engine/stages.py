@@ -33,6 +33,7 @@ from ignota.engine.harvest import RegionRows, chosen_images, collect_grids, harv
 from ignota.engine.held_out import HeldOutReader
 from ignota.engine.levels import with_levels
 from ignota.engine.meta_channel_run import train_meta_channels
+from ignota.engine.metric_network_run import train_metric_network
 from ignota.engine.ranks import each, leads
 from ignota.engine.records import StageFolder, fingerprint
 from ignota.engine.score_states import fit_states
@@ -84,6 +85,14 @@ class Stages:
         config = self.config
         folder = self._stage("closed_set", config.seed, config.data, config.segmenter, config.closed_set)
         return train_closed_set(config, self.samples, folder, self.device, self.quiet).requires_grad_(False)
+
+    @cached_property
+    def metric_network(self) -> ClosedSetSegmenter:
+        """DMLNet's network, of the branch `dmlnet`: fine-tuned from the closed set or trained from ImageNet weights."""
+        config, own = self.config, self.config.metric_network
+        folder = self._stage("metric_network", self._closed_hash, config.closed_set, own)
+        start = self.segmenter if own.fine_tune else None
+        return train_metric_network(config, self.samples, folder, self.device, self.quiet, start)
 
     @cached_property
     def taps(self) -> tuple[str, ...]:
