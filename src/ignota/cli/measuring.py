@@ -10,6 +10,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
+from ignota.anomaly.dml import METRIC_SCORES
 from ignota.cli.opening import check_target
 from ignota.cli.terminal import say
 from ignota.data.datasets import LabelledImages, file_mark, open_dataset
@@ -43,11 +44,15 @@ def names_of(text: str | None, kind: str, available: Sequence[str]) -> list[str]
 
 
 def scores_of(text: str | None, known: KnownEvidence) -> list[str]:
-    """The scores in "a,region:b,fuse:a+b", each once, or all that the world holds; raises InputError."""
+    """The scores in "a,region:b,fuse:a+b", each once, or all that the world holds; raises InputError.
+
+    Those of DMLNet's network are let through: whoever measures says whether the branch is there.
+    """
     available = score_names(known)
     names = list(dict.fromkeys(word.strip() for word in (text or "").split(",") if word.strip()))
     for name in names:
-        check_name(name, available, known.states)
+        if name not in METRIC_SCORES:
+            check_name(name, available, known.states)
     return names or names_of(text, "score", available)
 
 

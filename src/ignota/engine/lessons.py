@@ -14,10 +14,13 @@ from ignota.data.images import resize_label
 from ignota.data.shots import Shots
 from ignota.engine.evaluation import Watcher, teach, untaught_copy, world_split
 from ignota.engine.head_methods import HEAD_METHODS, TrainedHeads, train_heads
+from ignota.engine.metric_methods import MetricLesson, learn_metric_methods
+from ignota.incremental.metric_methods import MetricEncoding
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.structures import Encoding, InputError
 from ignota.taxonomy import ClassSplit, nearest
 from ignota.world.labelling import label_maps
+from ignota.world.metric_network import METRIC_METHODS, MetricNetwork, check_metric_network
 from ignota.world.model import OpenWorldModel
 
 
@@ -29,13 +32,15 @@ def evaluate_incremental(
     shots: int | Sequence[Shots],
     watch: Watcher | None = None,
     novel: Sequence[str] = (),
+    metric: MetricNetwork | None = None,
 ) -> dict[str, Any]:
     """Learns novel classes from `shots` images each of `support` on a copy of the world, then measures on `dataset`.
 
     shots: one draw or several; of several the figures are means, with their standard deviations beside. novel: the
-    classes to be taught, the other novel ones being void; by default all. Raises InputError.
+    classes to be taught, the other novel ones being void; by default all. metric: the branch `dmlnet`, for the methods
+    that run on it. Raises InputError.
     """
-    return measure_incremental(world, dataset, support, methods, shots, watch, novel).figures()
+    return measure_incremental(world, dataset, support, methods, shots, watch, novel, metric).figures()
 
 
 @dataclasses.dataclass
@@ -83,23 +88,28 @@ def measure_incremental(
     shots: int | Sequence[Shots],
     watch: Watcher | None = None,
     novel: Sequence[str] = (),
+    metric: MetricNetwork | None = None,
 ) -> IncrementalState:
     """`evaluate_incremental` before its figures are read off."""
+    check_metric_network(metric, methods)
     if dataset.taxonomy is None or support.taxonomy is None:
         raise InputError(f"{dataset.name} has no classes, only anomalies: use `ignota evaluate anomaly`")
     split = narrowed(world_split(world, dataset.taxonomy), novel)
     if not split.novel:
         raise InputError(f"every class of {dataset.name} is known to this world: there is nothing to learn from it")
     draws = [Shots(shots)] if isinstance(shots, int) else list(shots)
-    lessons = [_Lesson.taught(world, support, split, draw, methods) for draw in draws]
+    lessons = [_Lesson.taught(world, support, split, draw, methods, metric) for draw in draws]
+    metric = metric if set(methods) & set(METRIC_METHODS) else None
     lut, before = split.world_lut(), SegmentationMetrics(split.world_taxonomy, len(split.known))
     for i in range(len(dataset)):
         sample = dataset[i]
         if sample.label is None:
             raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
         label, encoding = lut[sample.label], world.encode(sample.image)
+        seen = None if metric is None else metric.encode(sample.image)
         for n, lesson in enumerate(lessons):
-            maps = {name: resize_label(m, label.shape) for name, m in lesson.label_maps(encoding, methods).items()}
+            found = lesson.label_maps(encoding, seen, methods)
+            maps = {name: resize_label(value, label.shape) for name, value in found.items()}
             for name, state in lesson.states.items():
                 state.update(label, maps[name])
             if n == 0:
@@ -126,27 +136,44 @@ class _Lesson:
 
     world: OpenWorldModel
     heads: TrainedHeads | None
+    metric: MetricLesson | None
     used: dict[str, list[str]]
     states: dict[str, SegmentationMetrics]
 
     @classmethod
     def taught(
-        cls, world: OpenWorldModel, support: LabelledImages, split: ClassSplit, shots: Shots, methods: Sequence[str]
+        cls,
+        world: OpenWorldModel,
+        support: LabelledImages,
+        split: ClassSplit,
+        shots: Shots,
+        methods: Sequence[str],
+        metric: MetricNetwork | None,
     ) -> _Lesson:
         copy = untaught_copy(world)
         used = teach(copy, support, split, shots)
-        heads = None
-        if set(methods) & set(HEAD_METHODS):
-            place = {key: i for i, key in enumerate(support.keys)}
+        place = {key: i for i, key in enumerate(support.keys)}
+        heads = lesson = None
+        if set(methods) & {*HEAD_METHODS, *METRIC_METHODS}:
             classes = {split.taxonomy.id_of(name): [support[place[key]] for key in keys] for name, keys in used.items()}
-            heads = train_heads(copy, classes, methods, shots.seed or 0)
+            if set(methods) & set(HEAD_METHODS):
+                heads = train_heads(copy, classes, methods, shots.seed or 0)
+            if metric is not None and set(methods) & set(METRIC_METHODS):
+                lesson = learn_metric_methods(metric, classes, methods, shots.seed or 0)
         states = {name: SegmentationMetrics(split.world_taxonomy, len(split.known)) for name in methods}
-        return cls(copy, heads, used, states)
+        return cls(copy, heads, lesson, used, states)
 
-    def label_maps(self, encoding: Encoding, methods: Sequence[str]) -> dict[str, UInt8[np.ndarray, "H W"]]:
-        """World ids on the working grid by every method, and `closed`."""
-        maps = label_maps(self.world, encoding, [name for name in methods if name not in HEAD_METHODS])
-        return maps if self.heads is None else maps | self.heads.label_maps(encoding, methods)
+    def label_maps(
+        self, encoding: Encoding, metric: MetricEncoding | None, methods: Sequence[str]
+    ) -> dict[str, UInt8[np.ndarray, "H W"]]:
+        """World ids on the working grid by every method, and `closed`. metric: what DMLNet's network gives."""
+        others = (*HEAD_METHODS, *METRIC_METHODS)
+        maps = label_maps(self.world, encoding, [name for name in methods if name not in others])
+        if self.heads is not None:
+            maps |= self.heads.label_maps(encoding, methods)
+        if self.metric is not None and metric is not None:
+            maps |= self.metric.label_maps(metric, methods)
+        return maps
 
 
 def learnt(state: SegmentationMetrics, before: SegmentationMetrics) -> dict[str, Any]:

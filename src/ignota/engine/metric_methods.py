@@ -10,7 +10,6 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from ignota.data.images import resize_label
 from ignota.incremental.heads import Head, Shot
 from ignota.incremental.metric_methods import (
     MetricEncoding,

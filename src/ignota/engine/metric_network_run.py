@@ -1,4 +1,4 @@
-"""Trains DMLNet's own network: a segmenter whose outputs are embeddings with one-hot centres; resumed where it was left.
+"""Trains DMLNet's own network: a segmenter whose outputs are embeddings with one-hot centres.
 
 Cen, Yun, Cai, Wang and Liu, "Deep Metric Learning for Open World Semantic Segmentation", ICCV 2021.
 """
@@ -65,7 +65,7 @@ def starting_network(start: ClosedSetSegmenter) -> ClosedSetSegmenter:
     with torch.no_grad():
         for layer in network.output_layers():
             for parameter in layer.parameters():
-                parameter /= 2 * SCALE
+                parameter.div_(2 * SCALE)
     return network
 
 
@@ -82,8 +82,8 @@ def train_metric_network(
     start: the closed set that is fine-tuned; it stays as it is. None trains from ImageNet weights.
     """
     split, stage = ClassSplit.parse(config.data.split), metric_stage(config, start is not None)
-    network = build_segmenter(config.segmenter, len(split.known), config.seed) if start is None else (
-        starting_network(start)
+    network = (
+        build_segmenter(config.segmenter, len(split.known), config.seed) if start is None else (starting_network(start))
     )
     network = to_channels_last(network)
     if folder.finished() is None:

@@ -74,15 +74,21 @@ def novel_prototype(shots: Sequence[MetricShot]) -> Float[Tensor, " N"]:
     if not seen:
         raise InputError("no pixel of the novel class in its shots: NPM has no prototype")
     large = [shot for shot in seen if shot.mask.float().mean() > LARGE] or seen
-    means = [at_size(shot.embedding, tuple(shot.mask.shape))[:, shot.mask].mean(1) for shot in large]
-    return torch.stack(means).mean(0)
+    return torch.stack([_mean_embedding(shot) for shot in large]).mean(0)
+
+
+def _mean_embedding(shot: MetricShot) -> Float[Tensor, " N"]:
+    size = (shot.mask.shape[0], shot.mask.shape[1])
+    return at_size(shot.embedding, size)[:, shot.mask].mean(1)
 
 
 def novel_scores(embedding: Float[Tensor, "N h w"], prototypes: Float[Tensor, "K N"]) -> Float[Tensor, "K h w"]:
     """-‖f - p‖² of each pixel to each novel prototype."""
     vectors = embedding.flatten(1).T
-    return -torch.cdist(vectors, prototypes, compute_mode="donot_use_mm_for_euclid_dist").square().T.reshape(
-        len(prototypes), *embedding.shape[1:]
+    return (
+        -torch.cdist(vectors, prototypes, compute_mode="donot_use_mm_for_euclid_dist")
+        .square()
+        .T.reshape(len(prototypes), *embedding.shape[1:])
     )
 
 

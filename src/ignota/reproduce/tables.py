@@ -44,10 +44,10 @@ def _anomaly_table(setting: Setting, protocol: str) -> Description:
     sets = setting.ground.anomaly_sets
     columns = anomaly_columns(setting, protocol)
     plain = (("Ensemble", "ensemble"), ("RBM", "rbm"), ("MSP", "msp"), ("MaxLogit", "max_logit"), ("DUIR", "duir"),
-             ("DML", "dml"))  # fmt: skip
+             ("DML", "dml_frozen"))  # fmt: skip
     lines = [Line((label,), (score_row(setting, OWN, score),), label) for label, score in plain]
     lines.append(Line(("RAML",), tuple(seeded_scores(setting, name, score) for name, score in PRESETS), "RAML"))
-    further = (("DML, EDS alone", "dml_eds"), ("DML, MMSP alone", "dml_mmsp"), ("MC dropout", "mc_dropout"),
+    further = (("DML, EDS alone", "dml_eds_frozen"), ("DML, MMSP alone", "dml_mmsp_frozen"), ("MC dropout", "mc_dropout"),
                ("Autoencoder", "autoencoder"), ("Maximised entropy", "max_entropy"),
                ("MaxLogit, mean over regions", "region:max_logit"), ("Ignota's own", "raml"))  # fmt: skip
     lines += [Line((label,), (score_row(setting, OWN, score),)) for label, score in further]
@@ -117,10 +117,10 @@ def _class_table(setting: Setting, split: str, top: str) -> Description:
     bounds = ((f"{top}", ClosedCell(top)), ("First 16", ClosedCell("16+3")))
     counts = {"First 16": f"First {len(parsed.known)}", top: f"All {len(names)}"}
     lines = [Line(("Baseline", counts[label]), (Ours(OWN, ((cell,),)),), f"{split} {label}") for label, cell in bounds]
-    lines.append(Line(("Baseline", "FT"), (once(OWN, split, "ft", 5),), f"{split} FT"))
+    lines.append(Line(("Baseline", "FT"), (once(OWN, split, "ft_frozen", 5),), f"{split} FT"))
     for shots in (5, 1):
         group = f"{shots} shot"
-        rows = (("PLM", once(OWN, split, "plm_all", shots)), ("NPM", once(OWN, split, "npm", shots)))
+        rows = (("PLM", once(OWN, split, "plm_all_frozen", shots)), ("NPM", once(OWN, split, "npm_frozen", shots)))
         lines += [Line((group, label), (ours,), f"{split} {group} {label}") for label, ours in rows]
         lines.append(Line((group, "RAML"), both(setting, split, shots), f"{split} {group} RAML"))
         lines.append(Line((group, "RAML, URS regions"), (seeded(setting, PRINTED, split, "raml_urs", shots),)))
@@ -148,7 +148,11 @@ def table_3(setting: Setting) -> tuple[Description, ...]:
 def table_e(setting: Setting) -> tuple[Description, ...]:
     """How regions are separated."""
     split, shots = "16+3", 1
-    pixel = (("PLM latest", "plm_latest", "PLMlatest"), ("PLM all", "plm_all", "PLMall"), ("NPM", "npm", "NPM"))
+    pixel = (
+        ("PLM latest", "plm_latest_frozen", "PLMlatest"),
+        ("PLM all", "plm_all_frozen", "PLMall"),
+        ("NPM", "npm_frozen", "NPM"),
+    )
     lines = [Line((label,), (once(OWN, split, method, shots),), key) for label, method, key in pixel]
     urs = ((PRINTED, "raml_urs"), (RELEASED, "raml_urs_released"))
     lines.append(Line(("URS",), tuple(seeded(setting, name, split, m, shots) for name, m in urs), "URS"))
@@ -207,7 +211,7 @@ def ratios(setting: Setting) -> tuple[Description, ...]:
     lines = []
     for split in RATIOS:
         label = f"{split} (here {setting.ground.shown(split)})"
-        lines.append(Line((label, "NPM"), (once(OWN, split, "npm", 5),)))
+        lines.append(Line((label, "NPM"), (once(OWN, split, "npm_frozen", 5),)))
         lines.append(Line((label, "RAML"), both(setting, split, 5)))
         lines.append(Line((label, "Ignota's own"), (once(OWN, split, "raml", 5),)))
     note = "mIoU in percent, 5 shots. The paper prints these figures as curves alone."

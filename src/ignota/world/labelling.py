@@ -19,7 +19,7 @@ from ignota.world.model import OpenWorldModel, closed_labels
 from ignota.world.scene import resize_mask
 from ignota.world.spaces import pool_taps
 
-METHODS = ("raml", "raml_paper", "raml_released", "raml_urs", "npm")
+METHODS = ("raml", "raml_paper", "raml_released", "raml_urs", "npm_frozen")
 
 _PROPOSERS = {
     "paper": MetaChannelRegions(min_area=0.0005, fill_holes=True),
@@ -39,7 +39,7 @@ def label_maps(
     for name in methods:
         if name == "raml":
             maps[name] = world.segment(encoding).working_labels
-        elif name == "npm":
+        elif name == "npm_frozen":
             maps[name] = _npm(world, encoding, closed)
         elif name == "raml_urs":
             regions = world.known.recipe.urs(encoding.image, encoding.logits)
