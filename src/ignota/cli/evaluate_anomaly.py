@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import Namespace
@@ -100,7 +101,7 @@ def edged(world: OpenWorldModel, edges: str, dataset: str) -> OpenWorldModel:
         alpha, beta = (float(word) for word in edges.split(","))
     except ValueError:
         raise UsageError(f"--edges is training, paper or two numbers ALPHA,BETA, not {edges!r}") from None
-    if not (alpha >= 0 and 0 <= beta <= 1):
+    if not (0 <= alpha < math.inf and 0 <= beta <= 1):
         raise UsageError(f"--edges takes α from 0 and β in 0..1, not {edges}")
     return with_edges(world, (alpha, beta))
 

@@ -83,7 +83,7 @@ def _region_over_pixel(setting: Setting) -> list[Claim]:
     text = "regions beat pixels"
     found = []
     for shots in (5, 1):
-        npm = (IncrementalCell("16+3", "npm_frozen", shots),)
+        npm = (IncrementalCell("16+3", "npm", shots),)
         for name, method in _PRESETS:
             label = f"RAML {name} over NPM, {shots} shot, mIoU harm"
             found.append(Claim(text, label, _raml(setting, method, shots), npm, HARM))
@@ -119,7 +119,7 @@ def _each_loss(setting: Setting) -> list[Claim]:
 def _anomalies(setting: Setting) -> list[Claim]:
     found = []
     for place, where in enumerate(setting.ground.anomaly_sets):
-        for rival, score in (("MaxLogit", "max_logit"), ("DML", "dml_frozen")):
+        for rival, score in (("MaxLogit", "max_logit"), ("DML", "dml")):
             worse = (AnomalyCell(place, score),) if obtainable(score) else ()
             for name, mine in _PRESETS:
                 better = tuple(AnomalyCell(place, mine, Variant(seed)) for seed in seeds(setting))

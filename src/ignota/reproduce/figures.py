@@ -55,7 +55,7 @@ def figure_1(reproduction: Reproduction) -> Figure:
         return [
             ("input", view.image),
             ("truth", view.truth()),
-            ("(a) pixel-wise: NPM", view.coloured("npm_frozen")),
+            ("(a) pixel-wise: NPM", view.coloured("npm")),
             ("(b) regions (Eq. 2)", view.region_picture()),
             ("(b) region-aware, URS", view.coloured("raml_urs")),
             ("(b) region-aware, Ignota", view.coloured("raml")),
@@ -173,7 +173,7 @@ def figure_8(reproduction: Reproduction) -> Figure:
         return [
             ("(a) input", view.image), ("(b) truth", view.truth()), ("(c) closed set", view.coloured("closed")),
             ("(d) anomaly", view.intensity("paper")), ("(e) MCA", view.aggregated(PRESET)),
-            ("(f) NPM", view.coloured("npm_frozen")), ("(g) RAML, released", view.coloured("raml_released")),
+            ("(f) NPM", view.coloured("npm")), ("(g) RAML, released", view.coloured("raml_released")),
             ("Ignota's own", view.coloured("raml")),
         ]  # fmt: skip
 
