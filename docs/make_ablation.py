@@ -168,7 +168,7 @@ def taught_variants(
     world: OpenWorldModel, encoding: Encoding, hierarchy: Hierarchy
 ) -> Iterator[tuple[str, UInt8[np.ndarray, "H W"]]]:
     """The labels after teaching, whole and without one part."""
-    plain = label_maps(world, encoding, ("npm",))
+    plain = label_maps(world, encoding, ("npm_frozen",))
     closed, novel = plain["closed"], world.novel
     assert novel.taught is not None
     rows = novel.taught
@@ -192,7 +192,7 @@ def taught_variants(
         taught = world.taught(tables, dataclasses.replace(novel, taught=chosen))
         owner = torch.cat([taught.novel.new_full((1,), -1), taught.novel]).numpy()[levels.finest.ids]
         yield name, np.where(owner >= 0, owner + len(world.taxonomy), closed).astype(np.uint8)
-    yield "npm", plain["npm"]
+    yield "npm_frozen", plain["npm_frozen"]
 
 
 @cache

@@ -18,7 +18,7 @@ from typing import Any
 from make_results import anomalies
 
 PAGE = Path(__file__).resolve().parent / "compared.md"
-FITTED = "dml dml_eds dml_mmsp ensemble mc_dropout max_entropy autoencoder rbm duir"
+FITTED = "dml_frozen dml_eds_frozen dml_mmsp_frozen ensemble mc_dropout max_entropy autoencoder rbm duir"
 IMAGES = 92
 
 HEAD = f"""# The paper's rivals, measured

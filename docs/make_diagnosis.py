@@ -208,7 +208,7 @@ def taught_maps(
     world: OpenWorldModel, view: View, exemplars: TaughtRows, prototypes: Tensor
 ) -> Iterator[tuple[str, UInt8[np.ndarray, "H W"]]]:
     """Every variant of the labels after teaching, by the name of its row."""
-    plain = label_maps(world, view.encoding, ("raml", "raml_paper", "npm"))
+    plain = label_maps(world, view.encoding, ("raml", "raml_paper", "npm_frozen"))
     closed, novel = plain.pop("closed"), world.novel
     assert novel.taught is not None
     yield from ((f"**{name}**" if name == "raml" else name, value) for name, value in plain.items())

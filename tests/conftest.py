@@ -17,6 +17,7 @@ from ignota.engine.configuration import (
     FitConfig,
     MetaChannelConfig,
     RegionEmbedderConfig,
+    MetricNetworkConfig,
     SegmenterConfig,
 )
 
@@ -44,6 +45,7 @@ TINY = ExperimentConfig(
     data=DataConfig("synthetic", "cityscapes:16+3", train_length=8, evaluate_length=2, height=48, width=96),
     segmenter=SegmenterConfig(weights="none", decoder_channels=32),
     closed_set=ClosedSetConfig(steps=4, batch=2, crop=(48, 64), warmup=1, checkpoint_every=4),
+    metric_network=MetricNetworkConfig(steps=4),
     meta_channels=MetaChannelConfig(steps=2, batch=2, warmup=1, checkpoint_every=2),
     region_embedder=RegionEmbedderConfig(steps=2, batch=2, hidden=16, released_hidden=8, embedding=8, views=2),
     embedder=EmbedderConfig(steps=2, batch=16, hidden=16, embedding=8),

@@ -104,15 +104,17 @@ def test_every_method_has_a_paragraph_with_a_citation() -> None:
 
 def test_the_rivals_page_copies_what_was_measured_best_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
-    values = {name: dict.fromkeys(("aupr", "auroc", "fpr95"), value) for name, value in (("msp", 0.2), ("dml", 0.4))}
+    values = {
+        name: dict.fromkeys(("aupr", "auroc", "fpr95"), value) for name, value in (("msp", 0.2), ("dml_frozen", 0.4))
+    }
     scores = {name: {"pooled": one, "per_image": one} for name, one in values.items()}
     file = tmp_path / "w-more.json"
     file.write_text(json.dumps({"dataset": "road_anomaly_21", "images": 10, "scores": scores}))
     page = script("docs/make_compared.py").page([f"worlds/w:{file}", f"worlds/w:{file}"])
-    assert page.count("ignota fit dml ") == 1 and page.count("--scores msp,dml") == 2
+    assert page.count("ignota fit dml_frozen ") == 1 and page.count("--scores msp,dml_frozen") == 2
     assert f"--world worlds/w --data $IGNOTA_DATA/camvid --images 92 \\\n  --out {tmp_path / 'w-more'}\n" in page
     assert f"--data $IGNOTA_DATA/road_anomaly_21_val --world {tmp_path / 'w-more'} " in page
-    first, second = (page.index(row) for row in ("| `dml` | 40.0 |", "| `msp` | 20.0 |"))
+    first, second = (page.index(row) for row in ("| `dml_frozen` | 40.0 |", "| `msp` | 20.0 |"))
     assert first < second
 
 

@@ -55,11 +55,11 @@ def test_every_score_and_no_file(trained: Path, streets: Path, capsys: pytest.Ca
 
 def test_incremental_figures(trained: Path, streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call = ("evaluate", "incremental", "cityscapes", "--data", streets, "--support", streets, "--world", trained)
-    assert run(*call, "--methods", "npm,raml", "--shots", 1, "--json", tmp_path / "i.json") == 0
+    assert run(*call, "--methods", "npm_frozen,raml", "--shots", 1, "--json", tmp_path / "i.json") == 0
     assert capsys.readouterr().err == ""
     found = json.loads((tmp_path / "i.json").read_text())
     assert set(found["miou"]) == {"all", "novel", "old", "harmonic"}
-    assert set(found["methods"]) == {"npm", "raml"}
+    assert set(found["methods"]) == {"npm_frozen", "raml"}
     assert found["miou"] == found["methods"]["raml"]["miou"]
     assert set(found["stolen"]) == {"car", "truck", "bus"}
     assert {"iou", "old_before", "old_after"} <= set(found)
@@ -147,7 +147,7 @@ def test_compare_and_fit(
     found = json.loads((tmp_path / "c.json").read_text())
     assert [one["images"] for one in found["comparisons"]] == [2, 2]
     assert {row["name"] for row in found["comparisons"][0]["scores"]} == {"msp", "region:msp", "fuse:knn+energy"}
-    assert {"knn_decoder", "dml", "duir"} <= set(found["missing"])
+    assert {"knn_decoder", "dml_frozen", "duir"} <= set(found["missing"])
     assert "mean place on 2 data sets" in told.out
     assert f"To add them: {found['command']}" in told.out
 
@@ -158,13 +158,13 @@ def test_compare_and_fit(
     assert run(*one) == 0
     shown = capsys.readouterr().out
     assert "region:knn_decoder" in shown
-    assert "not held: dml, " in shown
+    assert "not held: dml_frozen, " in shown
     assert "exists already" in wrong("fit", "vim", *more)
     assert "--images is 1 or more" in wrong("fit", "rbm", *more[:-1], tmp_path / "other", "--images", 0)
     few = ("--images", 3, "--seed", 5, "--quiet")
-    assert run("fit", "rbm", "dml", "dml_eds", *more[:-1], tmp_path / "trained", *few) == 0
+    assert run("fit", "rbm", "dml_frozen", "dml_eds_frozen", *more[:-1], tmp_path / "trained", *few) == 0
     document = json.loads((tmp_path / "trained" / "world.json").read_text())
-    assert document["recipe"]["extra"][-3:] == ["rbm", "dml", "dml_eds"]
+    assert document["recipe"]["extra"][-3:] == ["rbm", "dml_frozen", "dml_eds_frozen"]
     assert not (tmp_path / "trained.partial").exists()
     assert "another scale" in wrong("fit", "rbm", *more[:-1], tmp_path / "other", "--size", 32)
     other = ("--data", streets, "--dataset", "cityscapes")

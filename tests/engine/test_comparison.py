@@ -104,7 +104,7 @@ def test_a_measurement_keeps_nothing_of_an_image_but_of_paired_scores(world: Ope
 
 def test_scores_are_added_without_touching_the_others(world: OpenWorldModel, streets: Path) -> None:
     train = open_dataset("cityscapes", streets, "train")
-    assert missing_scores(world.known)[:2] == ["knn_decoder", "dml"]
+    assert missing_scores(world.known)[:2] == ["knn_decoder", "dml_frozen"]
     ticks: list[int] = []
     richer = with_scores(world, ["knn_decoder"], train, lambda: ticks.append(1))
     kept, held_out = parts_of(world, train)

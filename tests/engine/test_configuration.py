@@ -20,6 +20,7 @@ READERS = {
     "data": "*.py",
     "segmenter": "closed_set_run.py",
     "closed_set": "closed_set*.py",
+    "metric_network": "*.py",
     "meta_channels": "meta_channel_run.py",
     "regions": "*.py",
     "embedder": "embedder*.py",

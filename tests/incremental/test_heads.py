@@ -53,7 +53,7 @@ def test_pseudo_labels_keep_what_was_known() -> None:
 def test_pseudo_labels_are_those_of_closed_set_and_earlier_heads(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[torch.Tensor] = []
 
-    def keep(features, targets, classes, seed):
+    def keep(features, targets, classes, seed, loss):
         given.extend(targets)
         weight = torch.zeros(classes, FEATURES)
         weight[KNOWN, KNOWN] = 1.0  # says class KNOWN where its feature is large, else class 0

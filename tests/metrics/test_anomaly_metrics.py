@@ -26,7 +26,7 @@ def image(seed: int, shape=(13, 17), anomalies=0.2) -> tuple[dict[str, np.ndarra
 def state_of(images, protocol="standard") -> AnomalyMetrics:
     state = AnomalyMetrics(protocol)
     for number, (scores, label) in enumerate(images):
-        state.update(f"image{number}", scores, label)
+        state.update(f"image{number}", scores, label, scores if protocol == "dmlnet" else None)
     return state
 
 

@@ -232,8 +232,8 @@ def test_every_method_paints_taught_classes_over_the_closed_set(world: OpenWorld
         # nothing outside the selected channels' union and its holes may change: without a union, nothing at all
         union = aggregate(world.networks.channels(encoding, preset), world.novel.selected[preset])
         assert union.any() or (maps[f"raml_{preset}"] == maps["closed"]).all()
-    with pytest.raises(InputError, match="did you mean 'npm'"):
-        label_maps(world, encoding, ["nmp"])
+    with pytest.raises(InputError, match="did you mean 'npm_frozen'"):
+        label_maps(world, encoding, ["npm"])
 
 
 def test_meta_channel_regions_stay_within_what_is_unknown(world: OpenWorldModel, photos: Photos) -> None:

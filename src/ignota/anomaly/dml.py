@@ -1,10 +1,11 @@
-"""DMLNet's anomaly scores, from a metric head with one-hot centres.
+"""DMLNet's anomaly scores, read from its own network or from a metric head on frozen features.
 
 Cen, Yun, Cai, Wang and Liu, "Deep Metric Learning for Open World Semantic Segmentation", ICCV 2021.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -21,6 +22,24 @@ _VARIANCE = 0.01
 
 
 Reading = Literal["mixed", "eds", "mmsp"]
+
+READINGS: dict[Reading, Callable[[Tensor], Tensor]] = {
+    "mixed": one_hot_metric.mixed,
+    "eds": one_hot_metric.eds,
+    "mmsp": one_hot_metric.mmsp,
+}
+
+METRIC_SCORES: dict[str, Reading] = {"dml": "mixed", "dml_eds": "eds", "dml_mmsp": "mmsp"}
+"""Scores of the `dmlnet` branch by name. The released code ran EDS alone."""
+
+
+def metric_maps(logits: Float[Tensor, "C H W"], names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:
+    """The named scores of one image from metric logits, 0..1 by the image's own range, higher = more anomalous.
+
+    Give the logits at full resolution: the range is taken over the pixels that are given.
+    """
+    rows = logits.flatten(1).T
+    return {name: READINGS[METRIC_SCORES[name]](rows).view(logits.shape[1:]) for name in names}
 
 
 class MetricHead(HeadScore):
@@ -52,7 +71,4 @@ class MetricHead(HeadScore):
         return cross_entropy + _VARIANCE * one_hot_metric.variance_loss(f, target)
 
     def read(self, heads: Heads, units: Float[Tensor, "1 N F"], state: State) -> Float[Tensor, " N"]:
-        f = heads(units)[0]
-        if self.reading == "mixed":
-            return one_hot_metric.mixed(f)
-        return one_hot_metric.eds(f) if self.reading == "eds" else one_hot_metric.mmsp(f)
+        return READINGS[self.reading](one_hot_metric.metric_logits(heads(units)[0]))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import Namespace
 
+from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_backend, add_shard, add_world, check_shard
+
+if TYPE_CHECKING:
+    from ignota.world.model import OpenWorldModel
 
 USAGE = (
     "evaluate anomaly DATASET --data ROOT [--split S] [--world WORLD] [--scores a,b,…] [--protocol dmlnet] --json FILE"
-    " [--shard K/N --state DIR]"
+    " [--edges training|paper|ALPHA,BETA] [--shard K/N --state DIR]"
 )
 EXAMPLE = (
     "ignota evaluate anomaly road_anomaly_21 --data data/road_anomaly_21_val --scores raml,max_logit --json a.json"
@@ -25,7 +30,10 @@ def arguments(parser: Parser) -> None:
     add_backend(parser)
     parser.add_argument("--scores", type=str | None, default=None, help="by default every score of the world")
     parser.add_argument(
-        "--protocol", type=Literal["standard", "dmlnet"], default="standard", help="dmlnet adds DMLNet's"
+        "--protocol", type=Literal["standard", "dmlnet"], default="standard", help="dmlnet adds DMLNet's five scales"
+    )
+    parser.add_argument(
+        "--edges", type=str, default="training", help="α and β of Equation 2: training, paper (its test sets) or two"
     )
     parser.add_argument("--json", type=str | None, default=None, metavar="FILE", help="where the figures go")
     add_shard(parser)
@@ -44,6 +52,7 @@ def run(args: Namespace) -> None:
 
     dataset = opened_dataset(args)
     with finish(args.json) as write, opened_world(args) as world:
+        world = edged(world, args.edges, args.dataset)
         scores = scores_of(args.scores, world)
         anomaly_label_lut(world, dataset)  # refuses what holds nothing unknown before any image is read
         with progress(len(dataset), dataset.name, "image", args.quiet) as bar:
@@ -59,23 +68,42 @@ def _measure_shard(args: Namespace) -> None:
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import progress
     from ignota.engine.component_reading import ComponentReading
-    from ignota.engine.evaluation import AnomalyState, anomaly_label_lut, fixed_thresholds, measured_images
+    from ignota.engine.evaluation import AnomalyState, anomaly_label_lut, edges_of, fixed_thresholds, measured_images
     from ignota.engine.shards import MAPS
     from ignota.metrics.anomaly import AnomalyMetrics
     from ignota.metrics.components import track_sizes
 
     whole = opened_dataset(args)
     with opened_world(args) as world:
+        world = edged(world, args.edges, args.dataset)
         scores = scores_of(args.scores, world)
         anomaly_label_lut(world, whole)
-        made_by = {"scores": scores, "protocol": args.protocol}
+        made_by = {"scores": scores, "protocol": args.protocol, "edges": edges_of(world)}
         with shard_of(args, whole, world, made_by) as (part, draft, finish):
             reading = ComponentReading(track_sizes(whole.name), fixed_thresholds(world, scores), draft / MAPS)
-            state = AnomalyState(whole.name, AnomalyMetrics(args.protocol), reading)
+            state = AnomalyState(whole.name, AnomalyMetrics(args.protocol), reading, edges_of(world))
             with progress(len(part), whole.name, "image", args.quiet) as bar:
                 for _ in measured_images(world, part, scores, state):
                     bar.update()
             finish(state)
+
+
+def edged(world: OpenWorldModel, edges: str, dataset: str) -> OpenWorldModel:
+    """The world with α and β of Equation 2 as --edges asks; raises UsageError or InputError."""
+    from ignota.engine.evaluation import with_edges
+    from ignota.functional.edges import paper_edges
+
+    if edges == "training":
+        return world
+    if edges == "paper":
+        return with_edges(world, paper_edges(dataset))
+    try:
+        alpha, beta = (float(word) for word in edges.split(","))
+    except ValueError:
+        raise UsageError(f"--edges is training, paper or two numbers ALPHA,BETA, not {edges!r}") from None
+    if not (0 <= alpha < math.inf and 0 <= beta <= 1):
+        raise UsageError(f"--edges takes α from 0 and β in 0..1, not {edges}")
+    return with_edges(world, (alpha, beta))
 
 
 def show(figures: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from ignota.cli.parsing import Parser, add_world
 from ignota.engine.configuration import FittedScore
 
 USAGE = "fit SCORE… --out WORLD [--world WORLD] [--data ROOT] [--dataset NAME] [--images N]"
-EXAMPLE = "ignota fit knn_decoder dml --world runs/camvid-11/world --data data/camvid --out camvid-11-more"
+EXAMPLE = "ignota fit knn_decoder dml_frozen --world runs/camvid-11/world --data data/camvid --out camvid-11-more"
 
 
 def arguments(parser: Parser) -> None:

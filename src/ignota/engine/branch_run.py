@@ -9,18 +9,17 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ignota.data.keeping import LIMIT, Kept
-from ignota.data.transforms import Augmentation
 from ignota.engine.closed_set import segmentation_loss
-from ignota.engine.configuration import ClosedSetConfig, ExperimentConfig, MetaChannelConfig
+from ignota.engine.closed_set_run import crop_loader
+from ignota.engine.configuration import ExperimentConfig, MetaChannelConfig
 from ignota.engine.progress import StageProgress
-from ignota.engine.ranks import check_batch, group, loader_processes, part, total
+from ignota.engine.ranks import check_batch, group, total
 from ignota.engine.records import StageFolder
 from ignota.engine.replicas import freeze_statistics, replica
-from ignota.engine.stream import STAGES, AugmentedStream, Samples, stream_loader
+from ignota.engine.stream import STAGES, Samples
 from ignota.engine.training import Stage, normalise_images, run_stage, save_module
 from ignota.functional.meta_channels import PRESETS, MetaChannelLossConfig, activate, overall_loss, whole
 from ignota.models.meta_channels import MetaChannelHead, MetaChannelNetwork
@@ -63,7 +62,11 @@ def branch_loss(
 
 
 class BranchStage(Stage):
-    """Fine-tunes segmenter and meta-channel head together, the encoder at its own learning rate."""
+    """Fine-tunes segmenter and meta-channel head together at two learning rates.
+
+    The slow one is that of the feature extractor as printed (Appendix C.1: all below the label predictor), and that of
+    the encoder alone in the released code.
+    """
 
     idle_weights = True  # of some backbones: layers whose output nothing reads
 
@@ -71,12 +74,13 @@ class BranchStage(Stage):
         self,
         network: MetaChannelNetwork,
         config: MetaChannelConfig,
-        losses: MetaChannelLossConfig,
+        preset: str,
         seed: int,
-        frozen_norm: bool,
+        frozen_norm: bool = False,
     ) -> None:
         super().__init__(seed, STAGES["meta_channels"], config.steps, config.warmup, config.power)
-        self.network, self.config, self.losses, self.frozen_norm = network, config, losses, frozen_norm
+        self.network, self.config, self.preset, self.frozen_norm = network, config, preset, frozen_norm
+        self.losses = losses_of(preset, config)
 
     def on_train_start(self) -> None:
         super().on_train_start()
@@ -93,15 +97,13 @@ class BranchStage(Stage):
     def parameter_groups(self) -> list[dict[str, Any]]:
         shared = {"momentum": self.config.momentum, "weight_decay": self.config.weight_decay}
         segmenter, head = self.network.segmenter, self.network.head
+        slow = segmenter.feature_parameters() if self.preset == "paper" else segmenter.encoder_parameters()
+        chosen = {id(parameter) for parameter in slow}
+        fast = [parameter for parameter in segmenter.parameters() if id(parameter) not in chosen]
         return [
-            {"params": segmenter.encoder_parameters(), "lr": self.config.encoder_lr, **shared},
-            {"params": [*segmenter.head_parameters(), *head.parameters()], "lr": self.config.head_lr, **shared},
+            {"params": slow, "lr": self.config.encoder_lr, **shared},
+            {"params": [*fast, *head.parameters()], "lr": self.config.head_lr, **shared},
         ]
-
-
-def augmentation_of(config: ClosedSetConfig) -> Augmentation:
-    """Crops and colours of stage 1, which stages 2 and 3 share."""
-    return Augmentation(config.crop, config.scale, jitter=config.jitter, rare_class_probability=config.rare)
 
 
 def starting_branch(closed_set: ClosedSetSegmenter, channels: int, momentum: float, seed: int) -> MetaChannelNetwork:
@@ -131,20 +133,14 @@ def train_branch(
     if folder.finished() is None:
         check_batch("meta_channels.batch", stage.batch)
         folder.begin()
-        workers = loader_processes(device)
-        kept = Kept(samples, LIMIT // (max(1, workers) * group().local_size))
-        stream = AugmentedStream(kept, split.training_lut(), augmentation_of(config.closed_set), seed, "meta_channels")
-        loader = stream_loader(
-            stream, stage.batch, stage.checkpoint_every, stage.steps, workers, part(stage.batch), device.type == "cuda"
+        crops = dataclasses.replace(
+            config.closed_set, steps=stage.steps, batch=stage.batch, checkpoint_every=stage.checkpoint_every
         )
+        loader = crop_loader(crops, samples, split, seed, "meta_channels", device)
         progress = StageProgress(f"meta channels ({preset})", stage.steps, stage.batch, quiet)
         learner = replica(network, stage.batch, device)
-        module = BranchStage(learner, stage, losses_of(preset, stage), seed, config.closed_set.frozen_norm)
+        module = BranchStage(learner, stage, preset, seed, config.closed_set.frozen_norm)
         run_stage(module, loader, folder.path, -(-stage.steps // stage.checkpoint_every), device, [progress])
         folder.finish(save_module(module.network), {"seconds": progress.seconds(), "losses": progress.losses})
     network.load_state_dict(folder.tensors())
-    return _frozen(network.to(device))
-
-
-def _frozen(network: nn.Module) -> Any:
-    return network.eval().requires_grad_(False)
+    return network.to(device).eval().requires_grad_(False)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
 
 from ignota.data.keeping import LIMIT, Kept
 from ignota.data.transforms import Augmentation
 from ignota.engine.closed_set import ClosedSetStage
-from ignota.engine.configuration import ExperimentConfig, SegmenterConfig
+from ignota.engine.configuration import ClosedSetConfig, ExperimentConfig, SegmenterConfig
 from ignota.engine.progress import StageProgress
 from ignota.engine.ranks import check_batch, group, loader_processes, part
 from ignota.engine.records import StageFolder
@@ -42,6 +45,19 @@ def build_segmenter(config: SegmenterConfig, num_classes: int, seed: int) -> Smp
     return segmenter
 
 
+def crop_loader(
+    stage: ClosedSetConfig, samples: Samples, split: ClassSplit, seed: int, name: str, device: torch.device
+) -> DataLoader[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """Random crops of training images for the stage called `name` (in `STAGES`), as stage 1 is shown them."""
+    augmentation = Augmentation(stage.crop, stage.scale, jitter=stage.jitter, rare_class_probability=stage.rare)
+    workers = loader_processes(device)
+    kept = Kept(samples, LIMIT // (max(1, workers) * group().local_size))
+    stream = AugmentedStream(kept, split.training_lut(), augmentation, seed, name)
+    return stream_loader(
+        stream, stage.batch, stage.checkpoint_every, stage.steps, workers, part(stage.batch), device.type == "cuda"
+    )
+
+
 def train_closed_set(
     config: ExperimentConfig, samples: Samples, folder: StageFolder, device: torch.device, quiet: bool
 ) -> SmpSegmenter:
@@ -52,14 +68,7 @@ def train_closed_set(
     if folder.finished() is None:
         check_batch("closed_set.batch", stage.batch)
         folder.begin()
-        crop, scale = stage.crop, stage.scale
-        augmentation = Augmentation(crop, scale, jitter=stage.jitter, rare_class_probability=stage.rare)
-        workers = loader_processes(device)
-        kept = Kept(samples, LIMIT // (max(1, workers) * group().local_size))
-        stream = AugmentedStream(kept, split.training_lut(), augmentation, config.seed, "closed_set")
-        loader = stream_loader(
-            stream, stage.batch, stage.checkpoint_every, stage.steps, workers, part(stage.batch), device.type == "cuda"
-        )
+        loader = crop_loader(stage, samples, split, config.seed, "closed_set", device)
         progress = StageProgress("closed set", stage.steps, stage.batch, quiet)
         learner = replica(segmenter, stage.batch, device)
         module = ClosedSetStage(learner, stage, config.seed)

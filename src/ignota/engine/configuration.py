@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 FittedScore = Literal[
-    "mahalanobis", "vim", "react", "knn_decoder", "dml", "dml_eds", "dml_mmsp", "ensemble", "mc_dropout",
-    "max_entropy", "autoencoder", "rbm", "duir",
+    "mahalanobis", "vim", "react", "knn_decoder", "dml_frozen", "dml_eds_frozen", "dml_mmsp_frozen", "ensemble",
+    "mc_dropout", "max_entropy", "autoencoder", "rbm", "duir",
 ]  # fmt: skip
 """Those of `anomaly.fitted_scores`."""
 LATER = {"later": True}
@@ -76,6 +76,21 @@ class ClosedSetConfig:
 
 System = Literal["paper", "released", "dmlnet"]
 """A system that fine-tunes or trains a segmenter of its own, see `ignota.world.branch`."""
+
+
+@dataclass(frozen=True)
+class MetricNetworkConfig:
+    """DMLNet's own network, on the crops and with the optimiser of `closed_set`.
+
+    fine_tune: start from the trained closed set and take `steps` steps at `rate` times its learning rates; otherwise
+    start from ImageNet weights and train as long and as fast as the closed set was. variance: weight of the variance
+    loss; 0 leaves it out.
+    """
+
+    fine_tune: bool = True
+    steps: int = 300
+    rate: float = 0.1
+    variance: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -232,6 +247,7 @@ class ExperimentConfig:
     segmenter: SegmenterConfig = field(default_factory=SegmenterConfig)
     closed_set: ClosedSetConfig = field(default_factory=ClosedSetConfig)
     regions: RegionConfig = field(default_factory=RegionConfig)
+    metric_network: MetricNetworkConfig = field(default=MetricNetworkConfig(), metadata=LATER)
     meta_channels: MetaChannelConfig = field(default_factory=MetaChannelConfig)
     region_embedder: RegionEmbedderConfig = field(default_factory=RegionEmbedderConfig)
     embedder: EmbedderConfig = field(default_factory=EmbedderConfig)

@@ -10,11 +10,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ignota.anomaly.dml import METRIC_SCORES
 from ignota.anomaly.score import LEVEL
 from ignota.data.datasets import LabelledImages
 from ignota.data.images import resize_label
 from ignota.data.shots import Shots, class_areas
 from ignota.engine.component_reading import ComponentReading, component_reading, to_size
+from ignota.engine.five_scales import FiveScales, five_scale_metric_maps
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.anomaly import Protocol as AnomalyProtocol
 from ignota.metrics.bootstrap import ImageHistograms
@@ -24,7 +26,8 @@ from ignota.structures import Encoding, InputError, Sample
 from ignota.taxonomy import ClassSplit, Taxonomy
 from ignota.world.exemplars import ExemplarStore
 from ignota.world.labelling import label_maps
-from ignota.world.model import OpenWorldModel
+from ignota.world.metric_network import metric_network_of
+from ignota.world.model import OpenWorldModel, calibrated
 from ignota.world.reading import OWN
 
 
@@ -74,11 +77,12 @@ class AnomalyResult:
 @dataclasses.dataclass(frozen=True)
 class AnomalyState:
     """What some images of a data set showed. States that saw different images add up: `merge` equals one that saw them
-    all, to the last bit. reading: of components, where they are measured."""
+    all, to the last bit. reading: of components, where they are measured. edges: α and β of Equation 2."""
 
     dataset: str
     metrics: AnomalyMetrics
     reading: ComponentReading | None = None
+    edges: tuple[float, float] | None = None
 
     def merge(self, other: AnomalyState) -> None:
         self.metrics.merge(other.metrics)
@@ -86,8 +90,11 @@ class AnomalyState:
             self.reading.merge(other.reading)
 
     def figures(self) -> dict[str, Any]:
-        """{"dataset", "images", "scores"}, as `AnomalyMetrics.compute` gives them, with `component` where measured."""
+        """{"dataset", "images", "scores"}, as `AnomalyMetrics.compute` gives them, with `component` where measured, and
+        {"edges": {"alpha", "beta"}} where they are known."""
         figures = {"dataset": self.dataset, **self.metrics.compute()}
+        if self.edges is not None:
+            figures["edges"] = dict(zip(("alpha", "beta"), self.edges, strict=True))
         if self.reading is not None:
             curves = {name: self.metrics.curve(name) for name in self.metrics.names}
             for name, found in self.reading.compute(curves).items():
@@ -107,11 +114,12 @@ def evaluate_anomaly(
     """Every named score on one data set, at the labels' own size; the unlearnt world, so that what was taught is
     unknown again. components: the benchmark's component-level figures as well, under the key `component`. paired:
     scores whose difference is to be bootstrapped; each image adds some ten kilobytes for each, without any memory is
-    flat.
+    flat. Raises InputError where a score runs on a branch that the world does not hold.
     """
     fixed = fixed_thresholds(world, scores)
     with component_reading(track_sizes(dataset.name), fixed) if components else nullcontext() as reading:
-        state, histograms = AnomalyState(dataset.name, AnomalyMetrics(protocol), reading), ImageHistograms()
+        state = AnomalyState(dataset.name, AnomalyMetrics(protocol), reading, edges_of(world))
+        histograms = ImageHistograms()
         for sample, maps, label in measured_images(world, dataset, scores, state, watch):
             if paired:
                 histograms.update(sample.key, {name: maps[name] for name in paired}, label)
@@ -129,7 +137,9 @@ def measured_images(
     lut = anomaly_label_lut(world, dataset)
     for sample, label, encoding, raw in scored_images(world, dataset, scores, lut):
         maps = {name: to_size(value, label.shape) for name, value in raw.items()}
-        state.metrics.update(sample.key, maps, label)
+        five = state.metrics.protocol == "dmlnet"
+        scaled = scaled_scores(world, sample, scores, label.shape) if five else None
+        state.metrics.update(sample.key, maps, label, scaled)
         if state.reading is not None:
             state.reading.update(sample.key, raw, maps, label)
         yield sample, maps, label
@@ -138,17 +148,53 @@ def measured_images(
 
 
 def scored_images(
-    world: OpenWorldModel, dataset: LabelledImages, scores: Sequence[str], lut: NDArray[np.uint8]
+    world: OpenWorldModel,
+    dataset: LabelledImages,
+    scores: Sequence[str],
+    lut: NDArray[np.uint8],
 ) -> Iterator[tuple[Sample, NDArray[np.uint8], Encoding, dict[str, NDArray[np.float32]]]]:
     """Each image with its label (0 known, 1 anomaly, 255 void), what the networks say of it, from one forward pass, and
-    every score on the working grid."""
+    every score on the working grid. Raises InputError where a score runs on a branch that is missing."""
+    metric_network_of(world, scores)  # refuses a score of a missing branch before any image is read
     for i in range(len(dataset)):
         sample = dataset[i]
         if sample.label is None:
             raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
         encoding = world.encode(sample.image)
-        raw = {name: value.cpu().numpy() for name, value in world.scores(encoding, scores).items()}
-        yield sample, lut[sample.label], encoding, raw
+        maps = world.scores(encoding, scores)
+        yield sample, lut[sample.label], encoding, {name: maps[name].cpu().numpy() for name in scores}
+
+
+def scaled_scores(
+    world: OpenWorldModel,
+    sample: Sample,
+    scores: Sequence[str],
+    size: tuple[int, int],
+) -> dict[str, NDArray[np.float32]]:
+    """Every score of an image from five scales, at `size` (H, W), see `FiveScales`."""
+    own, others = _by_network(scores)
+    metric = metric_network_of(world, own)
+    maps = FiveScales.of(world.networks, sample.image, size).maps(others, world.scores) if others else {}
+    if metric is not None and own:
+        maps |= five_scale_metric_maps(metric, sample.image, size, own)
+    return maps
+
+
+def _by_network(scores: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The scores of DMLNet's network, and those of the world itself."""
+    own = [name for name in scores if name in METRIC_SCORES]
+    return own, [name for name in scores if name not in own]
+
+
+def edges_of(world: OpenWorldModel) -> tuple[float, float]:
+    """α and β of Equation 2, by which `raml_paper` and `raml_released` find regions."""
+    return world.known.recipe.alpha, world.known.recipe.beta
+
+
+def with_edges(world: OpenWorldModel, edges: tuple[float, float]) -> OpenWorldModel:
+    """The same world with another α and β, as RAML sets them by hand for each test set (Appendix B.2)."""
+    alpha, beta = edges
+    return dataclasses.replace(world, known=calibrated(world.known, alpha=alpha, beta=beta))
 
 
 def fixed_thresholds(world: OpenWorldModel, scores: Sequence[str]) -> dict[str, float]:

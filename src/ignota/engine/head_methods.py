@@ -1,4 +1,4 @@
-"""The incremental methods that train on the shots themselves: FT and PLM, around a world that stays as it is."""
+"""FT and PLM as label predictors on the closed set's frozen features; the world itself stays as it is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ignota.structures import Encoding, Sample
 from ignota.world.model import OpenWorldModel
 from ignota.world.scene import resize_mask
 
-HEAD_METHODS = ("ft", "plm_latest", "plm_all")
+HEAD_METHODS = ("ft_frozen", "plm_latest_frozen", "plm_all_frozen")
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class TrainedHeads:
         size = (encoding.image.shape[0], encoding.image.shape[1])
         maps = {}
         for name in methods:
-            if name == "ft" and self.fine_tuned is not None:
+            if name == "ft_frozen" and self.fine_tuned is not None:
                 found = self.fine_tuned.labels(features)
-            elif name == "plm_latest":
+            elif name == "plm_latest_frozen":
                 found = self.pseudo[-1].labels(features)
-            elif name == "plm_all":
+            elif name == "plm_all_frozen":
                 found = every_head(self.pseudo, features, closed, self.known)
             else:
                 continue
@@ -56,8 +56,9 @@ def train_heads(
         for owner, (class_id, samples) in enumerate(support.items())
         for sample in samples
     ]
-    tuned = fine_tuned(shots, known, len(support), seed) if "ft" in methods else None
-    pseudo = pseudo_label_heads(shots, known, len(support), seed) if {"plm_latest", "plm_all"} & set(methods) else []
+    tuned = fine_tuned(shots, known, len(support), seed) if "ft_frozen" in methods else None
+    wanted = {"plm_latest_frozen", "plm_all_frozen"} & set(methods)
+    pseudo = pseudo_label_heads(shots, known, len(support), seed) if wanted else []
     return TrainedHeads(known, tuned, tuple(pseudo))
 
 

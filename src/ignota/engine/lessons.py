@@ -14,10 +14,13 @@ from ignota.data.images import resize_label
 from ignota.data.shots import Shots
 from ignota.engine.evaluation import Watcher, teach, untaught_copy, world_split
 from ignota.engine.head_methods import HEAD_METHODS, TrainedHeads, train_heads
+from ignota.engine.metric_methods import MetricLesson, learn_metric_methods
+from ignota.incremental.metric_methods import MetricEncoding
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.structures import Encoding, InputError
 from ignota.taxonomy import ClassSplit, nearest
 from ignota.world.labelling import SYSTEM_OF, label_maps, systems_of
+from ignota.world.metric_network import METRIC_METHODS, metric_network_of
 from ignota.world.model import OpenWorldModel
 
 
@@ -42,7 +45,8 @@ def evaluate_incremental(
 class IncrementalState:
     """What some images of a data set showed of worlds that were taught. States that saw different images add up.
 
-    before: what the known labels alone said, by `closed` for the closed set and `closed:SYSTEM` for a branch. lessons: of each draw the keys of its exemplars and a state of each method.
+    before: what the known labels alone said, by `closed` for the closed set and `closed:SYSTEM` for a branch.
+    lessons: of each draw the keys of its exemplars and a state of each method.
     """
 
     dataset: str
@@ -96,6 +100,7 @@ def measure_incremental(
         raise InputError(f"every class of {dataset.name} is known to this world: there is nothing to learn from it")
     draws = [Shots(shots)] if isinstance(shots, int) else list(shots)
     lessons = [_Lesson.taught(world, support, split, draw, methods) for draw in draws]
+    metric = metric_network_of(world, methods)
     lut = split.world_lut()
     bases = dict.fromkeys(("closed", *(base_of(name) for name in methods)))
     before = {name: SegmentationMetrics(split.world_taxonomy, len(split.known)) for name in bases}
@@ -104,8 +109,10 @@ def measure_incremental(
         if sample.label is None:
             raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
         label, encoding = lut[sample.label], world.encode(sample.image)
+        seen = None if metric is None else metric.encode(sample.image)
         for n, lesson in enumerate(lessons):
-            maps = {name: resize_label(m, label.shape) for name, m in lesson.label_maps(encoding, methods).items()}
+            found = lesson.label_maps(encoding, seen, methods)
+            maps = {name: resize_label(value, label.shape) for name, value in found.items()}
             for name, state in lesson.states.items():
                 state.update(label, maps[name])
             if n == 0:
@@ -133,32 +140,50 @@ class _Lesson:
 
     world: OpenWorldModel
     heads: TrainedHeads | None
+    metric: MetricLesson | None
     used: dict[str, list[str]]
     states: dict[str, SegmentationMetrics]
 
     @classmethod
     def taught(
-        cls, world: OpenWorldModel, support: LabelledImages, split: ClassSplit, shots: Shots, methods: Sequence[str]
+        cls,
+        world: OpenWorldModel,
+        support: LabelledImages,
+        split: ClassSplit,
+        shots: Shots,
+        methods: Sequence[str],
     ) -> _Lesson:
         copy = untaught_copy(world, systems_of(methods))
         used = teach(copy, support, split, shots)
-        heads = None
-        if set(methods) & set(HEAD_METHODS):
-            place = {key: i for i, key in enumerate(support.keys)}
+        place = {key: i for i, key in enumerate(support.keys)}
+        heads = lesson = None
+        if set(methods) & {*HEAD_METHODS, *METRIC_METHODS}:
             classes = {split.taxonomy.id_of(name): [support[place[key]] for key in keys] for name, keys in used.items()}
-            heads = train_heads(copy, classes, methods, shots.seed or 0)
+            if set(methods) & set(HEAD_METHODS):
+                heads = train_heads(copy, classes, methods, shots.seed or 0)
+            metric = metric_network_of(world, methods)
+            if metric is not None:
+                lesson = learn_metric_methods(metric, classes, methods, shots.seed or 0)
         states = {name: SegmentationMetrics(split.world_taxonomy, len(split.known)) for name in methods}
-        return cls(copy, heads, used, states)
+        return cls(copy, heads, lesson, used, states)
 
-    def label_maps(self, encoding: Encoding, methods: Sequence[str]) -> dict[str, UInt8[np.ndarray, "H W"]]:
-        """World ids on the working grid by every method, and `closed`."""
-        maps = label_maps(self.world, encoding, [name for name in methods if name not in HEAD_METHODS])
-        return maps if self.heads is None else maps | self.heads.label_maps(encoding, methods)
+    def label_maps(
+        self, encoding: Encoding, metric: MetricEncoding | None, methods: Sequence[str]
+    ) -> dict[str, UInt8[np.ndarray, "H W"]]:
+        """World ids on the working grid by every method, and `closed`. metric: what DMLNet's network gives."""
+        others = (*HEAD_METHODS, *METRIC_METHODS)
+        maps = label_maps(self.world, encoding, [name for name in methods if name not in others])
+        if self.heads is not None:
+            maps |= self.heads.label_maps(encoding, methods)
+        if self.metric is not None and metric is not None:
+            maps |= {"closed:dmlnet": metric.known} | self.metric.label_maps(metric, methods)
+        return maps
 
 
 def base_of(method: str) -> str:
     """Whose known labels a method starts from, by their name among the label maps."""
-    return f"closed:{SYSTEM_OF[method]}" if method in SYSTEM_OF else "closed"
+    system = "dmlnet" if method in METRIC_METHODS else SYSTEM_OF.get(method)
+    return "closed" if system is None else f"closed:{system}"
 
 
 def learnt(state: SegmentationMetrics, before: SegmentationMetrics) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +12,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from ignota.data.keeping import LIMIT, Kept
-from ignota.engine.branch_run import augmentation_of
+from ignota.engine.closed_set_run import crop_loader
 from ignota.engine.configuration import ExperimentConfig, RegionEmbedderConfig
 from ignota.engine.progress import StageProgress
-from ignota.engine.ranks import check_batch, gathered_rows, group, loader_processes, part
+from ignota.engine.ranks import check_batch, gathered_rows
 from ignota.engine.records import StageFolder
-from ignota.engine.stream import STAGES, AugmentedStream, Samples, stream_loader
+from ignota.engine.stream import STAGES, Samples
 from ignota.engine.training import Stage, normalise_images, run_stage, save_module
 from ignota.functional.circle import anchor_circle_loss, batch_circle_loss
 from ignota.functional.drop_block import drop_block
@@ -137,13 +137,10 @@ def train_region_embedder(
     if folder.finished() is None:
         check_batch("region_embedder.batch", stage.batch)
         folder.begin()
-        workers = loader_processes(device)
-        kept = Kept(samples, LIMIT // (max(1, workers) * group().local_size))
-        augmentation = augmentation_of(config.closed_set)
-        stream = AugmentedStream(kept, split.training_lut(), augmentation, seed, "region_embedder")
-        loader = stream_loader(
-            stream, stage.batch, stage.checkpoint_every, stage.steps, workers, part(stage.batch), device.type == "cuda"
+        crops = dataclasses.replace(
+            config.closed_set, steps=stage.steps, batch=stage.batch, checkpoint_every=stage.checkpoint_every
         )
+        loader = crop_loader(crops, samples, split, seed, "region_embedder", device)
         progress = StageProgress(f"region embedder ({preset})", stage.steps, stage.batch, quiet)
         module = RegionEmbedderStage(embedder, segmenter, preset, stage, config.regions.min_area, classes, seed)
         run_stage(module, loader, folder.path, -(-stage.steps // stage.checkpoint_every), device, [progress])

@@ -120,7 +120,9 @@ def write_state(draft: Path, state: State, shard: Shard, made_by: Mapping[str, A
     else:
         numbers, arrays = stored.anomaly_document(state.metrics)
         save_file(arrays, draft / ARRAYS)
-        document = {"kind": "anomaly", "dataset": state.dataset, "metrics": numbers, "reading": _reading(state.reading)}
+        reading = _reading(state.reading)
+        document = {"kind": "anomaly", "dataset": state.dataset, "metrics": numbers, "reading": reading}
+        document["edges"] = state.edges
     (draft / DOCUMENT).write_text(json.dumps(head | document, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -180,7 +182,9 @@ class _Part:
             arrays = load_file(self.folder / ARRAYS)
             metrics = stored.anomaly_state(self.document["metrics"], arrays)
             reading = _reading_again(self.document["reading"], self.folder / MAPS)
-            return AnomalyState(str(self.document["dataset"]), metrics, reading)
+            edges = self.document.get("edges")
+            alpha_beta = None if edges is None else (float(edges[0]), float(edges[1]))
+            return AnomalyState(str(self.document["dataset"]), metrics, reading, alpha_beta)
         except (OSError, SafetensorError, *_BROKEN) as error:
             raise _no_state(self.folder, error) from None
 

@@ -35,6 +35,7 @@ from ignota.engine.fitting import (
 from ignota.engine.harvest import RegionRows, chosen_images, harvest_regions, joined_rows, training_label
 from ignota.engine.held_out import HeldOutReader
 from ignota.engine.levels import with_levels
+from ignota.engine.metric_network_run import train_metric_network
 from ignota.engine.ranks import each, leads
 from ignota.engine.records import StageFolder, fingerprint
 from ignota.engine.region_embedder_run import train_region_embedder
@@ -46,9 +47,10 @@ from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.regions.proposals import UncertaintyRegions, fit_edge_thresholds
 from ignota.taxonomy import ClassSplit
 from ignota.world.branch import Branch, Branches, built
-from ignota.world.branch_files import make_branch
+from ignota.world.branch_files import beside, make_branch
 from ignota.world.exemplars import ExemplarStore
 from ignota.world.known import KnownEvidence
+from ignota.world.metric_network import MetricNetwork
 from ignota.world.model import OpenWorldModel, calibrated
 from ignota.world.networks import Networks
 from ignota.world.spaces import MetricSpace
@@ -112,9 +114,22 @@ class Stages:
         return Networks(self.segmenter, self.frozen, self.config.size, self.taps, self.device)
 
     @cached_property
-    def branches(self) -> dict[str, Branch]:
-        """Stages 2 and 3 of the incremental half, for every system of the configuration."""
-        return {system: self.branch(system) for system in self.config.meta_channels.branches}
+    def branches(self) -> dict[str, Branch | MetricNetwork]:
+        """The branch of every system that the configuration names."""
+        return {
+            system: self.metric_network() if system == "dmlnet" else self.branch(system)
+            for system in self.config.meta_channels.branches
+        }
+
+    def metric_network(self) -> MetricNetwork:
+        """DMLNet's network: fine-tuned from the closed set or trained from ImageNet weights."""
+        config, own = self.config, self.config.metric_network
+        folder = self._stage("metric_network", self._closed_hash, config.closed_set, own)
+        start = self.segmenter if own.fine_tune else None
+        network = train_metric_network(config, self.samples, folder, self.device, self.quiet, start)
+        seconds = round((folder.finished() or {}).get("seconds", 0.0), 1)
+        card = {"system": "dmlnet", "fine_tuned": own.fine_tune, "steps": own.steps, "seconds": seconds}
+        return MetricNetwork(beside(self.networks(), network), card)
 
     def branch(self, system: str) -> Branch:
         """A copy of the closed set, fine-tuned with its meta channels, then D on its features."""

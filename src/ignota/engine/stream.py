@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ignota.data.transforms import Augmentation, augment, sample_generator
 from ignota.structures import InputError, Sample
 
-STAGES = {"closed_set": 1, "meta_channels": 2, "embedder": 3, "fit": 4, "region_embedder": 5}
+STAGES = {"closed_set": 1, "meta_channels": 2, "embedder": 3, "fit": 4, "metric_network": 5, "region_embedder": 6}
 
 
 class Samples(Protocol):

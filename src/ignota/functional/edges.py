@@ -7,10 +7,30 @@ from jaxtyping import Bool, Float, Num
 from torch import Tensor
 from torch.nn import functional as F
 
+from ignota.structures import InputError
+
 EDGE_THRESHOLDS = {"lost_and_found": (50.0, 0.7), "road_anomaly": (150.0, 0.4)}
 """(alpha, beta) of Eq. 2 by data set, RAML Appendix B.2."""
+_SAME_KIND = {
+    "fishyscapes_lost_and_found": "lost_and_found",
+    "road_obstacle_21": "lost_and_found",
+    "road_anomaly_21": "road_anomaly",
+}
+"""Data sets of the same kind as one of the paper's: small obstacles on a road, or large things anywhere."""
 
 _REC_601 = (0.299, 0.587, 0.114)
+
+
+def paper_edges(dataset: str) -> tuple[float, float]:
+    """(alpha, beta) of Eq. 2 that RAML sets by hand for a test set, or for the one of the same kind (Appendix B.2).
+
+    Raises InputError for a data set that is like neither.
+    """
+    name = _SAME_KIND.get(dataset, dataset)
+    if name not in EDGE_THRESHOLDS:
+        known = ", ".join((*EDGE_THRESHOLDS, *_SAME_KIND))
+        raise InputError(f"the paper sets no α and β for {dataset}, only for {known}: give them as numbers, ALPHA,BETA")
+    return EDGE_THRESHOLDS[name]
 
 
 def luminance(image: Num[Tensor, "B 3 H W"]) -> Float[Tensor, "B H W"]:

@@ -5,7 +5,7 @@ Cen, Yun, Cai, Wang and Liu, "Deep Metric Learning for Open World Semantic Segme
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,9 @@ _LR, _MOMENTUM, _DECAY, _POWER = 0.1, 0.9, 1e-4, 0.9
 
 _STEPS = 200
 """Neither paper nor released code says how long; one shot a step, the loss of a linear layer has long settled."""
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Of outputs "P classes" and labels "P"."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,11 @@ class Head:
 
     def labels(self, features: Float[Tensor, "F h w"]) -> Int[Tensor, "h w"]:
         """The class with the largest logit."""
-        return (torch.einsum("cf,fhw->chw", self.weight, features) + self.bias[:, None, None]).argmax(0)
+        return self.outputs(features).argmax(0)
+
+    def outputs(self, features: Float[Tensor, "F h w"]) -> Float[Tensor, "classes h w"]:
+        """The logit of every class."""
+        return torch.einsum("cf,fhw->chw", self.weight, features) + self.bias[:, None, None]
 
 
 def fine_tuned(shots: Sequence[Shot], known: int, novel: int, seed: int = 0) -> Head:
@@ -52,7 +59,9 @@ def fine_tuned(shots: Sequence[Shot], known: int, novel: int, seed: int = 0) -> 
     return trained_head([shot.features for shot in shots], targets, known + novel, seed)
 
 
-def pseudo_label_heads(shots: Sequence[Shot], known: int, novel: int, seed: int = 0) -> list[Head]:
+def pseudo_label_heads(
+    shots: Sequence[Shot], known: int, novel: int, seed: int = 0, loss: Loss = F.cross_entropy
+) -> list[Head]:
     """PLM: for the t-th novel class a head of known + t classes. Its labels: the class on its own pixels, on all others
     what closed set and earlier heads say together. Raises InputError for a class without a shot."""
     heads: list[Head] = []
@@ -63,7 +72,7 @@ def pseudo_label_heads(shots: Sequence[Shot], known: int, novel: int, seed: int 
         targets = [
             torch.where(shot.mask, known + t, every_head(heads, shot.features, shot.closed, known)) for shot in own
         ]
-        heads.append(trained_head([shot.features for shot in own], targets, known + t + 1, seed + t))
+        heads.append(trained_head([shot.features for shot in own], targets, known + t + 1, seed + t, loss))
     return heads
 
 
@@ -78,9 +87,13 @@ def every_head(
 
 
 def trained_head(
-    features: Sequence[Float[Tensor, "F h w"]], targets: Sequence[Int[Tensor, "h w"]], classes: int, seed: int
+    features: Sequence[Float[Tensor, "F h w"]],
+    targets: Sequence[Int[Tensor, "h w"]],
+    classes: int,
+    seed: int,
+    loss: Loss = F.cross_entropy,
 ) -> Head:
-    """A 1×1 convolution trained by cross entropy over labelled pixels, SGD with poly decay; 255 is void."""
+    """A 1×1 convolution trained by `loss` over labelled pixels, SGD with poly decay; 255 is void."""
     generator = torch.Generator().manual_seed(seed)
     device, channels = features[0].device, len(features[0])
     weight = (torch.randn(classes, channels, generator=generator) / channels**0.5).to(device).requires_grad_()
@@ -96,8 +109,7 @@ def trained_head(
         for step in range(_STEPS if rows else 0):
             vectors, label = rows[step % len(rows)]
             optimiser.zero_grad()
-            loss: Tensor = F.cross_entropy(vectors @ weight.T + bias, label)
-            loss.backward()
+            loss(vectors @ weight.T + bias, label).backward()
             optimiser.step()
             decay.step()
     return Head(weight.detach(), bias.detach())

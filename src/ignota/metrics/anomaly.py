@@ -73,7 +73,8 @@ class AnomalyMetrics:
     pooled: all pixels on one scale, void left out, FPR95 at the first threshold with TPR ≥ 0.95, from a histogram
     whose bins are 1/2048 of the score wide. per_image: the same measured exactly for every image that holds both
     kinds of pixels, then the mean. With protocol "dmlnet" each score has a third reading under that name, after
-    DMLNet and anomaly-seg: image by image, void counts as normal, FPR95 at the TPR nearest to 0.95.
+    DMLNet and anomaly-seg: of scores from five image scales, image by image, void counts as normal, FPR95 at the TPR
+    nearest to 0.95. Images without anomalous or without other pixels are left out.
 
     States that saw different images add up: `merge` equals one state that saw them all.
     """
@@ -85,18 +86,32 @@ class AnomalyMetrics:
         self.images = 0
         self.states: dict[str, ScoreState] = {}
 
-    def update(self, key: str, scores: Mapping[str, Float[np.ndarray, "H W"]], label: UInt8[np.ndarray, "H W"]) -> None:
+    def update(
+        self,
+        key: str,
+        scores: Mapping[str, Float[np.ndarray, "H W"]],
+        label: UInt8[np.ndarray, "H W"],
+        scaled: Mapping[str, Float[np.ndarray, "H W"]] | None = None,
+    ) -> None:
         """Adds one image: its scores by name and its label, 0 normal, 1 anomaly, 255 void; key names it in errors.
 
-        Raises ValueError for NaN, a wrong shape or other names than before, InputError for other label values; then
-        nothing is added.
+        scaled: the same scores from five image scales, which the protocol "dmlnet" reads and no other. Raises
+        ValueError for NaN, a wrong shape, other names than before, or `scaled` where it does not belong or is missing,
+        InputError for other label values; then nothing is added.
         """
         self._check(key, scores, label)
+        if (scaled is not None) != (self.protocol == "dmlnet") or set(scaled or scores) != set(scores):
+            raise ValueError(f"{key}: the protocol dmlnet, and it alone, reads every score from five scales, too")
+        for name, score in (scaled or {}).items():
+            check_score(key, name, score, label)
         seen, anomalous = label != IGNORE_INDEX, label == ANOMALY
         for name, score in scores.items():
             if name not in self.states:
                 self.states[name] = ScoreState()
             self._add(self.states[name], np.asarray(score, np.float32), seen, anomalous)
+            if scaled is not None:
+                values = np.asarray(scaled[name], np.float32)
+                self.states[name].dmlnet.update(values.ravel(), anomalous.ravel(), "nearest")
         self.images += 1
 
     def merge(self, other: AnomalyMetrics) -> None:
@@ -138,8 +153,6 @@ class AnomalyMetrics:
     ) -> None:
         add_scores(torch.from_numpy(state.pooled), score[seen], anomalous[seen])
         state.per_image.update(score[seen], anomalous[seen], "first")
-        if self.protocol == "dmlnet":
-            state.dmlnet.update(score.ravel(), anomalous.ravel(), "nearest")
 
     def _read(self, state: ScoreState) -> dict[str, Any]:
         found: dict[str, Any] = {

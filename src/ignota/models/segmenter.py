@@ -42,6 +42,14 @@ class ClosedSetSegmenter(nn.Module, ABC):
     def encoder_parameters(self) -> list[nn.Parameter]:
         """The parameters that start from pretrained weights and learn at the smaller rate."""
 
+    def output_layers(self) -> list[nn.Module]:
+        """The linear layers whose sum is the logits; none where they are not known."""
+        return []
+
+    def feature_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the paper's F, all below the label predictor G; the encoder's where G is not known."""
+        return self.encoder_parameters()
+
     def head_parameters(self) -> list[nn.Parameter]:
         """All other parameters."""
         encoder = {id(parameter) for parameter in self.encoder_parameters()}

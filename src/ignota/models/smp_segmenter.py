@@ -134,6 +134,12 @@ class SmpSegmenter(ClosedSetSegmenter):
     def encoder_parameters(self) -> list[nn.Parameter]:
         return list(self.encoder.parameters())
 
+    def feature_parameters(self) -> list[nn.Parameter]:
+        return [*self.encoder.parameters(), *self.decoder.parameters()]
+
+    def output_layers(self) -> list[nn.Module]:
+        return [self.classifier] if self.detail is None else [self.classifier, self.detail.classifier]
+
     def load_imagenet(self, source: str) -> None:
         """Starts the encoder from ImageNet weights: "package", "hub" or a file; raises InputError."""
         weights = imagenet_weights(self.spec.encoder.removeprefix("tu-"), source)

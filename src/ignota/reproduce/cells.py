@@ -20,7 +20,8 @@ class Variant:
 
     seed: of meta channels and D. channels: K, None for the configuration's. losses: those of Equation 6 that are on.
     one_hot: DMLNet's centres in place of the circle loss. theta: θ_novel, None for the configuration's. sobel: Equation
-    2 with its first term. gated: only what the anomaly map calls unknown may become a novel class (Figure 2).
+    2 with its first term. edges: its α and β, None for those of the training images. gated: only what the anomaly map
+    calls unknown may become a novel class (Figure 2).
     """
 
     seed: int = 0
@@ -29,6 +30,7 @@ class Variant:
     one_hot: bool = False
     theta: float | None = None
     sobel: bool = True
+    edges: tuple[float, float] | None = None
     gated: bool = False
 
 

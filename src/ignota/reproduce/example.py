@@ -20,8 +20,8 @@ SPLIT, SHOTS, PRESET = "16+3", 5, "released"
 
 
 def example_pupil(workshop: Workshop) -> Pupil:
-    """Taught the novel classes of 16+3 from five shots."""
-    return School(workshop, SPLIT).pupil(Lesson(SPLIT, SHOTS, None, Variant()), ())
+    """Taught the novel classes of 16+3 from five shots, by NPM as well."""
+    return School(workshop, SPLIT).pupil(Lesson(SPLIT, SHOTS, None, Variant()), ("npm",))
 
 
 def candidates(pupil: Pupil, encoding: Encoding) -> tuple[RegionSet, str]:

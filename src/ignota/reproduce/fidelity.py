@@ -20,6 +20,7 @@ class Fidelity:
 
 
 _QUICK_LATER = {
+    "metric_network.steps": 30,
     "meta_channels.steps": 50,
     "embedder.steps": 120,
     "embedder.batch": 256,

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from ignota.anomaly.dml import METRIC_SCORES
 from ignota.anomaly.fitted_scores import FITTED_SCORES
 from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.data.images import resize_label
 from ignota.engine.component_reading import to_size
 from ignota.engine.evaluation import anomaly_label_lut, evaluate_closed_set
+from ignota.engine.five_scales import FiveScales, Maps, five_scale_metric_maps
 from ignota.engine.lessons import learnt
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
@@ -26,6 +29,7 @@ from ignota.reproduce.workshop import Workshop
 from ignota.structures import Encoding, InputError, Sample
 from ignota.taxonomy import ClassSplit
 from ignota.world.composing import check_name
+from ignota.world.metric_network import METRIC_METHODS
 from ignota.world.model import OpenWorldModel, closed_labels
 from ignota.world.reading import OWN, PRINTED, RELEASED, score_names, uncertainty
 
@@ -45,7 +49,16 @@ def score_of(name: str) -> str:
 
 def obtainable(name: str) -> bool:
     """Whether this version can compute the score at all."""
-    return score_of(name) in {*LOGIT_SCORES, *FITTED_SCORES, "knn", OWN, PRINTED, RELEASED, META_REGIONS}
+    return score_of(name) in {
+        *LOGIT_SCORES,
+        *FITTED_SCORES,
+        *METRIC_SCORES,
+        "knn",
+        OWN,
+        PRINTED,
+        RELEASED,
+        META_REGIONS,
+    }
 
 
 def measure_closed(workshop: Workshop, cells: Sequence[ClosedCell], done: Done) -> None:
@@ -81,6 +94,7 @@ def _measure_anomalies(workshop: Workshop, cells: Sequence[AnomalyCell], done: D
         variant: workshop.scored(workshop.world(where.closed, variant), where.closed, fitted)
         for variant in dict.fromkeys(cell.variant for cell in cells)
     }
+    network = workshop.metric_network(where.closed) if {cell.score for cell in cells} & set(METRIC_SCORES) else None
     base = workshop.base(where.closed)
     lut = anomaly_label_lut(base, images)
     metrics, started = AnomalyMetrics("dmlnet"), time.monotonic()
@@ -88,17 +102,30 @@ def _measure_anomalies(workshop: Workshop, cells: Sequence[AnomalyCell], done: D
         for i in range(len(images)):
             sample = images[i]
             label = lut[_label(sample, images.name)]
-            encoding = base.encode(sample.image)
-            maps: dict[str, Float[np.ndarray, "H W"]] = {}
+            encoding, scales = base.encode(sample.image), FiveScales.of(base.networks, sample.image, label.shape)
+            maps: Maps = {}
+            scaled: Maps = {}
             for variant, world in worlds.items():
-                names = {cell.score: str(n) for n, cell in enumerate(cells) if cell.variant == variant}
-                found = anomaly_maps(world, encoding, list(names))
-                maps |= {names[name]: to_size(found[name].cpu().numpy(), label.shape) for name in names}
-            metrics.update(sample.key, maps, label)
+                numbers = {cell.score: str(n) for n, cell in enumerate(cells) if cell.variant == variant}
+                names = [name for name in numbers if name not in METRIC_SCORES]
+                found = _single(anomaly_maps(world, encoding, names), label.shape)
+                five = scales.maps(names, partial(anomaly_maps, world))
+                if network is not None and len(names) < len(numbers):
+                    own = [name for name in numbers if name in METRIC_SCORES]
+                    found |= _single(network.scores(network.encode(sample.image), own), label.shape)
+                    five |= five_scale_metric_maps(network, sample.image, label.shape, own)
+                maps |= {number: found[name] for name, number in numbers.items()}
+                scaled |= {number: five[name] for name, number in numbers.items()}
+            metrics.update(sample.key, maps, label, scaled)
             bar.update()
     figures, seconds = metrics.compute(), (time.monotonic() - started) / len(cells)
     for n, cell in enumerate(cells):
         done(cell, {**figures["scores"][str(n)], "images": figures["images"]}, seconds)
+
+
+def _single(maps: Mapping[str, Tensor], size: tuple[int, ...]) -> Maps:
+    """Maps of the working grid at the size of the label."""
+    return {name: to_size(value.cpu().numpy(), size) for name, value in maps.items()}
 
 
 def anomaly_maps(world: OpenWorldModel, encoding: Encoding, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:
@@ -128,6 +155,7 @@ def measure_incremental(workshop: Workshop, cells: Sequence[IncrementalCell], do
     splits = {name: ground.parsed(name) for name in dict.fromkeys(cell.split for cell in cells)}
     states = {cell: _empty(splits[cell.split]) for cell in cells}
     before = {name: _empty(one) for name, one in splits.items()}
+    network = workshop.metric_network(split) if {cell.method for cell in cells} & set(METRIC_METHODS) else None
     base, started = workshop.base(split), time.monotonic()
     with workshop.bar(f"known and learnt classes, {ground.shown(split)}", len(images)) as bar:
         for i in range(len(images)):
@@ -137,8 +165,9 @@ def measure_incremental(workshop: Workshop, cells: Sequence[IncrementalCell], do
             labels = {name: one.world_lut()[_label(sample, images.name)] for name, one in splits.items()}
             for name, state in before.items():
                 state.update(labels[name], resize_label(closed, labels[name].shape))
+            seen = None if network is None else network.encode(sample.image)
             for cell, state in states.items():
-                found = pupils[cell].labels(encoding, tables, closed, cell.method, cell.variant.gated)
+                found = pupils[cell].labels(encoding, tables, closed, cell.method, cell.variant.gated, seen)
                 state.update(labels[cell.split], resize_label(found, labels[cell.split].shape))
             bar.update()
     seconds = (time.monotonic() - started) / len(cells)

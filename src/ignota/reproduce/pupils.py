@@ -14,11 +14,14 @@ from ignota.data.shots import Shots
 from ignota.engine.fitting import split_images
 from ignota.engine.harvest import training_label
 from ignota.engine.head_methods import HEAD_METHODS, TrainedHeads, train_heads
+from ignota.engine.metric_methods import MetricLesson, learn_metric_methods
+from ignota.incremental.metric_methods import MetricEncoding
 from ignota.reproduce.cells import IncrementalCell, Variant
 from ignota.reproduce.workshop import Workshop
 from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX, ClassSplit
 from ignota.world.labelling import label_maps, meta_regions, region_labels
+from ignota.world.metric_network import METRIC_METHODS, MetricNetwork
 from ignota.world.model import OpenWorldModel
 from ignota.world.reading import uncertainty
 from ignota.world.scene import Tables
@@ -46,20 +49,32 @@ class Lesson:
 
 @dataclass
 class Pupil:
-    """A taught world, and the heads that FT and PLM trained on the very same shots."""
+    """A taught world, and what other methods learnt from the very same shots: label predictors on frozen features, and
+    NPM, PLM and FT on DMLNet's network, where they are asked for."""
 
     world: OpenWorldModel
     heads: TrainedHeads | None
     gates: dict[str, float]
+    network: MetricNetwork | None = None
+    metric: MetricLesson | None = None
 
     def labels(
-        self, encoding: Encoding, tables: Tables, closed: UInt8[np.ndarray, "H W"], method: str, gated: bool
+        self,
+        encoding: Encoding,
+        tables: Tables,
+        closed: UInt8[np.ndarray, "H W"],
+        method: str,
+        gated: bool,
+        seen: MetricEncoding | None = None,
     ) -> UInt8[np.ndarray, "H W"]:
-        """World ids on the working grid by one method."""
+        """World ids on the working grid by one method. seen: what DMLNet's network gives, for its methods."""
         if method == "closed":
             return closed
         if method == "raml":
             return self.world.scene(encoding, tables).working_labels
+        if method in METRIC_METHODS:
+            assert self.metric is not None and seen is not None
+            return self.metric.label_maps(seen, (method,))[method]
         if method in HEAD_METHODS:
             assert self.heads is not None
             return self.heads.label_maps(encoding, (method,))[method]
@@ -103,12 +118,16 @@ class School:
             rows = [example.row for example in prepare(world, label.name, pairs, seen=seen)]
             world.store.add(label.name, label.colour, rows, "")
         world.refresh()
-        heads = None
-        if set(methods) & set(HEAD_METHODS):
+        heads = network = metric = None
+        if set(methods) & {*HEAD_METHODS, *METRIC_METHODS}:
             support = {split.taxonomy.id_of(name): [self.train[i] for i in found] for name, found in chosen.items()}
-            heads = train_heads(world, support, methods)
+            if set(methods) & set(HEAD_METHODS):
+                heads = train_heads(world, support, methods)
+            if set(methods) & set(METRIC_METHODS):
+                network = self.workshop.metric_network(self.split)
+                metric = learn_metric_methods(network, support, methods)
         gates = {space: self._gate(lesson.variant, space) for space in PRESET.values()} if gated else {}
-        return Pupil(world, heads, gates)
+        return Pupil(world, heads, gates, network, metric)
 
     def shots(self, split: ClassSplit, lesson: Lesson) -> dict[str, tuple[int, ...]]:
         """Which training images teach each novel class: those where it is largest, or random ones."""

@@ -15,6 +15,7 @@ from ignota.engine.exhibition import stretched
 from ignota.functional.edges import edge_map
 from ignota.functional.meta_channels import aggregate
 from ignota.functional.regions import paint
+from ignota.incremental.metric_methods import MetricEncoding
 from ignota.regions.proposals import edge_evidence
 from ignota.reports.pictures import channels_picture, colour_labels, heat_map, region_picture
 from ignota.reproduce.pupils import Pupil
@@ -45,6 +46,11 @@ class View:
     def tables(self) -> Tables:
         return self.pupil.world.tables(self.encoding)
 
+    @cached_property
+    def metric_encoding(self) -> MetricEncoding | None:
+        """What DMLNet's network gives, if the pupil has one."""
+        return None if self.pupil.network is None else self.pupil.network.encode(self.sample.image)
+
     @property
     def image(self) -> Picture:
         return self.encoding.image
@@ -60,7 +66,8 @@ class View:
 
     def labels(self, method: str) -> NDArray[np.uint8]:
         """World ids by a method, `closed` among them."""
-        return self.pupil.labels(self.encoding, self.tables, closed_labels(self.encoding), method, False)
+        closed = closed_labels(self.encoding)
+        return self.pupil.labels(self.encoding, self.tables, closed, method, False, self.metric_encoding)
 
     def coloured(self, method: str) -> Picture:
         return colour_labels(self.labels(method), self.palette)

@@ -36,7 +36,9 @@ from ignota.reproduce.grounds import Setting
 from ignota.structures import InputError
 from ignota.world import bundle
 from ignota.world.exemplars import ExemplarStore
+from ignota.world.metric_network import MetricNetwork
 from ignota.world.model import OpenWorldModel
+from ignota.world.networks import Networks
 from ignota.world.spaces import MetricSpace
 
 _PRESETS = ("paper", "released")
@@ -113,6 +115,12 @@ class Workshop:
             self._bases[name] = dataclasses.replace(loaded, store=ExemplarStore(None))
         return self._bases[name]
 
+    def metric_network(self, split: str) -> MetricNetwork:
+        """DMLNet's network with the known classes of a split, trained once."""
+        stages = self.stages(split)
+        networks = Networks(stages.metric_network, None, {}, stages.config.size, ("decoder",), self.device)
+        return MetricNetwork(networks)
+
     def world(self, split: str, variant: Variant) -> OpenWorldModel:
         """The base world with its paper's part made as `variant` says, and an empty store of its own."""
         base = self.base(split)
@@ -122,6 +130,8 @@ class Workshop:
         recipe = known.recipe
         if variant.theta is not None:
             recipe = dataclasses.replace(recipe, theta=variant.theta)
+        if variant.edges is not None:
+            recipe = dataclasses.replace(recipe, alpha=variant.edges[0], beta=variant.edges[1])
         if not variant.sobel:
             recipe = dataclasses.replace(recipe, alpha=float("inf"))
         networks = base.networks

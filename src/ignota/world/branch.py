@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from ignota.anomaly.dml import METRIC_SCORES
 from ignota.functional.meta_channels import PRESETS, activate, channel_shares
 from ignota.functional.pooling import region_pool
 from ignota.models.embedder import RegionEmbedder
@@ -26,7 +27,7 @@ from ignota.world.networks import Networks, largest_class
 from ignota.world.scene import resize_mask
 
 SYSTEMS = ("paper", "released", "dmlnet")
-BRANCH_SCORES = {"meta_mass": "paper"}
+BRANCH_SCORES = {"meta_mass": "paper"} | dict.fromkeys(METRIC_SCORES, "dmlnet")
 """Anomaly scores that a branch gives. meta_mass is transductive where the unknown classes lie, as void pixels, in the
 images that the branch was fine-tuned on."""
 
@@ -81,6 +82,10 @@ class Branch:
         size = (encoding.image.shape[0], encoding.image.shape[1])
         channels = activate(raw, losses)[0, classes:]
         return BranchReading(channels, features["decoder"].float(), largest_class(known, size))
+
+    def score(self, reading: BranchReading, name: str) -> Float[Tensor, "H W"]:
+        """The score `meta_mass` on the working grid."""
+        return reading.mass()
 
     def exemplar(self, encoding: Encoding, mask: Bool[np.ndarray, "H W"]) -> dict[str, Tensor]:
         """What a labelled example leaves behind, by the names under which it is stored with the exemplar.

@@ -6,19 +6,22 @@ import dataclasses
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ignota.models.embedder import RegionEmbedder
 from ignota.models.meta_channels import MetaChannelHead
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.world.branch import Branch
+from ignota.world.metric_network import MetricNetwork
 from ignota.world.networks import Networks, run_eagerly
 from ignota.world.tiles import tiled_unasked
 
 
-def branch_tensors(branch: Branch) -> dict[str, Tensor]:
-    """Everything to be stored: `segmenter.…`, `head.…` and `embedder.…`."""
-    parts = {"segmenter": branch.networks.segmenter, "head": branch.head, "embedder": branch.embedder}
+def branch_tensors(branch: Branch | MetricNetwork) -> dict[str, Tensor]:
+    """Everything to be stored: `segmenter.…`, and of RAML's branches `head.…` and `embedder.…`."""
+    parts: dict[str, nn.Module] = {"segmenter": branch.networks.segmenter}
+    if isinstance(branch, Branch):
+        parts |= {"head": branch.head, "embedder": branch.embedder}
     return {
         f"{part}.{name}": value.detach().cpu().contiguous()
         for part, module in parts.items()
@@ -28,11 +31,13 @@ def branch_tensors(branch: Branch) -> dict[str, Tensor]:
 
 def branch_from_tensors(
     system: str, segmenter: ClosedSetSegmenter, tensors: dict[str, Tensor], networks: Networks, card: dict[str, Any]
-) -> Branch:
+) -> Branch | MetricNetwork:
     """The inverse of `branch_tensors`, on the device of `networks`, whose working size it shares.
 
     segmenter: with its own weights. Raises KeyError for a missing tensor and RuntimeError for one of a wrong shape.
     """
+    if system == "dmlnet":
+        return MetricNetwork(beside(networks, segmenter), card)
     weights = {
         part: {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
         for part in ("head", "embedder")
@@ -55,10 +60,15 @@ def make_branch(
     card: dict[str, Any],
 ) -> Branch:
     """A branch beside `networks`: the same working size and device, run eagerly, large images in tiles."""
-    for module in (segmenter, head, embedder):
+    for module in (head, embedder):
         module.eval().requires_grad_(False).to(networks.device)
-    segmenter = segmenter.to(memory_format=torch.channels_last)
+    return Branch(system, beside(networks, segmenter), head, embedder, card)
+
+
+def beside(networks: Networks, segmenter: ClosedSetSegmenter) -> Networks:
+    """Another segmenter in the place of the closed set, run eagerly, without the frozen encoder."""
+    segmenter = segmenter.eval().requires_grad_(False).to(networks.device, memory_format=torch.channels_last)
     own = dataclasses.replace(
         networks, segmenter=segmenter, frozen=None, taps=("decoder",), runner=run_eagerly, backend="torch"
     )
-    return Branch(system, tiled_unasked(own), head, embedder, card)
+    return tiled_unasked(own)

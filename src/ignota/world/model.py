@@ -8,7 +8,7 @@ import hashlib
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from ignota.functional.regions import region_mean
 from ignota.incremental.methods import by_margin
 from ignota.structures import Encoding, InputError
 from ignota.taxonomy import MAX_CLASSES, ClassLabel, Taxonomy, nearest
-from ignota.world.branch import BRANCH_SCORES, Branch, Branches, BranchReading
+from ignota.world.branch import BRANCH_SCORES, Branch, Branches
 from ignota.world.exemplars import ExemplarStore
 from ignota.world.journal import Event
 from ignota.world.known import KnownEvidence
@@ -94,7 +94,8 @@ class OpenWorldModel:
 
     def branch(self, system: str) -> Branch:
         """The branch of `paper` or `released`, built when it is first asked for; raises InputError for none."""
-        return self.branches.get(system, self.networks)
+        found: Branch = self.branches.get(system, self.networks)
+        return found
 
     def refresh(self) -> None:
         """Reads the exemplar rows again."""
@@ -163,7 +164,17 @@ class OpenWorldModel:
 
     def scores(self, encoding: Encoding, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:
         """Anomaly maps of the unlearnt world by the named scores, on the working grid."""
-        further = {name: partial(self._branch_score, name, encoding) for name in self._branch_scores()}
+
+        @cache
+        def read(system: str) -> Any:
+            return self.branches.get(system, self.networks).read(encoding)
+
+        def score(name: str) -> Float[Tensor, "H W"]:
+            system = BRANCH_SCORES[name]
+            found: Tensor = self.branches.get(system, self.networks).score(read(system), name)
+            return found
+
+        further = {name: partial(score, name) for name in self._branch_scores()}
         return anomaly_maps(encoding, self.known, names, further)
 
     def score_names(self) -> tuple[str, ...]:
@@ -172,10 +183,6 @@ class OpenWorldModel:
 
     def _branch_scores(self) -> tuple[str, ...]:
         return tuple(name for name, system in BRANCH_SCORES.items() if system in self.branches.systems)
-
-    def _branch_score(self, name: str, encoding: Encoding) -> Float[Tensor, "H W"]:
-        reading: BranchReading = self.branch(BRANCH_SCORES[name]).read(encoding)
-        return reading.mass()
 
     def channel_bits(self, encoding: Encoding) -> UInt16[np.ndarray, "h w"]:
         """Which meta channels of the branch `paper` are on, one bit each; none where the world has no such branch."""
