@@ -16,8 +16,8 @@ from ignota.engine.configuration import (
     ExperimentConfig,
     FitConfig,
     MetaChannelConfig,
-    RegionEmbedderConfig,
     MetricNetworkConfig,
+    RegionEmbedderConfig,
     SegmenterConfig,
 )
 

@@ -10,25 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from ignota.anomaly.dml import METRIC_SCORES
-from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.synthetic.streets import SyntheticStreets
 from ignota.engine.configuration import ExperimentConfig
-from ignota.engine.evaluation import evaluate_anomaly
-from ignota.engine.lessons import evaluate_incremental
 from ignota.engine.metric_network_run import (
-    MetricNetworkStage,
     metric_loss,
-    metric_stage,
     starting_network,
     train_metric_network,
 )
 from ignota.engine.records import StageFolder
-from ignota.functional.one_hot_metric import eds, metric_logits, mixed, mmsp
+from ignota.functional.one_hot_metric import metric_logits
 from ignota.models.segmenter import ClosedSetSegmenter
-from ignota.structures import InputError
 from ignota.world import bundle
-from ignota.world.metric_network import METRIC_METHODS, MetricNetwork
+from ignota.world.metric_network import MetricNetwork
 from ignota.world.model import OpenWorldModel
 from ignota.world.networks import Networks
 

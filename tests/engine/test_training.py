@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import segmentation_models_pytorch as smp
 import torch
+from ignota.engine.meta_channel_run import Grids, GridStream, MetaChannelStage
 from torch import Tensor
 
 from ignota.engine.closed_set import ClosedSetStage, dice_loss, segmentation_loss
 from ignota.engine.configuration import ClosedSetConfig, MetaChannelConfig
-from ignota.engine.meta_channel_run import Grids, GridStream, MetaChannelStage
 from ignota.engine.stream import StepSampler
 from ignota.engine.training import Stage, WholeCheckpoints, normalise_images, poly_schedule, precision_of, run_stage
 from ignota.functional.meta_channels import activate, overall_loss

@@ -61,8 +61,8 @@ def metric_network_of(world: OpenWorldModel, names: Collection[str]) -> MetricNe
         return None
     if SYSTEM not in world.branches.systems:
         raise InputError(
-            f"{wanted[0]!r} runs on the branch `dmlnet`, which this world does not hold: `ignota fit --branches dmlnet` "
-            f"adds it, or take {wanted[0]}_frozen"
+            f"{wanted[0]!r} runs on the branch `dmlnet`, which this world does not hold: add it by "
+            f"`ignota fit --branches dmlnet`, or take {wanted[0]}_frozen"
         )
     network: MetricNetwork = world.branches.get(SYSTEM, world.networks)
     return network
