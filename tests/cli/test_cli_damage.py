@@ -33,7 +33,7 @@ def test_another_schema_version(world: Path, wrong: Callable[..., str]) -> None:
     assert "schema version 99" in wrong("classes", "--world", world)
 
 
-FIELDS = ("taxonomy", "segmenter", "heads", "frozen", "size", "taps", "spaces", "recipe", "provenance")
+FIELDS = ("taxonomy", "segmenter", "frozen", "size", "taps", "spaces", "recipe", "provenance")
 
 
 @pytest.mark.parametrize("key", FIELDS)

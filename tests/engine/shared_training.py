@@ -28,6 +28,7 @@ from ignota.engine.configuration import (
     ExperimentConfig,
     FitConfig,
     MetaChannelConfig,
+    RegionEmbedderConfig,
     SegmenterConfig,
 )
 from ignota.engine.stages import Stages
@@ -43,7 +44,10 @@ EXPERIMENT = ExperimentConfig(
         steps=STEPS, batch=3, crop=(48, 64), warmup=5, checkpoint_every=5, dice=0.5, frozen_norm=True,
         encoder_lr=0.002, head_lr=0.02,
     ),
-    meta_channels=MetaChannelConfig(steps=STEPS, batch=3, checkpoint_every=10),
+    meta_channels=MetaChannelConfig(
+        steps=STEPS, batch=3, warmup=5, checkpoint_every=10, encoder_lr=0.002, head_lr=0.02
+    ),
+    region_embedder=RegionEmbedderConfig(steps=STEPS, batch=3, hidden=16, released_hidden=8, embedding=8, views=2),
     embedder=EmbedderConfig(steps=STEPS, batch=32, hidden=16, embedding=8),
     fit=FitConfig(coreset=50, reference=50, images=7, held_out=0.34, target_fpr=0.5),
 )  # fmt: skip
@@ -60,7 +64,7 @@ def train_each_stage(folder: Path, alone: Path) -> None:
     assert stages_in(folder / "closed_set").segmenter is not None
     copied(alone, folder / "heads", "closed_set")
     stages = stages_in(folder / "heads")
-    assert stages.heads and stages.spaces
+    assert stages.branches and stages.spaces
     copied(alone, folder / "fit", "*")
     keep(stages_in(folder / "fit").world(), folder / "fit")
 

@@ -28,6 +28,8 @@ GRADIENT_STAGES = {
     "closed_set": "closed_set",
     "meta_channels_paper": "heads",
     "meta_channels_released": "heads",
+    "region_embedder_paper": "heads",
+    "region_embedder_released": "heads",
     "embedder_paper": "heads",
     "embedder_released": "heads",
 }

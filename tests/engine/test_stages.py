@@ -12,19 +12,24 @@ import pytest
 import torch
 
 from ignota.data.drawn import DrawnImages
-from ignota.engine import closed_set_run, embedder_run, meta_channel_run
+from ignota.engine import branch_run, closed_set_run, embedder_run, region_embedder_run
 from ignota.engine.configuration import EmbedderConfig, ExperimentConfig
 from ignota.engine.fitting import class_means, split_images
 from ignota.engine.harvest import RegionRows, chosen_images, joined_rows
-from ignota.engine.stages import Stages, embedder_variants, finished_stages
+from ignota.engine.stages import Stages, embedder_variants
 from ignota.engine.weighing import TRUSTED, least_trust, merit
-from ignota.models.meta_channels import MetaChannelHead
 from ignota.taxonomy import IGNORE_INDEX
-from ignota.world.networks import LOSSES
 from ignota.world.reading import joined_parts, own_score, read_regions
 
 CPU = torch.device("cpu")
-ALL = ["closed_set", "embedder_paper", "embedder_released", "meta_channels_paper", "meta_channels_released"]
+ALL = [
+    "closed_set", "embedder_paper", "embedder_released", "meta_channels_paper", "meta_channels_released",
+    "region_embedder_paper", "region_embedder_released",
+]  # fmt: skip
+
+
+def finished_stages(folder: Path) -> list[str]:
+    return sorted(path.parent.name for path in (folder / "stages").glob("*/stage.json"))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +64,7 @@ def trained_stages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return stage
 
-    for room in (closed_set_run, meta_channel_run, embedder_run):
+    for room in (closed_set_run, branch_run, embedder_run, region_embedder_run):
         monkeypatch.setattr(room, "run_stage", watched(room.run_stage))
     return seen
 
@@ -188,15 +193,6 @@ def test_rows_are_joined_and_picked_alike() -> None:
     picked = double.where(double.image == 1)
     assert picked.label.tolist() == [0, 1, 0, 1]
     assert picked.pooled["decoder"].tolist() == [[4, 5], [8, 9], [4, 5], [8, 9]]
-
-
-def test_the_weights_of_meta_channel_losses_are_settings(tiny: ExperimentConfig) -> None:
-    config = dataclasses.replace(tiny.meta_channels, inter=0.0, split=0.3, rec=0.2)
-    for preset in ("paper", "released"):
-        losses = meta_channel_run.MetaChannelStage(MetaChannelHead(3, 2), config, preset, 0).losses
-        assert (losses.weight_overlap, losses.weight_split, losses.weight_reconstruction) == (0.0, 0.3, 0.2)
-        usual = meta_channel_run.MetaChannelStage(MetaChannelHead(3, 2), tiny.meta_channels, preset, 0).losses
-        assert usual == LOSSES[preset]
 
 
 def test_one_hot_centres_are_the_prototypes(

@@ -11,18 +11,14 @@ from typing import Any
 import pytest
 import segmentation_models_pytorch as smp
 import torch
-from ignota.engine.meta_channel_run import Grids, GridStream, MetaChannelStage
 from torch import Tensor
 
 from ignota.engine.closed_set import ClosedSetStage, dice_loss, segmentation_loss
-from ignota.engine.configuration import ClosedSetConfig, MetaChannelConfig
+from ignota.engine.configuration import ClosedSetConfig
 from ignota.engine.stream import StepSampler
 from ignota.engine.training import Stage, WholeCheckpoints, normalise_images, poly_schedule, precision_of, run_stage
-from ignota.functional.meta_channels import activate, overall_loss
-from ignota.models.meta_channels import MetaChannelHead
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
 from ignota.structures import InputError
-from ignota.world.networks import LOSSES
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -133,53 +129,6 @@ def test_random_numbers_of_a_step_follow_from_seed_stage_and_step() -> None:
     stage.seed = 4
     stage.on_train_batch_start(None, 0)
     assert not torch.equal(torch.rand(4), first)
-
-
-def grids() -> Grids:
-    logits = [draw(3, 8, 12, seed=i).half() for i in range(4)]
-    labels = [torch.randint(0, 3, (8, 12), generator=torch.Generator().manual_seed(i)).byte() for i in range(4)]
-    images = [torch.full((8, 12, 3), 60 * i, dtype=torch.uint8) for i in range(4)]
-    return Grids(logits, labels, images)
-
-
-def test_windows_are_a_function_of_seed_and_number() -> None:
-    stream, again, other = GridStream(grids(), 1), GridStream(grids(), 1), GridStream(grids(), 2)
-    for number in (0, 3, 11):
-        for one, two in zip(stream[number], again[number], strict=True):
-            assert torch.equal(one, two)
-    assert any(not torch.equal(stream[n][0], other[n][0]) for n in range(4))
-    seen = [round((float(stream[n][2][0, 0, 0]) + 1) * 127.5) for n in range(8)]
-    assert sorted(seen[:4]) == sorted(seen[4:]) == [0, 60, 120, 180]
-    logits, labels, colours = stream[0]
-    assert logits.shape[1:] == labels.shape == colours.shape[1:] == (6, 9)
-
-
-def test_logits_labels_and_colours_of_a_window_belong_together() -> None:
-    one = grids()
-    place = torch.arange(96).view(8, 12)
-    same = Grids([place[None].half()], [place.byte()], [place[..., None].expand(8, 12, 3).byte()])
-    assert len(one.logits) == 4
-    for number in range(6):
-        logits, labels, colours = GridStream(same, 0)[number]
-        assert torch.equal(logits[0], labels.float())
-        torch.testing.assert_close((colours[1] + 1) * 127.5, labels.float(), atol=1e-3, rtol=0)
-
-
-@pytest.mark.parametrize("preset", ["paper", "released"])
-def test_a_step_of_the_meta_channels_is_equation_6(preset: str) -> None:
-    head = MetaChannelHead(3, 2, torch.Generator().manual_seed(0))
-    stage = MetaChannelStage(head, MetaChannelConfig(), preset, seed=0)
-    batch = (draw(2, 3, 6, 9).float(), torch.randint(0, 3, (2, 6, 9)).byte(), draw(2, 3, 6, 9, seed=1).float())
-    raw = head(batch[0])
-    terms = overall_loss(
-        segmentation_loss(raw[:, :3], batch[1]), activate(raw, LOSSES[preset]), batch[2], batch[1], 3, LOSSES[preset]
-    )
-    loss = stage.training_step(batch, 0)["loss"]
-    torch.testing.assert_close(loss, terms["total"])
-    loss.backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
-    (group,) = stage.parameter_groups()
-    assert [id(p) for p in group["params"]] == [id(p) for p in head.parameters()]
 
 
 def test_checkpoints_are_whole_or_the_old_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

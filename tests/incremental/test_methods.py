@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ignota.incremental.methods import by_margin, by_threshold, novel_prototype_method
+from ignota.functional.prototypes import assign_novel, novel_similarity
+from ignota.incremental.methods import by_margin, novel_prototype_method
 
 
 def cosine(a: list[float], b: list[float]) -> float:
@@ -26,7 +27,7 @@ class TestByThreshold:
     def test_against_a_loop(self, seed: int, theta: float, inclusive: bool) -> None:
         """Equations 11 and 12."""
         embeddings, prototypes = random(9, 4, seed=seed), random(3, 4, seed=seed + 1)
-        found = by_threshold(embeddings, prototypes, theta, inclusive)
+        found = assign_novel(novel_similarity(embeddings, prototypes), theta, inclusive)
         for r, row in enumerate(embeddings.tolist()):
             similarity = [cosine(row, prototype) for prototype in prototypes.tolist()]
             best = max(similarity)
@@ -36,12 +37,12 @@ class TestByThreshold:
     def test_at_the_threshold_only_the_released_code_accepts(self) -> None:
         embeddings, prototypes = torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 2.0], [0.0, -1.0]])
         theta = float(torch.nn.functional.normalize(embeddings, dim=1)[0, 1])
-        assert by_threshold(embeddings, prototypes, theta, inclusive=True).tolist() == [0]
-        assert by_threshold(embeddings, prototypes, theta, inclusive=False).tolist() == [-1]
+        assert assign_novel(novel_similarity(embeddings, prototypes), theta, inclusive=True).tolist() == [0]
+        assert assign_novel(novel_similarity(embeddings, prototypes), theta, inclusive=False).tolist() == [-1]
 
     def test_nothing_taught_or_nothing_to_see(self) -> None:
-        assert by_threshold(random(2, 3, seed=0), torch.zeros(0, 3), 0.1, True).tolist() == [-1, -1]
-        assert by_threshold(torch.zeros(0, 3), random(2, 3, seed=0), 0.1, True).shape == (0,)
+        assert assign_novel(novel_similarity(random(2, 3, seed=0), torch.zeros(0, 3)), 0.1, True).tolist() == [-1, -1]
+        assert assign_novel(novel_similarity(torch.zeros(0, 3), random(2, 3, seed=0)), 0.1, True).shape == (0,)
 
 
 class TestByMargin:

@@ -13,12 +13,14 @@ from scipy import ndimage
 
 from ignota.regions.proposals import (
     MetaChannelRegions,
+    StrongestChannelRegions,
     UncertaintyRegions,
     edge_evidence,
     fill_gaps,
     fit_edge_thresholds,
     label_regions,
     mask_region,
+    odd_side,
 )
 from ignota.structures import RegionSet
 
@@ -215,7 +217,10 @@ class TestMetaChannelRegions:
     def test_holes_stay_where_they_are_not_filled(self):
         selected = torch.tensor([True, False, False])
         assert MetaChannelRegions(0.0, fill_holes=False)(self.channels(), selected, (10, 12)).ids[2, 2] == 0
-        assert MetaChannelRegions(0.0, fill_holes=False, closing=3)(self.channels(), selected, (10, 12)).ids[2, 2] == 1
+        assert (
+            MetaChannelRegions(0.0, fill_holes=False, closing=3 / 10)(self.channels(), selected, (10, 12)).ids[2, 2]
+            == 1
+        )
 
     def test_resized_by_nearest_neighbour(self):
         small = MetaChannelRegions(0.0)(self.channels(), torch.ones(3, dtype=torch.bool), (10, 12))
@@ -227,6 +232,40 @@ class TestMetaChannelRegions:
         found = MetaChannelRegions(0.0)(self.channels(), torch.zeros(3, dtype=torch.bool), (5, 6))
         assert found.count == 0
         assert found.ids.shape == (5, 6)
+
+
+class TestStrongestChannelRegions:
+    def test_against_a_loop(self):
+        """Where Σ C ≥ ½, the cells of each strongest channel, 8-connected, without those that an opening removes."""
+        generator = torch.Generator().manual_seed(3)
+        coarse = torch.rand(1, 3, 4, 5, generator=generator)
+        channels = F.interpolate(coarse, size=(24, 30), mode="bilinear")[0] * 0.6
+        found = StrongestChannelRegions(0.01)(channels, torch.zeros(3, dtype=torch.bool), (24, 30))
+        expected, count = np.zeros((24, 30), np.int32), 0
+        for channel in range(3):
+            mask = ((channels.sum(0) >= 0.5) & (channels.argmax(0) == channel)).numpy()
+            opened = ndimage.binary_opening(np.pad(mask, 2, mode="edge"), np.ones((3, 3)))[2:-2, 2:-2]
+            parts, number = ndimage.label(opened, np.ones((3, 3)))
+            for i in range(1, number + 1):
+                if (parts == i).sum() >= 0.01 * mask.size:
+                    count += 1
+                    expected[parts == i] = count
+        assert count > 2
+        assert found.count == count
+        assert same_partition(found.ids, expected)
+
+    def test_things_that_touch_stay_apart(self):
+        channels = torch.zeros(2, 8, 12)
+        channels[0, 2:6, 1:6], channels[1, 2:6, 6:11] = 0.9, 0.8
+        apart = StrongestChannelRegions(0.0)(channels, torch.ones(2, dtype=torch.bool), (8, 12))
+        joined = MetaChannelRegions(0.0)(channels, torch.ones(2, dtype=torch.bool), (8, 12))
+        assert (apart.count, joined.count) == (2, 1)
+
+
+@pytest.mark.parametrize(("share", "height", "side"), [(5 / 256, 256, 5), (5 / 256, 180, 3), (5 / 256, 512, 11),
+                                                       (5 / 256, 20, 1)])  # fmt: skip
+def test_the_closing_grows_with_the_grid(share: float, height: int, side: int):
+    assert odd_side(share, height) == side
 
 
 def test_mask_region_is_the_mask():

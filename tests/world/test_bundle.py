@@ -43,7 +43,8 @@ def test_save_load_segment_is_bit_identical(
         same(world, again, photo)
     again.store.close()
     files = {path.name for path in (tmp_path / "again").iterdir() if path.suffix not in (".sqlite-wal", ".sqlite-shm")}
-    assert files == {"world.json", "weights.safetensors", "exemplars.sqlite"}
+    branches = {f"branch-{system}.safetensors" for system in ("paper", "released")}
+    assert files == {"world.json", "weights.safetensors", "exemplars.sqlite"} | branches
     assert json.loads((tmp_path / "again" / "world.json").read_text())["results"] == {"note": 1}
 
 

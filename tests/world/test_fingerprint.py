@@ -35,7 +35,6 @@ def _other_space(world: OpenWorldModel) -> None:
 CHANGES: dict[str, Callable[[OpenWorldModel], None]] = {
     "weights of the segmenter": lambda world: _nudge(world.networks.segmenter),
     "weights of the frozen encoder": lambda world: _nudge(world.networks.frozen),
-    "weights of a head": lambda world: _nudge(next(iter(world.networks.heads.values()))),
     "preprocessing": _brighten,
     "size of what the frozen encoder sees": lambda world: setattr(world.networks.frozen, "size", 100),
     "taps": _fewer_taps,

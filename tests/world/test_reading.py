@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from ignota.engine.lessons import base_of
 from ignota.functional import scores
-from ignota.functional.meta_channels import aggregate
 from ignota.functional.pooling import region_pool
 from ignota.functional.regions import paint
 from ignota.structures import Encoding, InputError
-from ignota.world.labelling import METHODS, label_maps, meta_regions
+from ignota.world.labelling import METHODS, label_maps, systems_of
 from ignota.world.model import OpenWorldModel, calibrated, closed_labels
 from ignota.world.novel import area_quantile, held_out_excess, novel_evidence
 from ignota.world.reading import (
@@ -222,33 +222,15 @@ def test_closed_labels_are_the_largest_of_the_resized_logits(
 
 
 def test_every_method_paints_taught_classes_over_the_closed_set(world: OpenWorldModel, photos: Photos) -> None:
+    world.exemplar_branches = systems_of(METHODS)
     world.learn("crate", [(photos[0], box(20, 60))], force=True)
     encoding, known = world.encode(photos[0]), len(world.taxonomy)
     maps = label_maps(world, encoding, METHODS)
     for name in METHODS:
-        changed = maps[name] != maps["closed"]
+        changed = maps[name] != maps[base_of(name)]
         assert (maps[name][changed] == known).all(), name
-    for preset in ("paper", "released"):
-        # nothing outside the selected channels' union and its holes may change: without a union, nothing at all
-        union = aggregate(world.networks.channels(encoding, preset), world.novel.selected[preset])
-        assert union.any() or (maps[f"raml_{preset}"] == maps["closed"]).all()
     with pytest.raises(InputError, match="did you mean 'npm_frozen'"):
         label_maps(world, encoding, ["npm"])
-
-
-def test_meta_channel_regions_stay_within_what_is_unknown(world: OpenWorldModel, photos: Photos) -> None:
-    encoding = world.encode(photos[0])
-    size = encoding.image.shape[:2]
-    assert meta_regions(world, encoding, "released").count == 0  # nothing is taught
-    world.learn("crate", [(photos[0], box(20, 60))], force=True)
-    world.novel.selected["released"][:] = True
-    free = meta_regions(world, encoding, "released")
-    assert free.count
-    left = np.zeros(size, bool)
-    left[:, : size[1] // 2] = True
-    half = meta_regions(world, encoding, "released", left)
-    assert not (half.ids[:, size[1] // 2 + 8 :] > 0).any()
-    assert meta_regions(world, encoding, "released", ~np.ones(size, bool)).count == 0
 
 
 def test_a_margin_below_0_takes_no_more_than_a_tenth_of_any_known_class(world: OpenWorldModel, photos: Photos) -> None:
