@@ -32,12 +32,8 @@ def labels(*shape: int, classes: int = 3, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("preset", ["paper", "released"])
 def test_the_loss_is_equation_6_with_the_preset_s_cross_entropy(preset: str) -> None:
-    logits, raw, pixels, label = (
-        draw(2, 3, 6, 8),
-        draw(2, 5, 6, 8, seed=1),
-        draw(2, 3, 12, 16, seed=2),
-        labels(2, 12, 16),
-    )
+    logits, raw, pixels = draw(2, 3, 6, 8), draw(2, 5, 6, 8, seed=1), draw(2, 3, 12, 16, seed=2)
+    label = labels(2, 12, 16)
     found = branch_loss(logits, raw, pixels, label, PRESETS[preset])
     scored = raw if preset == "paper" else logits
     full = F.interpolate(scored, size=(12, 16), mode="bilinear").double().log_softmax(1)
@@ -113,11 +109,11 @@ def test_connected_regions_are_means_over_connected_parts_of_a_class() -> None:
     label[0, :2, :3], label[0, 4:, :3], label[0, :, 6:] = 1, 1, 2
     vectors, owner = connected_regions(features, label, 0.0)
     grid = features[0].flatten(1).T.reshape(6, 8, 4)
-    expected = {(1, tuple(grid[:2, :3].reshape(-1, 4).mean(0).tolist())), (1, tuple(grid[4:, :3].reshape(-1, 4).mean(0).tolist())),
-                (2, tuple(grid[:, 6:].reshape(-1, 4).mean(0).tolist()))}  # fmt: skip
+    parts = [(1, grid[:2, :3]), (1, grid[4:, :3]), (2, grid[:, 6:])]
     found = list(zip(owner.tolist(), vectors, strict=True))
     assert len(found) == 3
-    for name, mean in expected:
+    for name, part in parts:
+        mean = part.reshape(-1, 4).mean(0)
         assert any(name == o and np.allclose(v, mean, atol=1e-5) for o, v in found)
     nothing = connected_regions(features, torch.full((1, 6, 8), 255).byte(), 0.0)
     assert nothing[0].shape == (0, 4) and nothing[1].shape == (0,)
