@@ -117,7 +117,7 @@ CONFIGURATION = ExperimentConfig(
     data=DataConfig("synthetic", "cityscapes:16+3", train_length=8, evaluate_length=2, height=96, width=192),
     segmenter=SegmenterConfig(weights="none", decoder_channels=32),
     closed_set=ClosedSetConfig(steps=4, batch=2, crop=(64, 96), warmup=1, checkpoint_every=4),
-    meta_channels=MetaChannelConfig(steps=2, batch=2, checkpoint_every=2),
+    meta_channels=MetaChannelConfig(branches=(), steps=2, batch=2, checkpoint_every=2),
     embedder=EmbedderConfig(steps=2, batch=16, hidden=16, embedding=8),
     fit=FitConfig(coreset=50, reference=50, images=6, held_out=0.34),
 )

@@ -59,7 +59,7 @@ def network(num_classes: int = 11) -> TappedModule:
 CONFIG = ExperimentConfig(
     size=64,
     data=DataConfig("synthetic", "cityscapes:16+3"),
-    meta_channels=MetaChannelConfig(steps=10, batch=2),
+    meta_channels=MetaChannelConfig(branches=()),
     embedder=EmbedderConfig(steps=20, batch=64),
     fit=FitConfig(taps=("decoder", "late", "frozen/16"), images=8, coreset=200, reference=200),
 )

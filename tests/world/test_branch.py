@@ -61,7 +61,7 @@ def test_a_branch_is_built_when_it_is_first_asked_for(trained: Path, monkeypatch
 
 def test_a_world_without_the_branch_says_how_to_get_it(world: OpenWorldModel) -> None:
     bare = dataclasses.replace(world, branches=Branches())
-    with pytest.raises(InputError, match="no branch 'paper'.*ignota fit --branches paper"):
+    with pytest.raises(InputError, match=r"no branch 'paper'.*ignota fit --branches paper"):
         label_maps(bare, bare.encode(picture()), ("raml_paper",))
     assert bare.segment(picture()).labels.shape == (60, 120)  # a complete world all the same
 
@@ -77,7 +77,7 @@ def test_a_branch_comes_back_from_its_file(world: OpenWorldModel, tmp_path: Path
         torch.testing.assert_close(first.features, second.features, atol=2e-2, rtol=1e-2)
     again.store.close()
     (tmp_path / "copy" / "branch-paper.safetensors").write_bytes(b"no tensors")
-    with pytest.raises(InputError, match="branch-paper.safetensors"):
+    with pytest.raises(InputError, match=r"branch-paper\.safetensors"):
         bundle.load(tmp_path / "copy").branch("paper")
 
 
@@ -153,7 +153,7 @@ def test_candidate_regions_stay_within_what_is_unknown(world: OpenWorldModel) ->
 def test_an_exemplar_that_was_taught_without_the_branch_is_named(world: OpenWorldModel) -> None:
     world.exemplar_branches = ()
     world.learn("crate", [(picture(), box())], force=True)
-    with pytest.raises(InputError, match="'crate' was taught without the branch 'paper'.*--branches paper"):
+    with pytest.raises(InputError, match=r"'crate' was taught without the branch 'paper'.*--branches paper"):
         label_maps(world, world.encode(picture()), ("raml_paper",))
     assert "crate" in world.classes.names
 
