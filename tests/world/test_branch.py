@@ -103,8 +103,8 @@ def test_a_reading_against_the_printed_steps(world: OpenWorldModel, system: str)
     full = F.interpolate(known[None], size=encoding.image.shape[:2], mode="bilinear")[0]
     assert (reading.known == full.argmax(0).numpy()).mean() > 0.999
     mass = F.interpolate(channels.sum(0)[None, None], size=encoding.image.shape[:2], mode="bilinear")[0, 0]
-    torch.testing.assert_close(world.scores(encoding, ["meta_mass"])["meta_mass"] if system == "paper" else reading.mass(),
-                               mass, atol=1e-4, rtol=1e-3)  # fmt: skip
+    found = world.scores(encoding, ["meta_mass"])["meta_mass"] if system == "paper" else reading.mass()
+    torch.testing.assert_close(found, mass, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("method", list(RULES))
