@@ -26,6 +26,7 @@ from ignota.engine.records import fingerprint, write_json
 from ignota.engine.stages import Stages
 from ignota.metrics.bootstrap import paired_bootstrap
 from ignota.models.segmenter import ClosedSetSegmenter
+from ignota.models.weights import check_source
 from ignota.reports.report import PictureRow, Section, write_report
 from ignota.structures import InputError, Sample
 from ignota.taxonomy import ClassSplit
@@ -93,6 +94,9 @@ def train_experiment(
     train = open_split(config.data, data_root, "train", config.seed)
     open_split(config.data, data_root, "evaluate", config.seed)  # what is missing is told before hours of training
     refuse_another(config, out / WORLD)
+    if not (out / WORLD).exists():
+        check_source(config.segmenter.encoder, config.segmenter.weights, allow_download)
+        check_source(config.fit.frozen_encoder, config.fit.frozen_weights, allow_download)
     if leads():
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(out / CONFIG, yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False).encode())
@@ -209,6 +213,7 @@ def adapt(
         raise InputError(
             f"the segmenter has {segmenter.num_classes} classes, {config.data.split} {known} known ones: give --split"
         )
+    check_source(config.fit.frozen_encoder, config.fit.frozen_weights, allow_download)
     config = with_taps_of(config, segmenter)
     train = open_split(config.data, data_root, "train", config.seed)
     scratch = out.with_name(f".{out.name}.stages")

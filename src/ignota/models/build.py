@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
 from ignota.models.description import SegmenterDescription
 from ignota.models.exported import ExportedSegmenter, copy_program
-from ignota.models.names import shown, smp_name
+from ignota.models.names import refuse_place, shown, smp_name
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
 from ignota.models.tapped import TappedModule, from_factory
@@ -171,6 +171,8 @@ def _smp_network(config: Mapping[str, Any]) -> nn.Module:
     if name not in _SMP_NETWORKS:
         raise InputError(f"smp has no architecture {name!r}{nearest(name, _SMP_NETWORKS)}")
     settings = {key: value for key, value in config.items() if key != "_model_class"}
+    for key, value in settings.items():
+        refuse_place(value, f"config.{key}")
     # an activation would hide the logits; weights come from the checkpoint
     settings |= {"encoder_weights": None, "activation": None, "aux_params": None}
     if "encoder_name" in settings:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from ignota.models.names import close_to, shown, timm_name
+from ignota.models.names import close_to, refuse_place, shown, timm_name
 from ignota.structures import InputError
 
 _LABELS = ("id2label", "label2id")  # class names: free text that transformers looks nothing up by
@@ -16,7 +15,6 @@ _SOURCES = ("_name_or_path", "name_or_path", "auto_map", "custom_pipelines", "tr
 """Where a network came from, what code goes with it, which kernels it asks a hub for: nothing that builds it."""
 _DROPPED = (*_SOURCES, "_commit_hash", "use_pretrained_backbone", "dtype", "torch_dtype")
 _ATTENTION = ("eager", "sdpa")  # others may load kernels from a hub
-_PLACE = re.compile(r"[:/\\]|\.(bin|ckpt|pickle|pkl|pth?|pt2|py|safetensors|so)$", re.IGNORECASE)
 
 
 def without_sources(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,8 +48,7 @@ def _checked_value(value: Any, place: str) -> Any:
         return checked(value, place)
     if isinstance(value, (list, tuple)):
         return [_checked_value(item, place) for item in value]
-    if isinstance(value, str) and _PLACE.search(value):
-        raise InputError(f"{place}: {shown(value)} is no plain name; nothing is fetched or read from elsewhere")
+    refuse_place(value, place)
     return value
 
 

@@ -6,6 +6,7 @@ what to build, never where from, so such names stop here, before a library sees 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import segmentation_models_pytorch as smp
@@ -15,6 +16,7 @@ from ignota.structures import InputError
 from ignota.taxonomy import nearest
 
 _LONGEST = 80
+_PLACE = re.compile(r"[:/\\]|\.(bin|ckpt|pickle|pkl|pth?|pt2|py|safetensors|so)$", re.IGNORECASE)
 _EXAMPLE = "give a plain name such as tf_efficientnet_lite0"
 
 
@@ -28,6 +30,12 @@ def close_to(name: object, names: Sequence[str]) -> str:
     """A hint at the nearest of many names, without the list of all."""
     hint = nearest(str(name)[:_LONGEST], names)
     return hint if "did you mean" in hint else ""
+
+
+def refuse_place(value: object, field: str) -> None:
+    """Raises InputError for text that is an address, a path or the name of a file of weights or code."""
+    if isinstance(value, str) and _PLACE.search(value):
+        raise InputError(f"{field}: {shown(value)} is no plain name; nothing is fetched or read from elsewhere")
 
 
 def timm_name(name: object, field: str = "encoder") -> str:

@@ -93,9 +93,13 @@ def _from_package(encoder: str) -> dict[str, Tensor]:
     return dict(zip(wanted, stored.values(), strict=True))
 
 
-def _from_hub(encoder: str, allow_download: bool) -> dict[str, Tensor]:
-    if not allow_download:
+def check_source(encoder: str, source: str, allow_download: bool) -> None:
+    """Raises InputError where the weights are to come from a hub and none may be asked."""
+    if source == "hub" and not allow_download:
         raise InputError(f"weights of {encoder} are to come from a hub: pass --allow-download to ask it for them")
+
+
+def _from_hub(encoder: str) -> dict[str, Tensor]:
     try:
         return dict(timm.create_model(encoder, pretrained=True).state_dict())
     except (OSError, RuntimeError) as error:  # every hub client derives its network errors from these
@@ -109,10 +113,11 @@ def imagenet_weights(encoder: str, source: str, allow_download: bool = False) ->
     allow_download: whether a hub may be asked; timm reads what it sends without running code of it.
     """
     timm_name(encoder)
+    check_source(encoder, source, allow_download)
     if source == "package":
         return _from_package(encoder)
     if source == "hub":
-        return _from_hub(encoder, allow_download)
+        return _from_hub(encoder)
     return read_state_dict(Path(source))
 
 
