@@ -171,7 +171,7 @@ def test_networks_that_cannot_be_built() -> None:
     wrong = SegmenterDescription("smp", 5, config={"_model_class": "Unett"})
     one_line(lambda: build_segmenter(wrong, None), "did you mean 'Unet'")
     wrong = SegmenterDescription("smp", 5, config={"_model_class": "Unet", "encoder_name": "nothing"})
-    one_line(lambda: build_segmenter(wrong, None), "cannot build smp Unet")
+    one_line(lambda: build_segmenter(wrong, None), "config.encoder_name: timm registers no encoder 'nothing'")
 
 
 @pytest.mark.parametrize("name", ["Unet", "DeepLabV3Plus"])

@@ -152,5 +152,5 @@ def test_no_hub_names_the_two_other_ways(monkeypatch: pytest.MonkeyPatch, error:
         raise error
 
     monkeypatch.setattr(timm, "create_model", refuse)
-    text = one_line(lambda: imagenet_weights("resnet50", "hub"))
+    text = one_line(lambda: imagenet_weights("resnet50", "hub", allow_download=True))
     assert "--segmenter.weights FILE" in text and "--segmenter.weights package" in text and LITE0 in text

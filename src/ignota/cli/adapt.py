@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from ignota.cli.parsing import Parser
+from ignota.cli.parsing import Parser, add_download
 from ignota.cli.settings import add_settings, configuration, leaves
 
 USAGE = (
@@ -26,6 +26,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--dataset", type=str | None, default=None, help="by default the taxonomy of --split")
     parser.add_argument("--split", type=str | None, default=None, help="such as camvid:8+3; by default all are known")
     parser.add_argument("--allow_code", action="store_true", help="run the code of package:function")
+    add_download(parser)
     parser.add_argument("--architecture", type=str | None, default=None, help="of a state dict: deeplabv3plus, pspnet")
     parser.add_argument("--encoder", type=str | None, default=None, help="of a state dict: its encoder")
     add_settings(parser, besides=tuple(key for key in leaves() if not key.startswith(_OWN)))
@@ -56,6 +57,6 @@ def run(args: Namespace) -> None:
         asked = {"architecture": args.architecture, "encoder": args.encoder}
         spec = dataclasses.replace(SmpSpec(1), **{key: value for key, value in asked.items() if value})
     segmenter = open_segmenter(args.segmenter, args.allow_code, spec)
-    adapt(segmenter, name, root, out, config, chosen_device(args), args.quiet)
+    adapt(segmenter, name, root, out, config, chosen_device(args), args.quiet, args.allow_download)
     if not args.quiet:
         say(f"{out} is a world of {segmenter.num_classes} known classes")

@@ -29,7 +29,7 @@ def chosen_device(args: Namespace) -> torch.device:
 @contextmanager
 def opened_world(args: Namespace, writable: bool = False) -> Iterator[OpenWorldModel]:
     """`--world` on `--device` at `--size`, its store closed at the end; its networks run by `--backend`, if any."""
-    world = bundle.load(args.world, chosen_device(args), writable, args.size, args.allow_code)
+    world = bundle.load(args.world, chosen_device(args), writable, args.size, args.allow_code, args.allow_download)
     try:
         yield (
             world

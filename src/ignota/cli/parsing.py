@@ -123,6 +123,13 @@ def add_world(parser: Parser, own: bool = False) -> None:
         parser.add_argument("--world", type=str, default=DEFAULT_WORLD, help=f"a bundle or shipped ({DEFAULT_WORLD})")
     parser.renamed["--allow-code"] = "--allow_code"
     parser.add_argument("--allow_code", action="store_true", help="run the code that a world's segmenter is made of")
+    add_download(parser)
+
+
+def add_download(parser: Parser) -> None:
+    """`--allow-download`: without it no command asks a hub for weights, whatever a file says."""
+    parser.renamed["--allow-download"] = "--allow_download"
+    parser.add_argument("--allow_download", action="store_true", help="let a hub be asked for weights named `hub`")
 
 
 def add_shard(parser: Parser) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser
+from ignota.cli.parsing import Parser, add_download
 from ignota.cli.settings import add_settings, configuration, read_preset
 
 USAGE = "reproduce TABLE… [--world synthetic|camvid|cityscapes] [--data ROOT] [--fidelity quick|full] [--out DIR]"
@@ -32,6 +32,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--fidelity", type=Literal["quick", "full"], default="full", help="claims rest on full alone")
     parser.add_argument("--out", type=str, default="runs/reproduce", metavar="DIR", help="where everything is kept")
     parser.add_argument("--reuse", type=str | None, default=None, metavar="RUN,…", help=_REUSE)
+    add_download(parser)
     add_settings(parser, besides=("size", "seed", "name"))
 
 
@@ -55,6 +56,7 @@ def run(args: Namespace) -> None:
     root = None if args.data_root is None else Path(args.data_root)
     setting = Setting.of(args.world, args.fidelity, read, root, bool(given))
     hush_training()
-    written = reproduce(names, setting, Path(args.out), chosen_device(args), args.quiet, given)
+    device = chosen_device(args)
+    written = reproduce(names, setting, Path(args.out), device, args.quiet, given, args.allow_download)
     if not args.quiet:
         say("\n".join(str(path) for path in written))

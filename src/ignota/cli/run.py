@@ -8,7 +8,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from ignota.cli.launching import add_devices, has_started, joined, start
-from ignota.cli.parsing import Parser
+from ignota.cli.parsing import Parser, add_download
 from ignota.cli.settings import add_settings, configuration, presets, read_preset
 
 USAGE = "run PRESET|FILE.yaml --out DIR [--data ROOT] [--key value …] [--devices N] [--nodes M]"
@@ -22,6 +22,7 @@ def arguments(parser: Parser) -> None:
     parser.renamed |= {"--data": "--data_root", "--target-fpr": "--fit.target_fpr"}
     parser.add_argument("--data_root", type=str | None, default=None, metavar="ROOT", help="where the images lie")
     add_devices(parser)
+    add_download(parser)
     add_settings(parser, besides=("size", "seed"))
 
 
@@ -45,8 +46,8 @@ def run(args: Namespace) -> None:
         if shared:
             if first and device.type == "cpu" and not args.quiet:
                 note("batch norm keeps the statistics it starts with, as CPU processes cannot share them")
-            train_experiment(config, out, root, device, args.quiet)
+            train_experiment(config, out, root, device, args.quiet, args.allow_download)
     if first:
-        run_experiment(config, out, root, device, args.quiet, began)
+        run_experiment(config, out, root, device, args.quiet, began, args.allow_download)
     if first and not args.quiet:
         say(f"{out / 'results.json'}\n{out / 'report.html'}\n{out / 'world'}")

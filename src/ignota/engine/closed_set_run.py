@@ -24,7 +24,7 @@ from ignota.models.weights import imagenet_preprocessing
 from ignota.taxonomy import ClassSplit
 
 
-def build_segmenter(config: SegmenterConfig, num_classes: int, seed: int) -> SmpSegmenter:
+def build_segmenter(config: SegmenterConfig, num_classes: int, seed: int, allow_download: bool = False) -> SmpSegmenter:
     """The untrained network: ImageNet weights in the encoder, the rest drawn from `seed`."""
     devices = range(torch.cuda.device_count())
     with torch.random.fork_rng(devices=devices):
@@ -41,7 +41,7 @@ def build_segmenter(config: SegmenterConfig, num_classes: int, seed: int) -> Smp
             )
         )
     if config.weights != "none":
-        segmenter.load_imagenet(config.weights)
+        segmenter.load_imagenet(config.weights, allow_download)
     return segmenter
 
 
@@ -59,13 +59,20 @@ def crop_loader(
 
 
 def train_closed_set(
-    config: ExperimentConfig, samples: Samples, folder: StageFolder, device: torch.device, quiet: bool
+    config: ExperimentConfig,
+    samples: Samples,
+    folder: StageFolder,
+    device: torch.device,
+    quiet: bool,
+    allow_download: bool = False,
 ) -> SmpSegmenter:
     """Stage 1 of `config` on `samples`; returns the segmenter in evaluation mode."""
     split, stage = ClassSplit.parse(config.data.split), config.closed_set
+    finished = folder.finished() is not None
+    start = dataclasses.replace(config.segmenter, weights="none") if finished else config.segmenter
     # in one memory layout whether it was trained just now or long ago: another one rounds differently
-    segmenter = to_channels_last(build_segmenter(config.segmenter, len(split.known), config.seed))
-    if folder.finished() is None:
+    segmenter = to_channels_last(build_segmenter(start, len(split.known), config.seed, allow_download))
+    if not finished:
         check_batch("closed_set.batch", stage.batch)
         folder.begin()
         loader = crop_loader(stage, samples, split, config.seed, "closed_set", device)

@@ -35,7 +35,8 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    """The closed-set network. weights: "package", "hub", "none" or a file with the encoder's ImageNet weights.
+    """The closed-set network. weights: "package", "hub" (only with `allow_download`), "none" or a file with the
+    encoder's ImageNet weights.
 
     detail: channels of a second reading at stride 2; 0 for none, as in the paper.
     """

@@ -26,6 +26,7 @@ from ignota.engine.records import fingerprint, write_json
 from ignota.engine.stages import Stages
 from ignota.metrics.bootstrap import paired_bootstrap
 from ignota.models.segmenter import ClosedSetSegmenter
+from ignota.models.weights import check_source
 from ignota.reports.report import PictureRow, Section, write_report
 from ignota.structures import InputError, Sample
 from ignota.taxonomy import ClassSplit
@@ -56,13 +57,15 @@ def run_experiment(
     device: torch.device,
     quiet: bool = False,
     started: float | None = None,
+    allow_download: bool = False,
 ) -> dict[str, Any]:
     """All stages, the world, its figures and the report in `out`; run again, it goes on. Returns the results.
 
-    started: when the run began, on the monotonic clock, if not now.
+    started: when the run began, on the monotonic clock, if not now. allow_download: whether a hub may be asked for
+    weights.
     """
     started = time.monotonic() if started is None else started
-    train_experiment(config, out, data_root, device, quiet)
+    train_experiment(config, out, data_root, device, quiet, allow_download)
     world = bundle.load(out / WORLD, device)
     train = open_split(config.data, data_root, "train", config.seed)
     evaluate = open_split(config.data, data_root, "evaluate", config.seed)
@@ -77,7 +80,12 @@ def run_experiment(
 
 
 def train_experiment(
-    config: ExperimentConfig, out: Path, data_root: Path | None, device: torch.device, quiet: bool = False
+    config: ExperimentConfig,
+    out: Path,
+    data_root: Path | None,
+    device: torch.device,
+    quiet: bool = False,
+    allow_download: bool = False,
 ) -> None:
     """All stages and the world in `out`, by one process or by all of a group; nothing if the world is there.
 
@@ -86,11 +94,14 @@ def train_experiment(
     train = open_split(config.data, data_root, "train", config.seed)
     open_split(config.data, data_root, "evaluate", config.seed)  # what is missing is told before hours of training
     refuse_another(config, out / WORLD)
+    if not (out / WORLD).exists():
+        check_source(config.segmenter.encoder, config.segmenter.weights, allow_download)
+        check_source(config.fit.frozen_encoder, config.fit.frozen_weights, allow_download)
     if leads():
         out.mkdir(parents=True, exist_ok=True)
         write_atomically(out / CONFIG, yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False).encode())
     if not told((out / WORLD).exists()):
-        world = Stages(config, train, out, device, quiet).world()
+        world = Stages(config, train, out, device, quiet, allow_download=allow_download).world()
         if leads():
             bundle.save(world, out / WORLD)
         told(None)  # nobody leaves before it is there
@@ -190,6 +201,7 @@ def adapt(
     config: ExperimentConfig,
     device: torch.device,
     quiet: bool = False,
+    allow_download: bool = False,
 ) -> OpenWorldModel:
     """A world round a segmenter that somebody already has: meta channels, D and `fit`; its weights stay untouched.
 
@@ -201,10 +213,11 @@ def adapt(
         raise InputError(
             f"the segmenter has {segmenter.num_classes} classes, {config.data.split} {known} known ones: give --split"
         )
+    check_source(config.fit.frozen_encoder, config.fit.frozen_weights, allow_download)
     config = with_taps_of(config, segmenter)
     train = open_split(config.data, data_root, "train", config.seed)
     scratch = out.with_name(f".{out.name}.stages")
-    world = Stages(config, train, scratch, device, quiet, segmenter).world()
+    world = Stages(config, train, scratch, device, quiet, segmenter, allow_download).world()
     bundle.save(world, out)
     shutil.rmtree(scratch)
     return bundle.load(out, device)

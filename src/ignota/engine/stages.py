@@ -67,7 +67,10 @@ def embedder_variants(config: EmbedderConfig) -> dict[str, EmbedderConfig]:
 
 @dataclass
 class Stages:
-    """Trains a world for `config` in `folder`; everything finished before is read back."""
+    """Trains a world for `config` in `folder`; everything finished before is read back.
+
+    allow_download: whether a hub may be asked for weights that the configuration says to take from one.
+    """
 
     config: ExperimentConfig
     samples: Samples
@@ -75,6 +78,7 @@ class Stages:
     device: torch.device
     quiet: bool = False
     given: ClosedSetSegmenter | None = None
+    allow_download: bool = False
     weights: WeightTable = field(init=False, default_factory=dict)
     trusted: dict[float, float] = field(init=False, default_factory=dict)
 
@@ -89,7 +93,8 @@ class Stages:
             return self.given.to(self.device).eval().requires_grad_(False)
         config = self.config
         folder = self._stage("closed_set", config.seed, config.data, config.segmenter, config.closed_set)
-        return train_closed_set(config, self.samples, folder, self.device, self.quiet).requires_grad_(False)
+        network = train_closed_set(config, self.samples, folder, self.device, self.quiet, self.allow_download)
+        return network.requires_grad_(False)
 
     @cached_property
     def taps(self) -> tuple[str, ...]:
@@ -103,7 +108,9 @@ class Stages:
             return None
         fit = self.config.fit
         size = round(self.config.size * fit.magnify)
-        network = FrozenEncoder(fit.frozen_encoder, sorted(strides), fit.frozen_weights, size)
+        network = FrozenEncoder(
+            fit.frozen_encoder, sorted(strides), fit.frozen_weights, size, allow_download=self.allow_download
+        )
         return network.to(self.device)
 
     @cached_property

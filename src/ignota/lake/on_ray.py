@@ -71,6 +71,7 @@ class Pool:
     backend: str = DEFAULT
     calibration: tuple[Path, ...] = ()
     tile: int | None = None
+    allow_download: bool = False
 
 
 class Segmenter:
@@ -83,7 +84,8 @@ class Segmenter:
     def __init__(self, pool: Pool, attempts: Any) -> None:
         keep_freed_memory()
         take_threads(pool.threads)
-        world = bundle.load(pool.world, pool.device, size=pool.size, allow_code=pool.allow_code)
+        leave = {"allow_code": pool.allow_code, "allow_download": pool.allow_download}
+        world = bundle.load(pool.world, pool.device, size=pool.size, **leave)
         self.world = with_backend(world, pool.backend, pool.calibration, pool.tile)
         self.state, self.attempts = world_fingerprint(self.world), attempts
         if self.state != pool.state:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import dataclasses
 import hashlib
+import inspect
 import re
 import shutil
 import tempfile
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
 from ignota.models.description import SegmenterDescription
 from ignota.models.exported import ExportedSegmenter, copy_program
+from ignota.models.names import refuse_place, shown, smp_name
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
 from ignota.models.tapped import TappedModule, from_factory
@@ -169,13 +171,27 @@ def _smp_network(config: Mapping[str, Any]) -> nn.Module:
     if name not in _SMP_NETWORKS:
         raise InputError(f"smp has no architecture {name!r}{nearest(name, _SMP_NETWORKS)}")
     settings = {key: value for key, value in config.items() if key != "_model_class"}
+    for key, value in settings.items():
+        refuse_place(value, f"config.{key}")
     # an activation would hide the logits; weights come from the checkpoint
     settings |= {"encoder_weights": None, "activation": None, "aux_params": None}
+    if "encoder_name" in settings:
+        settings["encoder_name"] = smp_name(settings["encoder_name"], "config.encoder_name")
+    _check_for_encoder(settings, getattr(smp, name))
     try:
         network: nn.Module = getattr(smp, name)(**settings)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError, NotImplementedError) as error:
         raise InputError(f"cannot build smp {name} from its config.json: {error}".splitlines()[0]) from None
     return network
+
+
+def _check_for_encoder(settings: Mapping[str, Any], network: type[nn.Module]) -> None:
+    """Refuses what smp would hand on to timm beyond numbers: timm takes files and addresses of weights there."""
+    own = inspect.signature(network).parameters
+    for name, value in settings.items():
+        numbers = value if isinstance(value, (list, tuple)) else [value]
+        if name not in own and (name == "pretrained" or not all(isinstance(v, (int, float)) for v in numbers)):
+            raise InputError(f"config.{name}: {shown(value)} is no setting of smp's {network.__name__}: leave it out")
 
 
 def _smp_preprocessing(encoder: str) -> Preprocessing:

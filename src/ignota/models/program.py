@@ -213,8 +213,9 @@ def _resolve(target: str, path: Path) -> Callable[..., Any]:
         if name not in _REFUSED and (not name.startswith("_") or name in _PRIVATE):
             packet = getattr(torch.ops.aten, name, None)
             if isinstance(packet, torch._ops.OpOverloadPacket) and overload in packet.overloads():
-                function: Callable[..., Any] = getattr(packet, overload)
-                return function
+                function = getattr(packet, overload)
+                if torch._C._dispatch_has_kernel(function.name()):  # TorchScript's own, such as `save`, have none
+                    return function
     raise InputError(
         f"{path} calls {target!r}, which is not run from a file: give the network as package:factory with --allow-code"
     )

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ignota.models.depthwise import use_fast_depthwise
+from ignota.models.names import smp_name
 from ignota.models.segmenter import ClosedSetSegmenter, Tap, crop_to_image, pad_to_multiple
 from ignota.models.weights import imagenet_weights, load_encoder
 from ignota.structures import InputError, Preprocessing, SegmenterOutput
@@ -40,8 +41,7 @@ class SmpSpec:
 
 
 def _build(spec: SmpSpec) -> nn.Module:
-    # "tu-" selects timm's encoder; names of smp's own encoders (resnet101) work as well
-    name = spec.encoder if spec.encoder in smp.encoders.encoders else f"tu-{spec.encoder}"
+    name = smp_name(spec.encoder)
     try:
         if spec.architecture == "deeplabv3plus":
             return smp.DeepLabV3Plus(
@@ -140,9 +140,9 @@ class SmpSegmenter(ClosedSetSegmenter):
     def output_layers(self) -> list[nn.Module]:
         return [self.classifier] if self.detail is None else [self.classifier, self.detail.classifier]
 
-    def load_imagenet(self, source: str) -> None:
-        """Starts the encoder from ImageNet weights: "package", "hub" or a file; raises InputError."""
-        weights = imagenet_weights(self.spec.encoder.removeprefix("tu-"), source)
+    def load_imagenet(self, source: str, allow_download: bool = False) -> None:
+        """Starts the encoder from ImageNet weights: "package", "hub" (if allowed) or a file; raises InputError."""
+        weights = imagenet_weights(self.spec.encoder.removeprefix("tu-"), source, allow_download)
         load_encoder(getattr(self.encoder, "model", self.encoder), weights, f"weights from {source}")
 
 

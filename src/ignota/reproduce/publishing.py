@@ -38,10 +38,10 @@ _SMALLEST_WIDTH = 320
 
 def reproduce(
     names: Sequence[str], setting: Setting, out: Path, device: torch.device, quiet: bool = False,
-    given: Sequence[Path] = (),
+    given: Sequence[Path] = (), allow_download: bool = False,
 ) -> list[Path]:  # fmt: skip
     """Measures what is missing, then writes the files of `names` and the report; returns what was written."""
-    reproduction = opened(setting, out, device, quiet, given)
+    reproduction = opened(setting, out, device, quiet, given, allow_download)
     reproduction.workshop.check_given()
     written = []
     with spending(reproduction.folder / SPENT):
@@ -74,11 +74,13 @@ def spending(file: Path) -> Iterator[None]:
 
 
 def opened(
-    setting: Setting, out: Path, device: torch.device, quiet: bool = False, given: Sequence[Path] = ()
-) -> Reproduction:
+    setting: Setting, out: Path, device: torch.device, quiet: bool = False, given: Sequence[Path] = (),
+    allow_download: bool = False,
+) -> Reproduction:  # fmt: skip
     """The reproduction of a setting in `out`, with whatever was measured before."""
     folder = out / f"{setting.ground.name}-{setting.fidelity.name}"
-    return Reproduction(setting, folder, Workshop(setting, folder / "trained", device, quiet, tuple(given)))
+    workshop = Workshop(setting, folder / "trained", device, quiet, tuple(given), allow_download)
+    return Reproduction(setting, folder, workshop)
 
 
 def tables_of(reproduction: Reproduction, name: str) -> tuple[tuple[Table, Table], ...]:

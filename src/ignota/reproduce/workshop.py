@@ -53,13 +53,15 @@ def _on(state: State, device: torch.device) -> State:
 @dataclass
 class Workshop:
     """The trained things of one setting in `folder`; what is finished is read back. given: folders of `ignota run`
-    and worlds whose closed sets are taken where they were trained with the same configuration."""
+    and worlds whose closed sets are taken where they were trained with the same configuration. allow_download: whether
+    a hub may be asked for weights."""
 
     setting: Setting
     folder: Path
     device: torch.device
     quiet: bool = False
     given: tuple[Path, ...] = ()
+    allow_download: bool = False
     _stages: dict[str, Stages] = field(init=False, default_factory=dict)
     _bases: dict[str, OpenWorldModel] = field(init=False, default_factory=dict)
     _grids: dict[str, Grids] = field(init=False, default_factory=dict)
@@ -97,7 +99,10 @@ class Workshop:
         if name not in self._stages:
             place = self.place(name)
             self._take(self.config(name), place)
-            self._stages[name] = Stages(self.config(name), self.setting.train(name), place, self.device, self.quiet)
+            self._stages[name] = Stages(
+                self.config(name), self.setting.train(name), place, self.device, self.quiet,
+                allow_download=self.allow_download,
+            )  # fmt: skip
         return self._stages[name]
 
     def base(self, split: str) -> OpenWorldModel:

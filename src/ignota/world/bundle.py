@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ignota.models.build import SegmenterDescription, build_segmenter, describe
-from ignota.models.frozen_encoder import FrozenEncoder
+from ignota.models.frozen_encoder import FrozenEncoder, described_encoder
 from ignota.structures import InputError
 from ignota.taxonomy import ClassLabel, Taxonomy, nearest
 from ignota.world.branch import Branch, Branches
@@ -66,7 +66,7 @@ def save(world: OpenWorldModel, path: Path, results: dict[str, Any] | None = Non
             shutil.copyfile(file, folder / file.name)
         document = _document(world, description, results or {})
         (folder / WORLD).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        safetensors.torch.save_file(halved(_tensors(world, description)), folder / WEIGHTS)
+        safetensors.torch.save_file(halved(_tensors(world, description)) | _own_frozen(world), folder / WEIGHTS)
         for system in world.branches.systems:
             tensors = branch_tensors(world.branch(system))
             safetensors.torch.save_file(halved(tensors), folder / branch_file(system))
@@ -113,9 +113,11 @@ def load(
     writable: bool = False,
     size: int | None = None,
     allow_code: bool = False,
+    allow_download: bool = False,
 ) -> OpenWorldModel:
     """Opens a bundle by path or shipped name, too large images being tiled, as by every backend.
 
+    Nothing in it runs code unless `allow_code`, or reaches the network unless `allow_download` (docs/security.md).
     Raises InputError for one that is damaged or of another version.
     """
     path, device = find_world(name), torch.device(device)
@@ -129,10 +131,12 @@ def load(
         recipe = Recipe(**numbers)
         spaces = {name: tuple(taps) for name, taps in document["spaces"].items()}
         known = KnownEvidence.from_tensors(_group(tensors, "known."), recipe, spaces, len(taxonomy))
+        frozen = _frozen(document, _group(tensors, "frozen."), allow_download)
         networks = tiled_unasked(Networks(
-            segmenter.eval().requires_grad_(False).to(memory_format=torch.channels_last), _frozen(document),
+            segmenter.eval().requires_grad_(False).to(memory_format=torch.channels_last), frozen,
             size or document["size"], tuple(document["taps"]), torch.device("cpu"),
         ))  # fmt: skip
+        _check_taps(networks, (*networks.taps, *recipe.taps, *(tap for taps in spaces.values() for tap in taps)))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, InputError):
             raise
@@ -256,6 +260,13 @@ def _tensors(world: OpenWorldModel, description: SegmenterDescription) -> dict[s
     return {name: value.detach().cpu().contiguous() for name, value in found.items()}
 
 
+def _own_frozen(world: OpenWorldModel) -> dict[str, Tensor]:
+    """Weights of a frozen encoder that no package has, in full precision, as its digest is of these bits."""
+    frozen = world.networks.frozen
+    own = {} if frozen is None else frozen.own_weights()
+    return {f"frozen.{name}": value.detach().cpu().contiguous() for name, value in own.items()}
+
+
 def _document(world: OpenWorldModel, description: SegmenterDescription, results: dict[str, Any]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
@@ -295,18 +306,21 @@ def _taxonomy(document: dict[str, Any]) -> Taxonomy:
     return Taxonomy(document["name"], tuple(labels))
 
 
-def _frozen(document: dict[str, Any]) -> FrozenEncoder | None:
+def _check_taps(networks: Networks, named: tuple[str, ...]) -> None:
+    """Raises InputError where the document names a tap that none of its networks has."""
+    known = [*networks.segmenter.taps, *(() if networks.frozen is None else networks.frozen.taps)]
+    unknown = [tap for tap in named if tap not in known]
+    if unknown:
+        raise InputError(f"no network of this world has a tap {unknown[0]!r}{nearest(unknown[0], known)}")
+
+
+def _frozen(document: dict[str, Any], own: dict[str, Tensor], allow_download: bool) -> FrozenEncoder | None:
     identity = document["frozen"]
     if identity is None:
         return None
     strides = sorted(int(tap.split("/")[1]) for tap in document["taps"] if tap.startswith("frozen/"))
     size = identity["size"] if "size" in identity else round(document["size"] * identity["magnify"])  # older worlds
-    network = FrozenEncoder(identity["encoder"], strides, identity["source"], size)
-    if network.identity()["sha256"] != identity["sha256"]:
-        raise InputError(
-            f"the weights of {identity['encoder']} differ from those this world was fitted with: {identity['source']}"
-        )
-    return network
+    return described_encoder(identity, strides, size, own, allow_download)
 
 
 def _sync(file: Path) -> None:
