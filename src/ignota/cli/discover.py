@@ -127,7 +127,7 @@ def _draw(
         told(made, found),
         cards(shown, tiles),
         made.state,
-        tuple(label.name for label in world.store.classes()),
+        tuple(label.name for label in world.snapshot.taught),
         note,
         f"ignota discover --accept names.csv --world {args.world} --out {out}",
     )
