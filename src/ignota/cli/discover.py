@@ -64,6 +64,7 @@ def run(args: Namespace) -> None:
     from ignota.cli.gathering import check_extra
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import complain
+    from ignota.data.drafts import sweep
     from ignota.data.files import one_line
     from ignota.structures import InputError
 
@@ -73,6 +74,8 @@ def run(args: Namespace) -> None:
         raise InputError(f"{one_line(out)} is no folder: name another --out")
     if args.accept is not None and not Path(args.accept).is_file():
         raise InputError(f"{one_line(args.accept)} is no file: save names.csv on the page {PAGE} and name it")
+    for folder in (out, out / SHEETS):
+        sweep(folder)
     with opened_world(args, writable=learns) as world:
         faults: list[InputError] = []
         if args.sources:

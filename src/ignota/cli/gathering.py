@@ -13,7 +13,8 @@ from ignota.cli.inputs import Picture, image_files, picture_count, read_pictures
 from ignota.cli.resuming import image_fingerprint, read_result
 from ignota.cli.table import TABLE, write_table
 from ignota.cli.terminal import progress
-from ignota.data.files import one_line, write_atomically
+from ignota.data.drafts import sweep
+from ignota.data.files import as_text, one_line, write_atomically
 from ignota.discovery.found import FoundRegions, read_table
 from ignota.discovery.pieces import piece_rows
 from ignota.structures import InputError
@@ -55,6 +56,7 @@ def gathered(
     folder = out / FOLDER
     named = targets(image_files(words, folder), folder)
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
     names, faults = _read(named, world, folder, args)
     if not names:
         raise faults[-1]
@@ -88,7 +90,7 @@ def _write(path: Path, picture: Picture, world: OpenWorldModel, made_by: dict[st
     scene = world.segment(picture.image)
     height, width = picture.image.shape[:2]
     document = {
-        "image": str(picture.path.absolute()),
+        "image": as_text(str(picture.path.absolute())),
         "frame": picture.frame,
         "width": width,
         "height": height,

@@ -58,10 +58,12 @@ def run(args: Namespace) -> None:
     from ignota.cli.resuming import image_fingerprint, is_finished
     from ignota.cli.table import can_write_tables, write_table
     from ignota.cli.terminal import complain, progress, say
+    from ignota.data.drafts import sweep
     from ignota.structures import InputError
     from ignota.world.fingerprint import world_fingerprint
 
     out = Path(args.out)
+    sweep(out)
     named = targets(image_files(args.images, out), out)
     total = picture_count(named.values(), args.every)
     faults: list[InputError] = []

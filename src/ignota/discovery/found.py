@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ignota.data.files import one_line
+from ignota.data.files import as_name, one_line
 from ignota.formats.rle import decode_rle
 from ignota.structures import InputError
 
@@ -71,7 +71,7 @@ class FoundRegions:
 
     def path(self, row: int) -> Path:
         """Where the image lies: as written, or else below the folder of the table."""
-        path = Path(self.images[row])
+        path = Path(as_name(self.images[row]))
         return path if path.exists() or path.is_absolute() else self.base / path
 
 
