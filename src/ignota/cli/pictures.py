@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ignota.cli.inputs import PARTS, Picture
-from ignota.cli.resuming import image_fingerprint
 from ignota.data.files import as_text, write_atomically
 from ignota.data.images import write_indexed_png, write_jpeg, write_png16
 from ignota.reports.pictures import label_tags, overlay
@@ -25,10 +24,10 @@ _MOST_TAGS = 12
 _END = "\n}"
 
 
-def write_scene(out: Path, picture: Picture, world: OpenWorldModel, state: str) -> None:
+def write_scene(out: Path, picture: Picture, world: OpenWorldModel, made_by: dict[str, str]) -> None:
     """Segments one image and writes its four results into `out`; where one cannot be written, none is left behind.
 
-    state: the fingerprint of the world. NAME.json comes last: where it stands, the others do.
+    made_by: the fingerprints of world and image. NAME.json comes last: where it stands, the others do.
     """
     assert picture.image is not None
     made = not out.exists()
@@ -36,7 +35,6 @@ def write_scene(out: Path, picture: Picture, world: OpenWorldModel, state: str) 
     paths = labels_path, anomaly_path, overlay_path, json_path = [out / f"{picture.name}{part}" for part in PARTS]
     scene = world.segment(picture.image)
     labels = scene.labels_with_unknown()
-    made_by = {"world": state, "image": image_fingerprint(picture.path)}
     whole = False
     try:
         json_path.unlink(missing_ok=True)

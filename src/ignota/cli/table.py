@@ -46,9 +46,10 @@ def _rows(out: Path, names: Sequence[str], others: bool) -> Iterator[dict[str, A
         result = read_result(out / f"{name}.json")
         if result is None:
             continue
+        made_by = {key: result["made_by"].get(key) for key in ("world", "perception")}
         of_image = {key: result.get(key) for key in ("image", "frame", "width", "height")}
         for region in result.get("regions", ()):
-            yield {"name": as_text(name), **of_image, **region, "world": result["made_by"].get("world")}
+            yield {"name": as_text(name), **of_image, **region, **made_by}
 
 
 def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -85,5 +86,6 @@ def _schema() -> pa.Schema:
             "nearest": pa.string(),
             "embedding": pa.list_(pa.float32()),
             "world": pa.string(),
+            "perception": pa.string(),
         }
     )
