@@ -137,6 +137,8 @@ WRONG_CALLS = {
         ["run", "camvid-11", "--out", "d", "--segmenter.architecture", "pspnett"],
         "did you mean 'pspnet'",
     ),
+    "null for a key": (["run", "camvid-11", "--out", "d", "--closed_set.steps", "null"], "--closed_set.steps wants"),
+    "no number for a key": (["run", "camvid-11", "--out", "d", "--closed_set.dice", ".nan"], "--closed_set.dice wants"),
     "list of a key": (["run", "camvid-11", "--out", "d", "--closed_set.crop", "[1]"], "a list [a whole number"),
     "split of a preset": (["run", "camvid-11", "--out", "d", "--data.split", "camvid:8+4"], "did you mean '8+3'"),
     "size of what is seen": (["run", "camvid-11", "--out", "d", "--fit.magnify", "0"], "is in 0.25..4"),
@@ -148,6 +150,9 @@ WRONG_CALLS = {
     "no such split of a layout": (["data", "synthesize", "d", "--layout", "smiyc", "--train", "3"], "has no train"),
     "data set to check": (["data", "check", "cityscape", "."], "did you mean 'cityscapes'"),
     "synthetic to check": (["data", "check", "synthetic", "."], "is drawn, not read"),
+    "empty image": (["segment", "", "--out", "d"], "a word of the call is empty"),
+    "empty world": (["segment", "a.png", "--world", "", "--out", "d"], "a word of the call is empty"),
+    "empty world, by =": (["classes", "--world="], "a word of the call is empty"),
     "image without mask": (["learn", "x", "--image", "a.png", "--world", "w"], "1 --image and 0 --mask"),
     "no example": (["learn", "x", "--world", "w"], "0 --image and 0 --mask"),
     "segmenter's data set": (["adapt", "m.pt2", "--out", "w", "--data", "."], "--dataset"),
@@ -171,6 +176,14 @@ WRONG_FILES = {
     "no settings": ("3\n", "holds no settings"),
     "empty": ("", "holds no settings"),
     "unknown split": ("data: {split: 'camvid:9+2'}\n", "no split '9+2'"),
+    "null": ("closed_set:\n  steps: null\n", "closed_set.steps wants a whole number, not 'None'"),
+    "null in a list": ("closed_set:\n  crop: [null, 3]\n", "closed_set.crop wants a list"),
+    "null for a group": ("closed_set: null\n", "closed_set is a group"),
+    "no number": ("closed_set:\n  encoder_lr: .nan\n", "closed_set.encoder_lr wants a number, not 'nan'"),
+    "infinite number in a list": ("closed_set:\n  scale: [1, .inf]\n", "closed_set.scale wants a list"),
+    "aliases that expand": ("a: &a [x, x]\n" + "".join(f"{c}: &{c} [*{p}, *{p}, *{p}, *{p}]\n" for p, c in zip("abcdefghij", "bcdefghijk", strict=True)), "aliases expand"),
+    "deep": ("[" * 4000, "nested deeper"),
+    "no date": ("seed: 2001-99-99\n", "is no YAML"),
 }
 
 
@@ -211,6 +224,26 @@ def test_a_wrong_input_as_a_process(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert done.stderr.startswith("ignota: ")
     assert done.stderr.count("\n") == 1
+
+
+INTERRUPTED = """
+import builtins, runpy, sys
+inner, name = builtins.__import__, sys.argv.pop(1)
+def load(wanted, *rest, **named):
+    if wanted == name:
+        raise KeyboardInterrupt
+    return inner(wanted, *rest, **named)
+builtins.__import__ = load
+runpy.run_module("ignota", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("module", ["ignota.cli", "ignota.heap", "jsonargparse", "ignota.world", "torch"])
+def test_a_call_that_is_stopped_while_it_starts_says_so_in_one_line(module: str) -> None:
+    words = [sys.executable, "-c", INTERRUPTED, module, "classes"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "ignota: stopped; run the same command again to go on\n"
 
 
 def test_a_reader_that_leaves_early_is_no_failure() -> None:

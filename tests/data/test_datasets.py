@@ -283,7 +283,7 @@ class TestClassesFile:
             ("a: [", "no YAML"),
             ("[" * 600, "no YAML"),
             ("!!python/object/apply:os.system [ls]", "no YAML"),
-            ("x" * 100_001, "larger than 100 kB"),
+            ("x" * 100_001, "larger than 100,000 bytes"),
         ],
     )
     def test_refusals(self, tmp_path, text, match):

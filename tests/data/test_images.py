@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
-from ignota.data import files
 from ignota.data.images import (
     decode_image,
     decode_label,
@@ -267,7 +266,7 @@ class TestWriters:
         assert image_size(tmp_path / "a.jpg") == (8, 9)
 
     def test_writers_are_atomic(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(files.os, "fsync", lambda _descriptor: (_ for _ in ()).throw(OSError(28, "full")))
+        monkeypatch.setattr("os.fsync", lambda _descriptor: (_ for _ in ()).throw(OSError(28, "full")))
         with pytest.raises(InputError, match="no space left"):
             write_jpeg(tmp_path / "a.jpg", np.zeros((4, 4, 3), np.uint8))
         with pytest.raises(InputError, match="no space left"):

@@ -16,6 +16,7 @@ from ignota.data.synthetic.streets import SyntheticStreets
 from ignota.formats.rle import encode_rle
 
 FEATURES = 12
+PERCEPTION = "0123456789abcdef"
 SIZE = (48, 96)
 
 
@@ -44,7 +45,7 @@ def rows(street_files: list[Path]) -> list[dict[str, Any]]:
                 {
                     "name": path.stem, "image": str(path), "frame": None, "width": SIZE[1], "height": SIZE[0],
                     "box": [20, 4 * i, 30 + i, 4 * i + 4], "rle": encode_rle(mask), "area": int(mask.sum()),
-                    "score": 0.6 + 0.03 * i, "nearest": "road", "world": "",
+                    "score": 0.6 + 0.03 * i, "nearest": "road", "world": "", "perception": PERCEPTION,
                     "embedding": (vector / np.linalg.norm(vector)).tolist(),
                 }
             )  # fmt: skip

@@ -15,11 +15,12 @@ from ignota.structures import InputError
 
 Rows = list[dict[str, Any]]
 FEATURES = 12
+PERCEPTION = "0123456789abcdef"
 
 
 def test_rows_come_back_as_they_were(rows: Rows, write: Callable[..., Path]) -> None:
     rows[3]["frame"] = 7
-    found = read_table(write(rows), FEATURES)
+    found = read_table(write(rows), FEATURES, PERCEPTION)
     assert len(found) == len(rows)
     for i, row in enumerate(rows):
         assert found.place(i) == (row["image"], -1 if row["frame"] is None else row["frame"])
@@ -34,7 +35,7 @@ def test_relative_images_are_sought_beside_the_table(rows: Rows, write: Callable
     for row in rows:
         row["image"] = "here.png"
     (tmp_path / "here.png").touch()
-    assert read_table(write(rows), FEATURES).path(0) == tmp_path / "here.png"
+    assert read_table(write(rows), FEATURES, PERCEPTION).path(0) == tmp_path / "here.png"
 
 
 def test_an_empty_table_has_no_regions(rows: Rows, write: Callable[..., Path]) -> None:
@@ -42,7 +43,7 @@ def test_an_empty_table_has_no_regions(rows: Rows, write: Callable[..., Path]) -
 
     path = write(rows)
     pq.write_table(pq.read_table(path).slice(0, 0), path)
-    assert read_table(path, FEATURES).vectors.shape == (0, FEATURES)
+    assert read_table(path, FEATURES, PERCEPTION).vectors.shape == (0, FEATURES)
 
 
 @pytest.mark.parametrize("column", ["name", "image", "width", "height", "box", "rle", "area", "score", "embedding"])
@@ -50,7 +51,7 @@ def test_a_missing_column_is_named(rows: Rows, write: Callable[..., Path], colum
     for row in rows:
         del row[column]
     with pytest.raises(InputError, match=f"no column '{column}'"):
-        read_table(write(rows), FEATURES)
+        read_table(write(rows), FEATURES, PERCEPTION)
 
 
 WRONG: dict[str, tuple[str, Any]] = {
@@ -93,19 +94,48 @@ def test_wrong_values_are_refused_in_one_line(rows: Rows, write: Callable[..., P
         row[column] = value
     path = write(rows)
     with pytest.raises(InputError) as refused:
-        read_table(path, FEATURES)
+        read_table(path, FEATURES, PERCEPTION)
     assert str(path) in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_embeddings_of_another_world_are_refused(rows: Rows, write: Callable[..., Path]) -> None:
     with pytest.raises(InputError, match="have 12 numbers, those of this world 800"):
-        read_table(write(rows), 800)
+        read_table(write(rows), 800, PERCEPTION)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("fedcba9876543210", "another world found its regions"), (None, "does not tell which world"), (3, "another world")],
+)
+def test_regions_of_another_world_are_refused(
+    rows: Rows, write: Callable[..., Path], given: str | None, said: str
+) -> None:
+    for row in rows[-1:] if given is None else rows:
+        row["perception"] = given
+    with pytest.raises(InputError, match=said) as refused:
+        read_table(write(rows), FEATURES, PERCEPTION)
+    assert "regions.parquet" in str(refused.value)
+
+
+def test_tables_of_older_versions_are_refused(rows: Rows, write: Callable[..., Path]) -> None:
+    for row in rows:
+        del row["perception"]
+    with pytest.raises(InputError, match="does not tell which world"):
+        read_table(write(rows), FEATURES, PERCEPTION)
+
+
+def test_the_digest_tells_any_change(rows: Rows, write: Callable[..., Path]) -> None:
+    digest = read_table(write(rows), FEATURES, PERCEPTION).digest
+    assert digest == read_table(write(rows, "other.parquet"), FEATURES, PERCEPTION).digest
+    assert digest != read_table(write(rows[::-1]), FEATURES, PERCEPTION).digest
+    rows[0]["score"] += 1e-9
+    assert digest != read_table(write(rows), FEATURES, PERCEPTION).digest
 
 
 def test_a_damaged_mask_is_told_when_it_is_needed(rows: Rows, write: Callable[..., Path]) -> None:
     rows[2]["rle"] = {"size": [48, 96], "counts": "~~~"}
     with pytest.raises(InputError, match="region 2 of s0"):
-        read_table(write(rows), FEATURES).mask(2)
+        read_table(write(rows), FEATURES, PERCEPTION).mask(2)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(50) + b"PAR1", b"name,image\n"])
@@ -113,6 +143,6 @@ def test_what_is_no_parquet_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "regions.parquet"
     path.write_bytes(content)
     with pytest.raises(InputError, match="cannot be read"):
-        read_table(path, FEATURES)
+        read_table(path, FEATURES, PERCEPTION)
     with pytest.raises(InputError, match="is no file"):
-        read_table(tmp_path / "none.parquet", FEATURES)
+        read_table(tmp_path / "none.parquet", FEATURES, PERCEPTION)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ignota.discovery.clusters import Grouping
-from ignota.discovery.document import FILE, check_rows, discovery, read_discovery, write_discovery
+from ignota.discovery.document import FILE, _state, check_rows, discovery, read_discovery, write_discovery
 from ignota.discovery.found import FoundRegions, read_table
 from ignota.discovery.gallery import cards, draw_tiles, shown_rows, write_sheets
 from ignota.discovery.groups import class_likeness, find_groups, spread_out, taught_likeness
@@ -27,12 +28,13 @@ from ignota.world.features import FeatureSpace, TaughtRows, nearest_similarity
 
 Rows = list[dict[str, Any]]
 FEATURES = 12
+PERCEPTION = "0123456789abcdef"
 FEW = Grouping(dimensions=4, smallest=3, likeness=0.9999)
 
 
 @pytest.fixture
 def found(rows: Rows, write: Callable[..., Path]) -> FoundRegions:
-    return read_table(write(rows), FEATURES)
+    return read_table(write(rows), FEATURES, PERCEPTION)
 
 
 @pytest.fixture
@@ -101,7 +103,7 @@ def test_groups_are_the_same_whatever_the_order_of_the_table(
     order = np.random.default_rng(1).permutation(len(rows))
     results = []
     for each in (rows, [rows[i] for i in order]):
-        found = read_table(write(each), FEATURES)
+        found = read_table(write(each), FEATURES, PERCEPTION)
         groups, _ = find_groups(found, space, ("a", "b", "c"), FEW)
         results.append([frozenset((found.place(row), found.counts[row]) for row in group.rows) for group in groups])
     assert results[0] == results[1]
@@ -135,16 +137,63 @@ def test_a_discovery_comes_back_and_knows_its_table(
     found: FoundRegions, space: FeatureSpace, rows: Rows, write: Callable[..., Path], tmp_path: Path
 ) -> None:
     groups, alone = find_groups(found, space, ("a", "b", "c"), FEW)
-    made = discovery(groups, alone, found, tmp_path / "regions.parquet")
+    made = discovery(groups, alone, found, tmp_path / "regions.parquet", "w")
     write_discovery(tmp_path / FILE, made, found)
     back = read_discovery(tmp_path / FILE)
     assert [(group.key, group.rows, group.exemplars) for group in back.groups] == [
         (group.key, group.rows, group.exemplars) for group in groups
     ]
+    assert (back.state, back.regions, back.world, back.table) == (made.state, made.regions, "w", made.table)
+    assert back.state == discovery(groups, alone, found, tmp_path / "elsewhere.parquet", "w").state
     check_rows(back, found)
     for other in (rows[1:], rows[::-1]):
         with pytest.raises(InputError, match="not what the groups were made of"):
-            check_rows(back, read_table(write(other), FEATURES))
+            check_rows(back, read_table(write(other), FEATURES, PERCEPTION))
+
+
+def test_names_of_another_run_do_not_fit(found: FoundRegions, space: FeatureSpace) -> None:
+    """As by another seed, which cuts the same groups into other parts, or for regions in another order."""
+    groups, _ = find_groups(found, space, ("a", "b", "c"), FEW)
+    first = groups[0]
+    assert len(first.rows) > 3
+    parts = [(first.rows[:2], first.rows[2:]), (first.rows[:3], first.rows[3:])]
+    runs = [
+        tuple(dataclasses.replace(first, key=f"1{letter}", rows=rows, parts=()) for letter, rows in zip("ab", each, strict=True))
+        for each in parts
+    ]
+    made = [(dataclasses.replace(first, parts=each), *groups[1:]) for each in runs]
+    states = {discovery(each, (), found, Path("t"), world).state for each in made for world in ("w", "v")}
+    states.add(discovery(made[0], (), found.only(range(len(found))[::-1]), Path("t"), "w").state)
+    assert len(states) == 5
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize("row", [-1, 1_000_000])
+def test_rows_of_parts_that_there_are_not_are_refused(
+    found: FoundRegions, space: FeatureSpace, tmp_path: Path, row: int, sealed: bool
+) -> None:
+    groups, _ = find_groups(found, space, ("a", "b", "c"), FEW)
+    made = discovery(groups, (), found, tmp_path / "regions.parquet", "w")
+    write_discovery(tmp_path / FILE, made, found)
+    content = json.loads((tmp_path / FILE).read_text())
+    group = content["groups"][0]
+    group["parts"] = [dict(group, key="1a", parts=[], rows=[row])]
+    group["rows"].append(row)
+    if sealed:
+        content["state"] = _state(content["groups"], content["regions_sha256"], content["world"])
+    (tmp_path / FILE).write_text(json.dumps(content))
+    with pytest.raises(InputError, match="not what the groups were made of" if sealed else "is damaged"):
+        check_rows(read_discovery(tmp_path / FILE), found)
+
+
+def test_groups_of_an_older_version_are_refused(found: FoundRegions, space: FeatureSpace, tmp_path: Path) -> None:
+    groups, _ = find_groups(found, space, ("a", "b", "c"), FEW)
+    write_discovery(tmp_path / FILE, discovery(groups, (), found, tmp_path / "regions.parquet", "w"), found)
+    content = json.loads((tmp_path / FILE).read_text())
+    del content["world"], content["regions_sha256"]
+    (tmp_path / FILE).write_text(json.dumps(content))
+    with pytest.raises(InputError, match="is of an older version: run `ignota discover` anew"):
+        read_discovery(tmp_path / FILE)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +245,7 @@ def test_suggestions_cover_what_is_not_taught(found: FoundRegions, rows: Rows, w
     assert sorted(each.name for each in chosen) == ["s0", "s1", "s2", "s3"]
     assert 0.5 < sum(each.gain for each in chosen) <= 1 + 1e-9
     assert suggest_images(found, known, np.ones(40), 1, FEW, Weighing())[0].gain == pytest.approx(0, abs=1e-6)
-    other = read_table(write(rows[::-1]), FEATURES)
+    other = read_table(write(rows[::-1]), FEATURES, PERCEPTION)
     again = suggest_images(other, known, None, 4, FEW, Weighing())
     assert [each.name for each in again] == [each.name for each in chosen]
     np.testing.assert_allclose([each.gain for each in again], [each.gain for each in chosen], rtol=1e-5)
@@ -206,5 +255,5 @@ def test_the_image_with_the_rare_thing_is_suggested_first(rows: Rows, write: Cal
     for i, row in enumerate(rows):
         vector = np.eye(FEATURES)[5 if 20 <= i < 30 and i % 2 else 0] + 0.02 * np.sin(np.arange(FEATURES) * (i + 1))
         row["embedding"] = (vector / np.linalg.norm(vector)).tolist()
-    found = read_table(write(rows), FEATURES)
+    found = read_table(write(rows), FEATURES, PERCEPTION)
     assert suggest_images(found, np.zeros(40), None, 1, FEW, Weighing())[0].name == "s2"

@@ -22,10 +22,19 @@ GROUPS = (
 )
 
 
-def read(tmp_path: Path, text: str | bytes) -> tuple[NamedRows, ...]:
+def read(tmp_path: Path, text: str | bytes, warnings: list[str] | None = None) -> tuple[NamedRows, ...]:
     path = tmp_path / "names.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_names(path, GROUPS, "abc")
+    return read_names(path, GROUPS, "abc", ([] if warnings is None else warnings).append)
+
+
+def test_a_file_that_does_not_name_its_run_is_taken_with_a_warning(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    assert read(tmp_path, "group,name\n1,x\n", warnings)[0].name == "x"
+    assert len(warnings) == 1 and "does not tell which run" in warnings[0]
+    read(tmp_path, "group,name,of\n1,x,abc\n", warnings)
+    read(tmp_path, "group,name\n", warnings)
+    assert len(warnings) == 1
 
 
 def test_groups_of_one_name_are_merged_by_turns(tmp_path: Path) -> None:
@@ -54,6 +63,7 @@ def test_a_part_and_its_sister_may_bear_two_names(tmp_path: Path) -> None:
         ("group,name,without\n1,x,three\n", "'without' lists numbers"),
         ("group,name,without\n3,x,9\n", "every region"),
         ("group,name,without,of\n1,x,,zzz\n", "another run"),
+        ("group,name,without,of\n1,x,,abc\n2,y,,\n", "line 3: it names groups of another run"),
         ("group,name\n1,x,y,z\n", "more or fewer cells"),
         ("group,name\n1\n", "more or fewer cells"),
         ('group,name\n1,"x\n', "cannot be read"),

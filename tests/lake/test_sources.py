@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ignota.lake.places import as_name, as_text
+from ignota.data.files import as_name, as_text
 from ignota.lake.sources import kind_of, sources
 from ignota.structures import InputError
 

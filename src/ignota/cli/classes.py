@@ -20,7 +20,7 @@ def run(args: Namespace) -> None:
     from ignota.cli.terminal import say_json, show_table, swatch
 
     with opened_world(args) as world:
-        examples = {taught.name: taught.exemplars for taught in world.store.classes()}
+        examples = {taught.name: taught.exemplars for taught in world.snapshot.taught}
         labels = world.classes.classes
     if args.json:
         rows = [

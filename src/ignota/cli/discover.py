@@ -64,6 +64,7 @@ def run(args: Namespace) -> None:
     from ignota.cli.gathering import check_extra
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import complain
+    from ignota.data.drafts import sweep
     from ignota.data.files import one_line
     from ignota.structures import InputError
 
@@ -73,6 +74,8 @@ def run(args: Namespace) -> None:
         raise InputError(f"{one_line(out)} is no folder: name another --out")
     if args.accept is not None and not Path(args.accept).is_file():
         raise InputError(f"{one_line(args.accept)} is no file: save names.csv on the page {PAGE} and name it")
+    for folder in (out, out / SHEETS):
+        sweep(folder)
     with opened_world(args, writable=learns) as world:
         faults: list[InputError] = []
         if args.sources:
@@ -93,12 +96,13 @@ def _discover(
     from ignota.discovery.document import FILE, discovery, write_discovery
     from ignota.discovery.gallery import told
     from ignota.discovery.groups import find_groups
+    from ignota.world.fingerprint import perception_fingerprint
 
     found, table, unread = gathered(args.sources, world, out, args)
     faults += unread
     how = Grouping(smallest=args.smallest, seed=args.seed or 0)
     groups, alone = find_groups(found, world.known.space, world.taxonomy.names, how)
-    made = discovery(groups, alone, found, table)
+    made = discovery(groups, alone, found, table, perception_fingerprint(world))
     out.mkdir(parents=True, exist_ok=True)
     faults += _draw(args, world, out, made, found)
     write_discovery(out / FILE, made, found)
@@ -127,7 +131,7 @@ def _draw(
         told(made, found),
         cards(shown, tiles),
         made.state,
-        tuple(label.name for label in world.store.classes()),
+        tuple(label.name for label in world.snapshot.taught),
         note,
         f"ignota discover --accept names.csv --world {args.world} --out {out}",
     )
@@ -152,22 +156,27 @@ def _list(made: Discovery) -> None:
 
 def _kept(world: OpenWorldModel, out: Path) -> tuple[Discovery, FoundRegions]:
     """What an earlier call found."""
-    from ignota.cli.gathering import features_of
+    from ignota.cli.gathering import table_of
+    from ignota.data.files import one_line
     from ignota.discovery.document import FILE, check_rows, read_discovery
-    from ignota.discovery.found import read_table
+    from ignota.structures import InputError
+    from ignota.world.fingerprint import perception_fingerprint
 
     made = read_discovery(out / FILE)
-    found = read_table(made.table, features_of(world))
+    if made.world != perception_fingerprint(world):
+        raise InputError(f"{one_line(out / FILE)} has groups of another world: name that by --world, or discover anew")
+    found = table_of(made.table, world)
     check_rows(made, found)
     return made, found
 
 
 def _learn(args: Namespace, world: OpenWorldModel, made: Discovery, found: FoundRegions) -> list[InputError]:
     """Learns every class that can be learnt; returns why others were not."""
+    from ignota.cli.terminal import note
     from ignota.discovery.naming import read_names, unnamed
     from ignota.structures import InputError
 
-    named = read_names(Path(args.accept), made.groups, made.state) if args.accept else ()
+    named = read_names(Path(args.accept), made.groups, made.state, note) if args.accept else ()
     taken = [label.name for label in world.classes.classes]
     chosen = (*named, *unnamed(made.groups, named, args.unnamed, taken))
     faults: list[InputError] = []

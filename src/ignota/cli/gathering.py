@@ -10,14 +10,15 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from ignota.cli.inputs import Picture, image_files, picture_count, read_pictures, still_to_do, targets
-from ignota.cli.resuming import image_fingerprint, read_result
+from ignota.cli.resuming import made_by, makers, read_result
 from ignota.cli.table import TABLE, write_table
 from ignota.cli.terminal import progress
-from ignota.data.files import one_line, write_atomically
+from ignota.data.drafts import sweep
+from ignota.data.files import as_text, one_line, write_atomically
 from ignota.discovery.found import FoundRegions, read_table
 from ignota.discovery.pieces import piece_rows
 from ignota.structures import InputError
-from ignota.world.fingerprint import world_fingerprint
+from ignota.world.fingerprint import perception_fingerprint
 from ignota.world.model import OpenWorldModel
 
 FOLDER = "regions"
@@ -35,9 +36,9 @@ def check_extra() -> None:
         raise InputError(f"this command needs {' and '.join(missing)}: `pip install 'ignota[discover]'` brings them")
 
 
-def features_of(world: OpenWorldModel) -> int:
-    """How many numbers an embedding of this world has."""
-    return int(world.known.space.known.shape[1])
+def table_of(path: Path, world: OpenWorldModel) -> FoundRegions:
+    """A regions.parquet that this world wrote, before or after it was taught; raises InputError for another."""
+    return read_table(path, int(world.known.space.known.shape[1]), perception_fingerprint(world))
 
 
 def gathered(
@@ -51,35 +52,33 @@ def gathered(
     if tables:
         if len(words) > 1:
             raise InputError(f"{one_line(tables[0])} is a table: name it alone, or images alone")
-        return read_table(Path(tables[0]), features_of(world)), Path(tables[0]), ()
+        return table_of(Path(tables[0]), world), Path(tables[0]), ()
     folder = out / FOLDER
     named = targets(image_files(words, folder), folder)
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
     names, faults = _read(named, world, folder, args)
     if not names:
         raise faults[-1]
     write_table(folder, names, others=False)
-    return read_table(folder / TABLE, features_of(world)), folder / TABLE, tuple(faults)
+    return table_of(folder / TABLE, world), folder / TABLE, tuple(faults)
 
 
 def _read(
     named: dict[str, Path], world: OpenWorldModel, folder: Path, args: Namespace
 ) -> tuple[list[str], list[InputError]]:
-    state = f"{_FORM} {world_fingerprint(world)}"
+    world_made = makers(world, _FORM)
     names: list[str] = []
     faults: list[InputError] = []
 
-    def made_by(path: Path) -> dict[str, str]:
-        return {"world": state, "image": image_fingerprint(path)}
-
     def wanted(name: str, path: Path, _: int | None) -> bool:
         result = read_result(folder / f"{name}.json")
-        return result is None or result.get("made_by") != made_by(path)
+        return result is None or result.get("made_by") != made_by(world_made, path)
 
     total = picture_count(named.values(), args.every)
     with progress(total, "regions", "image", args.quiet) as bar:
         for picture in still_to_do(read_pictures(named, args.every, wanted), names, faults, bar):
-            _write(folder / f"{picture.name}.json", picture, world, made_by(picture.path))
+            _write(folder / f"{picture.name}.json", picture, world, made_by(world_made, picture.path))
     return names, faults
 
 
@@ -88,7 +87,7 @@ def _write(path: Path, picture: Picture, world: OpenWorldModel, made_by: dict[st
     scene = world.segment(picture.image)
     height, width = picture.image.shape[:2]
     document = {
-        "image": str(picture.path.absolute()),
+        "image": as_text(str(picture.path.absolute())),
         "frame": picture.frame,
         "width": width,
         "height": height,

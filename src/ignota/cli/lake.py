@@ -15,10 +15,10 @@ from jsonargparse import Namespace
 from ignota.cli.opening import calibration_images, chosen_device, opened_world
 from ignota.cli.outcome import UsageError
 from ignota.cli.terminal import progress, say
+from ignota.data.files import as_name
 from ignota.data.video import frame_count
 from ignota.lake.here import take_threads
 from ignota.lake.parts import Parts, sole_writer
-from ignota.lake.places import as_name
 from ignota.lake.segmenting import Engine, Lake, Outcome, left, segment_lake
 from ignota.lake.sources import sources
 from ignota.lake.spans import Span

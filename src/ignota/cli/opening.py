@@ -10,6 +10,7 @@ import torch
 from jsonargparse import Namespace
 
 from ignota.cli.inputs import image_files
+from ignota.data.drafts import sweep
 from ignota.structures import InputError
 from ignota.world import bundle
 from ignota.world.backends import with_backend
@@ -46,9 +47,13 @@ def calibration_images(pattern: str | None) -> list[Path]:
 
 
 def check_target(path: Path) -> None:
-    """Raises InputError where a result file could not be written: before the work, not after it."""
+    """Raises InputError where a result file could not be written: before the work, not after it.
+
+    Drafts of it that a killed call left are removed.
+    """
     if path.is_dir():
         raise InputError(f"{path} is a folder: name a file")
     nearest_folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not nearest_folder.is_dir():
         raise InputError(f"{nearest_folder} is no folder: {path} cannot be written")
+    sweep(path.parent, path.name)

@@ -63,6 +63,9 @@ class Parser(ArgumentParser):
 
     def parse(self, words: Sequence[str]) -> Namespace:
         """The values of a call, and under `words` the call itself; raises UsageError."""
+        for word in words:
+            if not word or (word.startswith("--") and word.endswith("=")):
+                raise UsageError("a word of the call is empty, as from a variable that is not set: give it a value")
         args: Namespace = self.parse_args([self._known_option(word) for word in words])
         args.words = [*self.prog.split()[1:], *words]
         size = args.get("size")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ignota.cli.inputs import PARTS, Picture
-from ignota.cli.resuming import image_fingerprint
-from ignota.data.files import write_atomically
+from ignota.data.files import as_text, write_atomically
 from ignota.data.images import write_indexed_png, write_jpeg, write_png16
 from ignota.reports.pictures import label_tags, overlay
 from ignota.taxonomy import IGNORE_INDEX, UNKNOWN_INDEX
@@ -27,19 +24,17 @@ _MOST_TAGS = 12
 _END = "\n}"
 
 
-def write_scene(out: Path, picture: Picture, world: OpenWorldModel, state: str) -> None:
+def write_scene(out: Path, picture: Picture, world: OpenWorldModel, made_by: dict[str, str]) -> None:
     """Segments one image and writes its four results into `out`; where one cannot be written, none is left behind.
 
-    state: the fingerprint of the world. NAME.json comes last: where it stands, the others do.
+    made_by: the fingerprints of world and image. NAME.json comes last: where it stands, the others do.
     """
     assert picture.image is not None
     made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     paths = labels_path, anomaly_path, overlay_path, json_path = [out / f"{picture.name}{part}" for part in PARTS]
-    _drop_remnants(out, paths)
     scene = world.segment(picture.image)
     labels = scene.labels_with_unknown()
-    made_by = {"world": state, "image": image_fingerprint(picture.path)}
     whole = False
     try:
         json_path.unlink(missing_ok=True)
@@ -47,7 +42,7 @@ def write_scene(out: Path, picture: Picture, world: OpenWorldModel, state: str) 
         write_png16(anomaly_path, scene.anomaly)
         write_jpeg(overlay_path, tagged_overlay(picture.image, labels, scene))
         document = describe_scene(picture.path, labels, scene, region_rows(world, scene))
-        write_atomically(json_path, as_text(document | {"frame": picture.frame, "made_by": made_by}).encode())
+        write_atomically(json_path, document_text(document | {"frame": picture.frame, "made_by": made_by}).encode())
         whole = True
     finally:
         if not whole:
@@ -57,19 +52,12 @@ def write_scene(out: Path, picture: Picture, world: OpenWorldModel, state: str) 
                 out.rmdir()
 
 
-def as_text(document: dict[str, Any]) -> str:
+def document_text(document: dict[str, Any]) -> str:
     """A NAME.json for people and programs: one line for each unknown region, as embeddings are long."""
     rest = json.dumps({key: value for key, value in document.items() if key != "regions"}, indent=2, ensure_ascii=False)
     rows = ",".join(f"\n    {json.dumps(row, ensure_ascii=False)}" for row in document["regions"])
     end = "\n  ]" if rows else "]"
     return f'{rest.removesuffix(_END)},\n  "regions": [{rows}{end}{_END}\n'
-
-
-def _drop_remnants(out: Path, paths: Iterable[Path]) -> None:
-    """What a run that was killed in the middle of a file left of these results."""
-    for path in paths:
-        for remnant in out.glob(f".{escape(path.name)}.????????.part"):
-            remnant.unlink(missing_ok=True)
 
 
 def tagged_overlay(
@@ -101,7 +89,7 @@ def describe_scene(
     height, width = labels.shape
     share = np.bincount(labels.ravel(), minlength=256) / labels.size
     return {
-        "image": str(path),
+        "image": as_text(str(path)),
         "width": width,
         "height": height,
         "classes": [

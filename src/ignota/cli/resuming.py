@@ -1,4 +1,4 @@
-"""Which images of a call are finished: results that bear the fingerprint of the same world and the same image."""
+"""Which images of a call are finished: results that hold the fingerprint of the same world and the same image."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ignota.cli.inputs import PARTS
+from ignota.world.fingerprint import perception_fingerprint, world_fingerprint
+from ignota.world.model import OpenWorldModel
 
 LARGEST_RESULT = 50_000_000
 
@@ -21,12 +23,24 @@ def image_fingerprint(path: Path) -> str:
     return hashlib.sha256(f"{state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:16]
 
 
-def is_finished(out: Path, name: str, world: str, image: str) -> bool:
+def makers(world: OpenWorldModel, form: str = "") -> dict[str, str]:
+    """What a result tells of the world that made it: its fingerprint after `form`, and that of its perception alone,
+    which does not change when the world is taught."""
+    state = f"{form} {world_fingerprint(world)}".strip()
+    return {"world": state, "perception": perception_fingerprint(world)}
+
+
+def made_by(makers: dict[str, str], image: Path) -> dict[str, str]:
+    """The `made_by` of a result."""
+    return makers | {"image": image_fingerprint(image)}
+
+
+def is_finished(out: Path, name: str, made_by: dict[str, str]) -> bool:
     """Whether all results of an image are there and come from this world and this image; NAME.json is written last."""
     if not all((out / f"{name}{part}").is_file() for part in PARTS):
         return False
     result = read_result(out / f"{name}.json")
-    return bool(image) and result is not None and result.get("made_by") == {"world": world, "image": image}
+    return bool(made_by["image"]) and result is not None and result.get("made_by") == made_by
 
 
 def read_result(path: Path) -> dict[str, Any] | None:

@@ -55,26 +55,27 @@ def run(args: Namespace) -> None:
     from ignota.cli.inputs import image_files, picture_count, read_pictures, still_to_do, targets
     from ignota.cli.opening import opened_world
     from ignota.cli.pictures import write_scene
-    from ignota.cli.resuming import image_fingerprint, is_finished
+    from ignota.cli.resuming import is_finished, made_by, makers
     from ignota.cli.table import can_write_tables, write_table
     from ignota.cli.terminal import complain, progress, say
+    from ignota.data.drafts import sweep
     from ignota.structures import InputError
-    from ignota.world.fingerprint import world_fingerprint
 
     out = Path(args.out)
+    sweep(out)
     named = targets(image_files(args.images, out), out)
     total = picture_count(named.values(), args.every)
     faults: list[InputError] = []
     names: list[str] = []
     done = 0
     with opened_world(args) as world, progress(total, "segment", "image", args.quiet) as bar:
-        state = world_fingerprint(world)
+        world_made = makers(world)
 
         def wanted(name: str, path: Path, frame: int | None) -> bool:
-            return args.again or not is_finished(out, name, state, image_fingerprint(path))
+            return args.again or not is_finished(out, name, made_by(world_made, path))
 
         for picture in still_to_do(read_pictures(named, args.every, wanted), names, faults, bar):
-            write_scene(out, picture, world, state)
+            write_scene(out, picture, world, made_by(world_made, picture.path))
             done += 1
     if names and can_write_tables():
         write_table(out, names)

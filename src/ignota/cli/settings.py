@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from argparse import ArgumentError
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from ignota.cli.commands import hint
 from ignota.cli.outcome import UsageError, one_line
 from ignota.cli.parsing import in_words
+from ignota.data.yaml_files import YamlError, read_yaml
 from ignota.engine.configuration import ExperimentConfig
 from ignota.taxonomy import ClassSplit
 
@@ -62,9 +63,11 @@ def read_preset(name: str) -> dict[str, Any]:
 def configuration(base: Mapping[str, Any], args: Namespace) -> ExperimentConfig:
     """The configuration of keys from a preset, overridden by options."""
     values = dict(base)
-    for key in leaves():
+    for key, (kind, _) in leaves().items():
         given = args.get(key, _ABSENT)
         if not (isinstance(given, str) and given == _ABSENT) and not (key in ("size", "seed") and given is None):
+            if not _is_set(kind, given):
+                raise UsageError(f"--{key} wants {in_words(kind)}, not {one_line(given)[:80]!r}")
             values[key] = given
     config = _build(ExperimentConfig, values, "")
     try:
@@ -89,13 +92,11 @@ def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise UsageError(f"{path} is larger than 1 MB: that is no experiment")
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = read_yaml(path, _LARGEST_FILE)
     except FileNotFoundError:
         raise UsageError(f"no file {path}: name one that exists, or a preset: {', '.join(presets())}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{path} is no YAML ({one_line(error)[:160]}): write `key: value` lines") from None
+    except YamlError as error:
+        raise UsageError(f"{path}: {error}; write `key: value` lines") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path} holds no settings: write `key: value` lines")
     return content
@@ -127,9 +128,19 @@ def _checked(flat: Mapping[str, Any], path: Path) -> dict[str, Any]:
         parser.add_argument("--value", type=kind)
         try:
             checked[key] = parser.parse_object({"value": value})["value"]
+            if not _is_set(kind, checked[key]):
+                raise ValueError
         except (ValueError, TypeError, KeyError, ArgumentError):
             raise UsageError(f"{path}: {key} wants {in_words(kind)}, not {one_line(value)[:80]!r}") from None
     return checked
+
+
+def _is_set(kind: Any, value: Any) -> bool:
+    """Whether a value is null only where its type has that, and no number is infinite or NaN."""
+    if value is None:
+        return type(None) in get_args(kind)
+    parts = value if isinstance(value, list | tuple) else (value,)
+    return all(part is not None and (not isinstance(part, float) or math.isfinite(part)) for part in parts)
 
 
 def _plain(value: Any) -> str:

@@ -50,6 +50,7 @@ def run(args: Namespace) -> None:
     from ignota.cli.gathering import check_extra, gathered
     from ignota.cli.opening import check_target, opened_world
     from ignota.cli.terminal import complain
+    from ignota.data.drafts import sweep
     from ignota.data.files import one_line
     from ignota.structures import InputError
 
@@ -59,6 +60,8 @@ def run(args: Namespace) -> None:
             check_target(Path(target))
     if args.out is not None and Path(args.out).exists() and not Path(args.out).is_dir():
         raise InputError(f"{one_line(args.out)} is no folder: name another --out")
+    if args.out is not None:
+        sweep(Path(args.out) / PICTURES)
     kept = tempfile.TemporaryDirectory() if args.out is None else nullcontext(args.out)
     with opened_world(args) as world, kept as out:
         found, _, faults = gathered(args.sources, world, Path(out), args)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ignota.cli.resuming import read_result
-from ignota.data.files import natural_key
+from ignota.data.drafts import draft_file
+from ignota.data.files import as_text, natural_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,18 +31,11 @@ def write_table(out: Path, names: Sequence[str], others: bool = True) -> int:
     """
     import pyarrow.parquet as pq
 
-    temporary = out / f".{TABLE}.{secrets.token_hex(4)}.part"
     count = 0
-    try:
-        with pq.ParquetWriter(temporary, _schema(), compression="zstd") as writer:
-            for rows in _batches(_rows(out, names, others)):
-                writer.write_batch(_record_batch(rows))
-                count += len(rows)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(out / TABLE)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with draft_file(out / TABLE) as stream, pq.ParquetWriter(stream, _schema(), compression="zstd") as writer:
+        for rows in _batches(_rows(out, names, others)):
+            writer.write_batch(_record_batch(rows))
+            count += len(rows)
     return count
 
 
@@ -54,9 +46,10 @@ def _rows(out: Path, names: Sequence[str], others: bool) -> Iterator[dict[str, A
         result = read_result(out / f"{name}.json")
         if result is None:
             continue
+        made_by = {key: result["made_by"].get(key) for key in ("world", "perception")}
         of_image = {key: result.get(key) for key in ("image", "frame", "width", "height")}
         for region in result.get("regions", ()):
-            yield {"name": name, **of_image, **region, "world": result["made_by"].get("world")}
+            yield {"name": as_text(name), **of_image, **region, **made_by}
 
 
 def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
@@ -93,5 +86,6 @@ def _schema() -> pa.Schema:
             "nearest": pa.string(),
             "embedding": pa.list_(pa.float32()),
             "world": pa.string(),
+            "perception": pa.string(),
         }
     )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ignota.data.drafts import draft_file, draft_folder
 from ignota.structures import InputError
 
 
@@ -19,15 +17,10 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
 
     Raises InputError where the folder cannot be written to or the disk is full; nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with temporary.open("xb") as stream:
+        with draft_file(path) as stream:
             stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
     except OSError as error:
-        _remove(temporary)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(
                 f"no space left: {one_line(path)} ({len(data)} bytes) does not fit; free space there"
@@ -35,9 +28,6 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
         raise InputError(
             f"cannot write {one_line(path)}: {error.strerror}; name a folder that exists and is yours"
         ) from error
-    except BaseException:
-        _remove(temporary)
-        raise
 
 
 @contextmanager
@@ -50,13 +40,9 @@ def new_folder(root: Path) -> Iterator[Path]:
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise InputError(f"{one_line(root)} is not empty; name a new folder, or empty this one first")
     root.parent.mkdir(parents=True, exist_ok=True)
-    draft = root.parent / f".{root.name}-{secrets.token_hex(4)}"
-    try:
-        draft.mkdir()
+    with draft_folder(root) as draft:
         yield draft
         draft.replace(root)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
@@ -71,9 +57,13 @@ def one_line(text: object) -> str:
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(text))[:500]
 
 
-def _remove(path: Path) -> None:
-    """Removes a file if it can: what went wrong before is what the caller must hear about."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return
+def as_text(name: str) -> str:
+    r"""A file's or a tar member's name as text that can be stored: bytes that are no UTF-8 become `\xff` and the like,
+    and a backslash that would be taken for the start of one `\x5c`, so that no two names meet."""
+    plain = re.sub(r"\\(?=x[0-9a-f]{2})", r"\\x5c", name)
+    return plain.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def as_name(text: str) -> str:
+    """The name that `as_text` made a text of, as the file system knows it."""
+    return re.sub(r"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1]).decode("utf-8", "surrogateescape"), text)

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from ignota.data.files import one_line
 from ignota.data.listing import Layout, Listing, Pair, in_usual_order, pictures, subfolders, value_table
+from ignota.data.yaml_files import YamlError, read_yaml
 from ignota.structures import InputError
 from ignota.taxonomy import IGNORE_INDEX, ClassLabel, Taxonomy
 
@@ -62,15 +62,13 @@ def read_classes(path: Path) -> tuple[Taxonomy | None, NDArray[np.int16]]:
 
 def _load(path: Path) -> dict[Any, Any]:
     try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise _wrong(path, "it is larger than 100 kB", "list only the classes")
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = read_yaml(path, _LARGEST_FILE)
     except FileNotFoundError as error:
         raise _wrong(path, "it is missing", "write e.g. `classes: [road, car]` into it") from error
     except OSError as error:
         raise _wrong(path, str(error.strerror), "check path and permissions") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise _wrong(path, f"it is no YAML: {one_line(error)[:120]}", "write e.g. `classes: [road, car]`") from error
+    except YamlError as error:
+        raise _wrong(path, str(error), "write e.g. `classes: [road, car]`") from error
     if isinstance(content, list):
         return {"classes": content}
     if not isinstance(content, dict):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from ignota.data.files import one_line, write_atomically
+from ignota.data.png_rows import has_all_rows
 from ignota.structures import InputError
 
 MAX_PIXELS = 200_000_000
@@ -128,8 +129,7 @@ def _open_file(path: Path) -> IO[bytes]:
             return path.open("rb")
         what = "this is a folder" if path.is_dir() else "this is no plain file" if path.exists() else "no such file"
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(f"cannot read {one_line(path)}: {reason}; check path and permissions") from error
+        raise _unreadable(str(path), error) from error
     raise InputError(f"cannot read {one_line(path)}: {what}; name an image file")
 
 
@@ -139,7 +139,10 @@ def _open_picture(stream: IO[bytes], where: str, max_pixels: int) -> ImageFile.I
     `Image.open` is not used: its own bomb check warns through global state, which no thread pool can silence.
     """
     Image.init()
-    prefix = stream.read(16)
+    try:
+        prefix = stream.read(16)
+    except OSError as error:  # a disk or a network that fails
+        raise _unreadable(where, error) from error
     if not prefix:
         raise InputError(f"{one_line(where)} is empty (0 bytes); copy the picture again")
     for name in _FORMATS:
@@ -167,13 +170,23 @@ def _open_picture(stream: IO[bytes], where: str, max_pixels: int) -> ImageFile.I
 def _decode_rgb(stream: IO[bytes], where: str, max_pixels: int) -> NDArray[np.uint8]:
     picture = _open_picture(stream, where, max_pixels)
     try:
-        picture.load()
+        _load(picture, stream, where)
         pixels = _to_rgb(picture, where)
     except InputError:
         raise
     except (*_BROKEN, MemoryError) as error:
         raise _broken(where, error) from error
     return _upright(pixels, _orientation(picture))
+
+
+def _load(picture: ImageFile.ImageFile, stream: IO[bytes], where: str) -> None:
+    """Decodes the pixels; raises InputError for a PNG without its last rows."""
+    picture.load()
+    if picture.format != "PNG":
+        return
+    last_row = np.asarray(picture.crop((0, picture.height - 1, picture.width, picture.height)))
+    if (picture.info.get("interlace") or not last_row.any()) and not has_all_rows(stream):
+        raise _broken(where, "its last rows are missing")
 
 
 def _to_rgb(picture: Image.Image, where: str) -> NDArray[np.uint8]:
@@ -201,8 +214,10 @@ def _decode_label(stream: IO[bytes], where: str, max_pixels: int) -> NDArray[np.
         raise InputError(f"{one_line(where)} is a JPEG, which blurs label values; save labels as PNG")
     try:
         spread = _GREY_SPREAD.get(str(picture.tile[0][3]), 1) if picture.tile else 1
-        picture.load()
+        _load(picture, stream, where)
         values = np.asarray(picture)
+    except InputError:
+        raise
     except (*_BROKEN, MemoryError) as error:
         raise _broken(where, error) from error
     if values.ndim == 3:
@@ -234,6 +249,13 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[::rows, ::columns])
 
 
-def _broken(where: str, error: BaseException) -> InputError:
+def _broken(where: str, error: BaseException | str) -> InputError:
+    if isinstance(error, OSError) and error.errno is not None:
+        return _unreadable(where, error)
     reason = one_line(str(error) or type(error).__name__)
     return InputError(f"{one_line(where)} is damaged or cut short ({reason}); copy it again or save it anew")
+
+
+def _unreadable(where: str, error: OSError | ValueError) -> InputError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return InputError(f"cannot read {one_line(where)}: {reason}; check path and permissions")

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ignota.data.files import one_line
+from ignota.data.files import as_name, one_line
 from ignota.formats.rle import decode_rle
 from ignota.structures import InputError
 
 LARGEST_SIDE = 100_000
 _UNIT = 1e-2
+_PERCEPTION = "perception"
+_OPTIONAL = ("frame", _PERCEPTION)
+"""Columns that older tables lack, or that hold empty cells."""
 _COLUMNS = ("name", "image", "width", "height", "box", "rle", "area", "score", "embedding")
 _AT_ONCE = 4096
 _LARGEST = 2**53
@@ -60,6 +66,14 @@ class FoundRegions:
         except InputError as error:
             raise InputError(f"region {row} of {one_line(self.names[row])}: {error}") from None
 
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all rows in their order, wherever their table lies."""
+        found = hashlib.sha256(json.dumps([self.names, self.images, self.counts]).encode())
+        for array in (self.frames, self.sizes, self.boxes, self.areas, self.scores, self.vectors):
+            found.update(f"{array.dtype} {array.shape};".encode() + np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
+
     def only(self, rows: Sequence[int]) -> FoundRegions:
         """These rows in this order."""
         picked = list(rows)
@@ -71,14 +85,15 @@ class FoundRegions:
 
     def path(self, row: int) -> Path:
         """Where the image lies: as written, or else below the folder of the table."""
-        path = Path(self.images[row])
+        path = Path(as_name(self.images[row]))
         return path if path.exists() or path.is_absolute() else self.base / path
 
 
-def read_table(path: Path, features: int) -> FoundRegions:
+def read_table(path: Path, features: int, perception: str) -> FoundRegions:
     """Reads a regions.parquet whose embeddings have `features` numbers, checking every value.
 
-    Raises InputError for whatever is no such table, and for embeddings of another world.
+    perception: fingerprint of the world that must have found the regions. Raises InputError for whatever is no such
+    table, and for regions of another world.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -92,8 +107,8 @@ def read_table(path: Path, features: int) -> FoundRegions:
                 raise InputError(
                     f"{one_line(path)} has no column {missing[0]!r}: name a regions.parquet of `ignota segment`"
                 )
-            columns = [*_COLUMNS, *(["frame"] if "frame" in table.schema_arrow.names else [])]
-            batches = [_checked(batch, features) for batch in table.iter_batches(_AT_ONCE, columns=columns)]
+            columns = [*_COLUMNS, *(name for name in _OPTIONAL if name in table.schema_arrow.names)]
+            batches = [_checked(batch, features, perception) for batch in table.iter_batches(_AT_ONCE, columns=columns)]
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{one_line(path)} cannot be read ({one_line(error)[:120]}): write it anew") from None
     except _Wrong as wrong:
@@ -105,10 +120,11 @@ class _Wrong(Exception):
     """What is wrong with a table."""
 
 
-def _checked(batch: Any, features: int) -> dict[str, Any]:
+def _checked(batch: Any, features: int, perception: str) -> dict[str, Any]:
     """The columns of a record batch as arrays, each value in its range."""
+    _check_world(batch, perception)
     for name in batch.schema.names:
-        if name != "frame" and batch.column(name).null_count:
+        if name not in _OPTIONAL and batch.column(name).null_count:
             raise _Wrong(f"column {name!r} has empty cells")
     rows = batch.num_rows
     found: dict[str, Any] = {
@@ -128,6 +144,15 @@ def _checked(batch: Any, features: int) -> dict[str, Any]:
     found["counts"] = _texts([counts for counts, _ in rle], "rle")
     _check_values(found, [size for _, size in rle])
     return found
+
+
+def _check_world(batch: Any, perception: str) -> None:
+    """Raises _Wrong for rows that another world gave, or that do not tell which."""
+    given = batch.column(_PERCEPTION).to_pylist() if _PERCEPTION in batch.schema.names else [None] * batch.num_rows
+    if None in given:
+        raise _Wrong("it does not tell which world found its regions, as tables of older versions")
+    if any(each != perception for each in given):
+        raise _Wrong("another world found its regions")
 
 
 def _check_values(found: dict[str, Any], rle_sizes: list[tuple[Any, ...]]) -> None:

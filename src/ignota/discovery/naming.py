@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +35,13 @@ def all_groups(groups: Sequence[Group]) -> dict[str, Group]:
     return {each.key: each for group in groups for each in (group, *group.parts)}
 
 
-def read_names(path: Path, groups: Sequence[Group], state: str) -> tuple[NamedRows, ...]:
+def read_names(
+    path: Path, groups: Sequence[Group], state: str, warn: Callable[[str], object] = lambda text: None
+) -> tuple[NamedRows, ...]:
     """Reads a names.csv with the columns `group` and `name`, and perhaps `without` (numbers of regions) and `of`.
 
-    Groups of one name are merged; rows without a name are left out. state: the fingerprint of the groups, which `of`
-    must bear where it is given. Raises InputError.
+    Groups of one name are merged; rows without a name are left out. state: the fingerprint of the groups, which each
+    `of` must hold; warn: hears of a file without that column, which cannot be checked. Raises InputError.
     """
     where = one_line(path)
     try:
@@ -52,11 +54,14 @@ def read_names(path: Path, groups: Sequence[Group], state: str) -> tuple[NamedRo
     heads = rows[0].keys() if rows else next(csv.reader([text.partition("\n")[0]]), [])
     if not {"group", "name"} <= set(heads):
         raise InputError(f"{where} has no columns 'group' and 'name': export it from groups.html")
+    bound = "of" in heads
+    if rows and not bound:
+        warn(f"{where} does not tell which run of `ignota discover` its groups are of: taken for the last one")
     found = all_groups(groups)
     chosen: dict[str, list[tuple[Group, frozenset[int]]]] = {}
     taken: dict[str, str] = {}
     for number, row in enumerate(rows, start=2):
-        group, name, without = _row(f"{where}, line {number}", row, found, state)
+        group, name, without = _row(f"{where}, line {number}", row, found, state if bound else None)
         if name:
             _take(f"{where}, line {number}", group, name, taken)
             chosen.setdefault(name, []).append((group, without))
@@ -77,12 +82,12 @@ def unnamed(
 
 
 def _row(
-    where: str, row: Mapping[str | None, object], found: Mapping[str, Group], state: str
+    where: str, row: Mapping[str | None, object], found: Mapping[str, Group], state: str | None
 ) -> tuple[Group, str, frozenset[int]]:
     if None in row or any(value is None for key, value in row.items() if key in ("group", "name")):
         raise InputError(f"{where}: it has more or fewer cells than the first line: put names with commas in quotes")
     cells = {key: str(row.get(key) or "").strip() for key in _COLUMNS}
-    if cells["of"] and cells["of"] != state:
+    if state is not None and cells["of"] != state:
         raise InputError(
             f"{where}: it names groups of another run of `ignota discover`: export it anew from groups.html"
         )

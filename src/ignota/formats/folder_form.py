@@ -11,7 +11,7 @@ import yaml
 from jaxtyping import UInt8
 
 from ignota.data.datasets import open_dataset
-from ignota.data.files import natural_key, one_line, write_atomically
+from ignota.data.files import as_name, natural_key, one_line, write_atomically
 from ignota.data.folder import read_classes
 from ignota.data.images import read_label, write_indexed_png
 from ignota.formats.documents import entries, entry, load_json, typed, wrong
@@ -131,7 +131,7 @@ def _class(path: Path, found: dict[str, Any]) -> ClassLabel:
 def _image(path: Path) -> Path | None:
     """The image itself; a frame of a video has no file of its own."""
     content = load_json(path, dict)
-    image = Path(entry(path, content, "image", str, "the file"))
+    image = Path(as_name(entry(path, content, "image", str, "the file")))
     return image if content.get("frame") is None and "\0" not in str(image) and image.is_file() else None
 
 

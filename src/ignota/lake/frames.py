@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import UInt8
 
-from ignota.data.files import one_line
+from ignota.data.files import as_name, as_text, one_line
 from ignota.data.images import decode_image, read_image
 from ignota.data.listing import IMAGE_SUFFIXES
 from ignota.data.video import read_frames
 from ignota.lake.columns import image_column
-from ignota.lake.places import as_name, as_text, faults, is_local, located, opened
+from ignota.lake.places import faults, is_local, located, opened
 from ignota.lake.sources import LakeFile
 from ignota.lake.spans import Span
 from ignota.structures import InputError

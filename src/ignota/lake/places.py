@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -31,18 +30,6 @@ def located(word: str) -> tuple[Any, str]:
 def address(fs: Any, path: str) -> str:
     """A path here as it is, elsewhere the URL: what `located` takes back."""
     return path if is_local(fs) else str(fs.unstrip_protocol(path))
-
-
-def as_text(name: str) -> str:
-    r"""A file's or a tar member's name as text that can be stored: bytes that are no UTF-8 become `\xff` and the like,
-    and a backslash that would be taken for the start of one `\x5c`, so that no two names meet."""
-    plain = re.sub(r"\\(?=x[0-9a-f]{2})", r"\\x5c", name)
-    return plain.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def as_name(text: str) -> str:
-    """The name that `as_text` made a text of, as the file system knows it."""
-    return re.sub(r"\\x([0-9a-f]{2})", lambda found: bytes.fromhex(found[1]).decode("utf-8", "surrogateescape"), text)
 
 
 def is_local(fs: Any) -> bool:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-from ignota.data.files import natural_key, one_line
+from ignota.data.files import as_text, natural_key, one_line
 from ignota.data.listing import IMAGE_SUFFIXES
 from ignota.data.video import VIDEO_SUFFIXES
 from ignota.lake.columns import holds_images
-from ignota.lake.places import address, as_text, faults, file_state, located, walked
+from ignota.lake.places import address, faults, file_state, located, walked
 from ignota.structures import InputError
 
 Kind = Literal["image", "video", "webdataset", "parquet"]

@@ -9,8 +9,7 @@ from importlib.resources import files
 from statistics import fmean, stdev
 from typing import Any
 
-import yaml
-
+from ignota.data.yaml_files import parse_yaml
 from ignota.reports.tables import Better
 from ignota.reproduce.cells import Cell
 
@@ -85,7 +84,7 @@ class Value:
 def published() -> dict[str, dict[str, list[Any]]]:
     """What the paper prints: table -> row -> values, or pairs of mean and standard deviation."""
     text = files("ignota.reproduce").joinpath("published.yaml").read_text("utf-8")
-    return dict(yaml.safe_load(text))
+    return dict(parse_yaml(text))
 
 
 def published_value(description: Description, line: Line, column: Column) -> Value | None:

@@ -93,8 +93,13 @@ def _add_reading(app: FastAPI, desk: Desk, name: str, metrics: Metrics) -> None:
     @app.get("/api/classes", tags=["world"], response_model=forms.ClassList)
     async def classes() -> Any:
         """Known and taught classes."""
-        listed = await to_thread.run_sync(views.classes, world)
-        return {"state": world.store.state(), "writable": world.store.writable, "world": name, "classes": listed}
+
+        def read() -> dict[str, Any]:
+            snapshot = world.newest()
+            listed = views.classes(world, snapshot)
+            return {"state": snapshot.state, "writable": world.store.writable, "world": name, "classes": listed}
+
+        return await to_thread.run_sync(read)
 
     @app.get("/api/history", tags=["world"], response_model=list[forms.EventView])
     async def history() -> Any:
@@ -256,9 +261,10 @@ def _picked(desk: Desk, image: OpenImage, scene: Scene, form: forms.MarkForm) ->
 
 def _changed(desk: Desk, keys: Sequence[str], lesson: dict[str, Any] | None = None, done: str = "") -> bytes:
     desk.world.follow()
+    snapshot = desk.world.snapshot
     told = {
-        "state": desk.world.store.state(),
-        "classes": views.classes(desk.world),
+        "state": snapshot.state,
+        "classes": views.classes(desk.world, snapshot),
         "patches": desk.patches(keys),
         "lesson": lesson,
         "done": done,

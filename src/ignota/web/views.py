@@ -21,6 +21,7 @@ from ignota.web.desk import Desk, OpenImage
 from ignota.world.lesson import Lesson
 from ignota.world.model import OpenWorldModel
 from ignota.world.scene import Scene, UnknownRegion
+from ignota.world.snapshot import Snapshot
 
 _SMOOTH = [
     cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY,
@@ -40,7 +41,7 @@ def seen(desk: Desk, image: OpenImage, scene: Scene, maps: bool, embeddings: boo
         "width": width,
         "height": height,
         "grid": list(image.tables.closed.shape),
-        "state": desk.world.store.state(),
+        "state": desk.world.snapshot.state,
         "unknown_share": float(share[UNKNOWN_INDEX]),
         "shares": {c.name: float(share[c.id]) for c in scene.taxonomy.classes if share[c.id]},
         "patch": desk.patch(image),
@@ -61,9 +62,9 @@ def region(found: UnknownRegion, embedding: bool = False) -> dict[str, Any]:
     }
 
 
-def classes(world: OpenWorldModel) -> list[dict[str, Any]]:
+def classes(world: OpenWorldModel, snapshot: Snapshot) -> list[dict[str, Any]]:
     """Known classes, then taught ones with a picture of their newest example."""
-    taught = {label.name: label.exemplars for label in world.store.classes()}
+    taught = {label.name: label.exemplars for label in snapshot.taught}
     pictures = {card.name: picture(card.thumbnail) for card in world.store.cards()}
     return [
         {
@@ -74,7 +75,7 @@ def classes(world: OpenWorldModel) -> list[dict[str, Any]]:
             "examples": taught.get(label.name, 0),
             "thumbnail": pictures.get(label.name),
         }
-        for label in world.classes.classes
+        for label in snapshot.classes.classes
     ]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
+from ignota.data.drafts import draft_folder
 from ignota.data.files import write_atomically
 from ignota.structures import InputError
 from ignota.world.networks import Networks
@@ -40,12 +40,9 @@ def built(path: Path, build: Callable[[Path], None]) -> Path:
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-        try:
-            build(draft)
-            write_atomically(path, draft.read_bytes())
-        finally:
-            draft.unlink(missing_ok=True)
+        with draft_folder(path) as folder:
+            build(folder / path.name)
+            write_atomically(path, (folder / path.name).read_bytes())
     except OSError as error:
         raise InputError(
             f"cannot write to the cache {cache_folder()} ({error.strerror}): name another folder by {VARIABLE}"

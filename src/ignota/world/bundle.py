@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ignota.data.drafts import draft_folder
 from ignota.models.build import SegmenterDescription, build_segmenter, describe
 from ignota.models.frozen_encoder import FrozenEncoder, described_encoder
 from ignota.structures import InputError
@@ -80,9 +80,7 @@ def new_bundle(path: Path) -> Iterator[Path]:
         raise InputError(f"{path} exists already: choose another place or remove it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as temporary:
-            folder = Path(temporary) / path.name
-            folder.mkdir()
+        with draft_folder(path) as folder:
             yield folder
             for file in folder.iterdir():
                 _sync(file)

@@ -118,6 +118,15 @@ class ExemplarStore:
         )
         return tuple(unpack(name, blob) for name, blob in rows)
 
+    def read_taught(self) -> tuple[int, tuple[TaughtClass, ...], tuple[Exemplar, ...]]:
+        """`state`, `classes` and `exemplars` as one transaction sees them, whatever other processes write."""
+        with self._lock:
+            self._connection.execute("BEGIN")
+            try:
+                return self.state(), self.classes(), self.exemplars()
+            finally:
+                self._connection.execute("ROLLBACK")
+
     def cards(self, name: str | None = None) -> tuple[ExemplarCard, ...]:
         """What is known of the exemplars of a class, or of all."""
         rows = self._read(

@@ -8,7 +8,6 @@ averaged over them, and all that is taught later stay with ignota.
 from __future__ import annotations
 
 import json
-import secrets
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.anomaly.score import LEVEL
+from ignota.data.drafts import draft_folder
 from ignota.functional import scores
 from ignota.models.onnx_export import OPSET, exported_program, write_onnx
 from ignota.models.portable import PortableEncoder, PortableSegmenter
@@ -182,18 +182,17 @@ def export_world(world: OpenWorldModel, form: str, path: Path, score: str = KNN,
     """
     module = PortableWorld(world, score, features).eval()
     told = metadata(world, module)
-    draft = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
-        if form == "onnx":
-            write_onnx(module, draft, module.names, told)
-        else:
-            extra = {"ignota.json": json.dumps(told, ensure_ascii=False, indent=2)}
-            torch.export.save(exported_program(module), draft, extra_files=extra)
-        draft.replace(path)
+        with draft_folder(path) as folder:
+            draft = folder / path.name
+            if form == "onnx":
+                write_onnx(module, draft, module.names, told)
+            else:
+                extra = {"ignota.json": json.dumps(told, ensure_ascii=False, indent=2)}
+                torch.export.save(exported_program(module), draft, extra_files=extra)
+            draft.replace(path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; name a folder that exists and is yours") from None
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def metadata(world: OpenWorldModel, module: PortableWorld) -> dict[str, Any]:

@@ -20,3 +20,13 @@ def world_fingerprint(world: OpenWorldModel) -> str:
     feed(digest, (dict(world.known.tensors()), world.known.recipe, world.classes, world.novel))
     digest.update(b"" if networks.backend == "torch" else networks.backend.encode())
     return digest.hexdigest()[:16]
+
+
+def perception_fingerprint(world: OpenWorldModel) -> str:
+    """16 hex digits of what a world is before it is taught, at whatever size and by whatever backend it is run: regions
+    and embeddings of two worlds can be compared where they have the same."""
+    digest = hashlib.sha256(b"perception")
+    feed(digest, world.networks.digest)
+    feed(digest, {name: space.taps for name, space in world.known.spaces.items()})
+    feed(digest, (dict(world.known.tensors()), world.known.recipe, world.taxonomy))
+    return digest.hexdigest()[:16]

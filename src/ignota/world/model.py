@@ -20,7 +20,7 @@ from torch import Tensor
 from ignota.functional.regions import region_mean
 from ignota.incremental.methods import by_margin
 from ignota.structures import Encoding, InputError
-from ignota.taxonomy import MAX_CLASSES, ClassLabel, Taxonomy, nearest
+from ignota.taxonomy import MAX_CLASSES, Taxonomy, nearest
 from ignota.world.branch import BRANCH_SCORES, Branch, Branches
 from ignota.world.exemplars import ExemplarStore
 from ignota.world.journal import Event
@@ -28,9 +28,10 @@ from ignota.world.known import KnownEvidence
 from ignota.world.lesson import Lesson, LessonRefused
 from ignota.world.marks import Mark, mark_mask
 from ignota.world.networks import ImageLike, Networks, largest_class
-from ignota.world.novel import NovelEvidence, novel_evidence
+from ignota.world.novel import NovelEvidence
 from ignota.world.reading import anomaly_maps, own_score, read_regions, score_names
 from ignota.world.scene import Scene, Tables, Taught, UnknownRegion, no_taught
+from ignota.world.snapshot import Snapshot, take_snapshot
 from ignota.world.teaching import Example, Prepared, prepare, preview
 
 _MOST_CHANNELS = 16
@@ -81,16 +82,18 @@ class OpenWorldModel:
         return self.networks.device
 
     @property
+    def snapshot(self) -> Snapshot:
+        """What was taught when the store was last read. Take it once where several of its parts must agree."""
+        return self._snapshot
+
+    @property
     def classes(self) -> Taxonomy:
-        """Known classes, then taught ones, numbered by world id."""
-        taught = tuple(
-            ClassLabel(len(self.taxonomy) + i, label.name, label.colour) for i, label in enumerate(self.store.classes())
-        )
-        return Taxonomy(self.taxonomy.name, self.taxonomy.classes + taught)
+        """Known classes, then taught ones, numbered by world id, as of the last reading of the store."""
+        return self._snapshot.classes
 
     @property
     def novel(self) -> NovelEvidence:
-        return self._novel
+        return self._snapshot.novel
 
     def branch(self, system: str) -> Branch:
         """The branch of `paper` or `released`, built when it is first asked for; raises InputError for none."""
@@ -99,15 +102,18 @@ class OpenWorldModel:
 
     def refresh(self) -> None:
         """Reads the exemplar rows again."""
-        self._state = self.store.state()
-        self._novel = novel_evidence(self.known, self.store.exemplars())
+        self._snapshot = take_snapshot(self.store, self.known, self.taxonomy)
+
+    def newest(self) -> Snapshot:
+        """What the store holds now, whatever process wrote it; this world keeps the snapshot that it has."""
+        if self.store.state() == self._snapshot.state:
+            return self._snapshot
+        return take_snapshot(self.store, self.known, self.taxonomy)
 
     def follow(self) -> bool:
-        """Refreshes if another process has changed the store since the last look; tells whether it has."""
-        changed = self.store.state() != self._state
-        if changed:
-            self.refresh()
-        return changed
+        """Takes the newest snapshot; tells whether another process has changed the store since the last look."""
+        before, self._snapshot = self._snapshot, self.newest()
+        return self._snapshot is not before
 
     def encode(self, image: ImageLike, size: int | None = None) -> Encoding:
         """Runs the networks once; everything else is cheap queries on the result."""
@@ -154,12 +160,12 @@ class OpenWorldModel:
         encoding = self.encoding_of(image)
         return self.scene(encoding, self.tables(encoding))
 
-    def scene(self, encoding: Encoding, tables: Tables, novel: NovelEvidence | None = None) -> Scene:
-        """The scene of an image whose tables are at hand: no network runs."""
-        recipe, taught = self.known.recipe, self.taught(tables, novel)
+    def scene(self, encoding: Encoding, tables: Tables) -> Scene:
+        """The scene of an image whose tables are at hand: no network runs, and what is taught later changes nothing."""
+        recipe, snapshot = self.known.recipe, self.snapshot
         return Scene(
-            encoding, self.classes, len(self.taxonomy), tables, taught, recipe.threshold, recipe.scale,
-            self.known.space,
+            encoding, snapshot.classes, len(self.taxonomy), tables, self.taught(tables, snapshot.novel),
+            recipe.threshold, recipe.scale, self.known.space,
         )  # fmt: skip
 
     def scores(self, encoding: Encoding, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:
@@ -218,6 +224,7 @@ class OpenWorldModel:
 
     def teach(self, name: str, examples: Sequence[Prepared], force: bool = False, author: str | None = None) -> Lesson:
         """`learn` from examples that are prepared."""
+        self.follow()
         name = self._checked_name(name)
         lesson = preview(self, name, examples)
         if lesson.doubts and not force:
@@ -236,7 +243,7 @@ class OpenWorldModel:
         """Gives a taught class another name; raises InputError for one that is taken."""
         self._check_taught(name, "rename")
         new = self._checked_name(new)
-        if new in {label.name for label in self.store.classes()}:
+        if new in self.classes.names:
             raise InputError(f"there is a class {new!r} already: `ignota merge` joins two")
         self.store.rename(name, new, _author(author))
         self.refresh()
@@ -275,7 +282,8 @@ class OpenWorldModel:
         return next((colour for colour in _NEW_COLOURS if colour not in taken), _hashed_colour(name))
 
     def _check_taught(self, name: str, what: str) -> None:
-        taught = [label.name for label in self.store.classes()]
+        self.follow()
+        taught = [label.name for label in self.snapshot.taught]
         if name not in taught:
             known = f"; {name!r} is a known class" if name in self.taxonomy.names else ""
             hint = known or (nearest(name, taught) if taught else "")

@@ -25,7 +25,7 @@ def unpack(name: str, blob: bytes) -> Exemplar:
     """The inverse of `pack`; raises InputError for damaged bytes."""
     groups: dict[str, dict[str, Tensor]] = {"whole": {}, "parts": {}, "shares": {}}
     try:
-        for key, value in safetensors.torch.load(blob).items():
+        for key, value in sorted(safetensors.torch.load(blob).items()):  # it has them in any order
             group, _, rest = key.partition(":")
             groups[group][rest] = value
     except (SafetensorError, KeyError, ValueError) as error:

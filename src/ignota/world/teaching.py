@@ -71,8 +71,9 @@ def prepare(
 
 def preview(world: OpenWorldModel, name: str, examples: Sequence[Prepared]) -> Lesson:
     """What `name` would recognise and steal if it were taught from these examples."""
-    taught = (*world.store.exemplars(), *(example.row.exemplar for example in examples))
-    order = [label.name for label in world.store.classes()]
+    snapshot = world.snapshot
+    taught = (*snapshot.exemplars, *(example.row.exemplar for example in examples))
+    order = [label.name for label in snapshot.taught]
     index = order.index(name) if name in order else len(order)
     after = novel_evidence(world.known, sorted(taught, key=lambda e: order.index(e.name) if e.name in order else index))
     trials = [_trial(world, group, after) for group in _by_image(examples)]
