@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import zipfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -203,6 +204,52 @@ def test_export_holds_what_is_shown(
         labels = np.asarray(Image.open(io.BytesIO(archive.read(f"{name}_labels.png"))))
         np.testing.assert_array_equal(labels, scene.labels_with_unknown(0.3))
         assert len(json.loads(archive.read(f"{name}.json"))["regions"]) == len(scene.unknown_at(0.3))
+
+
+def test_a_click_and_the_planes_agree_at_every_threshold(client: TestClient, thing: Thing) -> None:
+    key = opened(client, thing.photo)["image"]
+    patch = taught(client, thing.photo, mark={"rle": encode_rle(thing.mask)})["patches"][key]
+    anomaly, _, _, closed = planes(client.get(f"/api/images/{key}/layers").content, (48, 96))
+    shown, _ = patched(anomaly, closed, patch)
+    rng = np.random.default_rng(0)
+    for level in rng.choice(np.unique(shown), 12):
+        for threshold in (float(level) / 65535, (float(level) - 0.4) / 65535, (float(level) + 0.4) / 65535):
+            unknown = shown > math.floor(threshold * 65535)
+            y, x = (int(place) for place in rng.choice(np.argwhere(unknown if unknown.any() else ~unknown)))
+            click = {"x": x + 0.5, "y": y + 0.5, "extent": "unknown", "threshold": threshold}
+            answer = client.post("/api/select", json={"image": key, "click": click})
+            assert (answer.status_code == 200) == bool(unknown[y, x])
+            if unknown[y, x]:
+                _, ids = cv2.connectedComponents(unknown.astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)
+                np.testing.assert_array_equal(decode_rle(answer.json()["rle"]), ids == ids[y, x])
+
+
+@pytest.mark.parametrize("size", [(48, 96), (75, 113)])
+def test_labels_regions_and_anomaly_of_an_export_agree(
+    client: TestClient, photos: list[Picture], size: tuple[int, int]
+) -> None:
+    photo = cv2.resize(photos[0], size[::-1])
+    stream = io.BytesIO()
+    Image.fromarray(photo).save(stream, "PNG")
+    key = opened(client, stream.getvalue(), name="a.png")["image"]
+
+    def exported(threshold: float) -> tuple[Picture, NDArray[np.uint16], dict]:
+        answer = client.post("/api/export", json={"images": [key], "threshold": threshold})
+        archive = zipfile.ZipFile(io.BytesIO(answer.content))
+        read = [cv2.imdecode(np.frombuffer(archive.read(f"a_{what}.png"), np.uint8), -1) for what in ("anomaly",)]
+        labels = np.asarray(Image.open(io.BytesIO(archive.read("a_labels.png"))))
+        return labels, read[0], json.loads(archive.read("a.json"))
+
+    values = np.unique(exported(0.5)[1])
+    for level in (values[len(values) // 4], values[len(values) // 2], values[-2]):
+        for threshold in (float(level) / 65535, (float(level) + 0.3) / 65535, (float(level) - 0.3) / 65535):
+            labels, anomaly, told = exported(threshold)
+            unknown = anomaly > math.floor(told["threshold"] * 65535)
+            np.testing.assert_array_equal(labels == UNKNOWN_INDEX, unknown)
+            for region in told["regions"]:
+                mask = decode_rle(region["rle"])
+                assert unknown[mask].all()
+                assert region["score"] == int(anomaly[mask].sum(dtype=np.int64)) / region["area"] / 65535
 
 
 def test_images_are_closed_and_missed(client: TestClient, files: list[bytes]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from ignota.formats.rle import decode_rle
+from ignota.world.scene import LEVELS, limit_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -78,6 +79,14 @@ def slide(page: Page, threshold: float) -> None:
     )  # fmt: skip
 
 
+def set_threshold(page: Page, threshold: float) -> None:
+    """A threshold between the steps of the slider."""
+    page.evaluate(
+        "async (value) => { const { session, tell } = await import('/session.js');"
+        " session.threshold = value; tell('threshold'); }", threshold,
+    )  # fmt: skip
+
+
 def taught(page: Page) -> list[str]:
     return page.locator("#taught strong").all_text_contents()
 
@@ -133,11 +142,13 @@ def test_the_whole_story(page: Page, thing: Thing, tmp_path: Path) -> None:
 
 def test_the_page_picks_what_the_server_picks(page: Page, thing: Thing) -> None:
     open_files(page, **{"a.png": thing.photo})
-    slide(page, float(np.median(session(page, "shown"))) / 65535)
+    values = np.unique(session(page, "shown"))
     rng = np.random.default_rng(0)
     height, width = thing.mask.shape
     seen = set()
-    for _ in range(12):
+    for part in np.linspace(0.1, 0.8, 12):  # thresholds on a value of the plane, and a little beside it
+        value = float(values[int(part * len(values))]) + float(rng.choice([-0.4, 0, 0, 0.4]))
+        set_threshold(page, value / 65535)
         x, y = int(rng.integers(width)), int(rng.integers(height))
         page.evaluate(
             "async (at) => { const { pick } = await import('/stage.js');"
@@ -158,7 +169,7 @@ def test_the_threshold_acts_at_once_and_asks_nobody(page: Page, thing: Thing) ->
     open_files(page, **{"a.png": thing.photo})
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
-    anomaly = np.array(session(page, "shown")) / 65535
+    levels = np.array(session(page, "shown"))
     for value in (0.1, 0.3, 0.7, 0.9):
         slide(page, value)
         pixels = page.evaluate(
@@ -167,8 +178,28 @@ def test_the_threshold_acts_at_once_and_asks_nobody(page: Page, thing: Thing) ->
         )
         painted = np.reshape(pixels, (-1, 4))
         pink = (painted[:, 0] > 250) & (painted[:, 1] < 70) & (painted[:, 2] > 150) & (painted[:, 2] < 170)
-        np.testing.assert_array_equal(pink, anomaly > value)
+        np.testing.assert_array_equal(pink, levels > limit_of(value))
+        page.wait_for_function(f"document.querySelector('#frames li b').textContent === '{100 * pink.mean():.1f} %'")
     assert requests == []
+
+
+def test_page_and_server_turn_a_threshold_into_the_same_integer(page: Page) -> None:
+    levels = np.random.default_rng(0).integers(0, 65536, 500)
+    exact = levels / 65535
+    thresholds = [
+        *np.linspace(0, 1, 201),
+        *exact,
+        *np.nextafter(exact, 0),
+        *np.nextafter(exact, 1),
+        *(levels - 0.5) / 65535,
+    ]
+    thresholds = [float(value) for value in thresholds if 0 <= value <= 1]
+    found = page.evaluate(
+        "async (values) => { const { FULL, limitOf } = await import('/planes.js');"
+        " return [FULL, ...values.map(limitOf)]; }",
+        thresholds,
+    )
+    assert found == [LEVELS, *map(limit_of, thresholds)]
 
 
 def test_by_keyboard_alone(page: Page, thing: Thing) -> None:

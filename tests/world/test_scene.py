@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from fractions import Fraction
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
+from ignota.data.images import write_png16
 from ignota.regions.hierarchy import Hierarchy
-from ignota.structures import Encoding, RegionSet
+from ignota.structures import Encoding, InputError, RegionSet
 from ignota.taxonomy import UNKNOWN_INDEX, ClassLabel, Taxonomy
 from ignota.world.features import FeatureSpace
 from ignota.world.reading import RegionReading
-from ignota.world.scene import Scene, Tables, Taught
+from ignota.world.scene import LEVELS, Scene, Tables, Taught, levels, limit_of
 
 TAXONOMY = Taxonomy("t", tuple(ClassLabel(i, name, (i, i, i)) for i, name in enumerate(("road", "sky", "crate"))))
 
@@ -51,7 +55,7 @@ def test_anomaly_is_one_half_at_the_threshold() -> None:
     assert (one.anomaly >= 0).all() and (one.anomaly <= 1).all()
     for value, anomaly in ((4.0, 0.5), (-1e9, 0.0)):
         tables = dataclasses.replace(one.tables, score=torch.full((6, 8), value))
-        assert (dataclasses.replace(one, tables=tables).anomaly == anomaly).all()
+        np.testing.assert_allclose(dataclasses.replace(one, tables=tables).anomaly, anomaly, atol=0.5001 / LEVELS)
 
 
 def test_a_taught_class_leaves_no_more_anomaly_than_its_level() -> None:
@@ -85,6 +89,56 @@ def test_a_new_threshold_only_reads_the_tables() -> None:
     for threshold in (0.1, 0.5, 0.9):
         labels = one.labels_with_unknown(threshold)
         np.testing.assert_array_equal(labels == UNKNOWN_INDEX, one.anomaly > threshold)
+
+
+def near_levels(of: np.ndarray) -> list[float]:
+    """Thresholds that fall on levels, between them, and next to both in the last bit."""
+    found = []
+    for level in np.unique(of).tolist():
+        for value in (level / LEVELS, (level - 0.5) / LEVELS, (level + 0.5) / LEVELS):
+            found += [np.nextafter(value, -1), value, np.nextafter(value, 2)]
+    return [float(value) for value in found]
+
+
+@pytest.mark.parametrize("size", [(6, 8), (13, 9)])
+def test_labels_regions_and_the_stored_map_agree_at_every_threshold(size: tuple[int, int], tmp_path: Path) -> None:
+    one = scene(size)
+    write_png16(tmp_path / "a.png", one.anomaly)
+    stored = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(stored, one.levels)
+    for threshold in near_levels(stored):
+        unknown = stored > limit_of(threshold)
+        np.testing.assert_array_equal(one.labels_with_unknown(threshold) == UNKNOWN_INDEX, unknown)
+        np.testing.assert_array_equal(
+            np.logical_or.reduce([r.mask for r in one.unknown_at(threshold)] or [unknown]), unknown
+        )
+        for region in one.unknown_at(threshold):
+            assert region.score == stored[region.mask].sum(dtype=np.int64) / region.area / LEVELS
+
+
+def test_a_limit_is_the_largest_level_that_does_not_exceed_the_threshold() -> None:
+    for threshold in (0.0, 1.0, 0.5, *near_levels(np.random.default_rng(0).integers(0, LEVELS + 1, 300))):
+        product = Fraction(threshold * LEVELS)  # rounded once, as the page does
+        assert limit_of(threshold) == product.numerator // product.denominator
+    assert (limit_of(0.5), limit_of(-7.0), limit_of(np.inf)) == (32767, -LEVELS, LEVELS)
+
+
+def test_levels_round_and_only_scores_beyond_the_threshold_exceed_the_middle() -> None:
+    raw = np.float32(np.random.default_rng(1).normal(2, 3, (40, 50)))
+    raw[0, :3] = 2, np.nextafter(np.float32(2), np.float32(3)), 2.001
+    found = levels(raw, 2.0, 0.7)
+    exact = 65535 / (1 + np.exp(-(raw.astype(np.float64) - 2) / 0.7))
+    assert found.dtype == np.uint16 and np.abs(found - exact).max() < 0.52
+    assert found[0, 0] == limit_of(0.5) < found[0, 2]
+    assert (found[raw <= 2] <= limit_of(0.5)).all() and (found[raw > 2.001] > limit_of(0.5)).all()
+    assert levels(np.float32([-np.inf, -1e30, 1e30, np.inf]), 2.0, 1e-12).tolist() == [0, 0, LEVELS, LEVELS]
+
+
+def test_a_score_that_is_not_a_number_is_refused() -> None:
+    raw = np.zeros((4, 5), np.float32)
+    raw[3, 4] = np.nan
+    with pytest.raises(InputError, match="not a number"):
+        levels(raw, 0.0, 1.0)
 
 
 @pytest.mark.parametrize("size", [(12, 16), (3, 4), (1, 1), (6, 8)])

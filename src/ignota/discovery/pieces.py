@@ -18,7 +18,7 @@ from ignota.formats.rle import encode_rle
 from ignota.regions.hierarchy import image_hierarchy
 from ignota.structures import RegionSet
 from ignota.world.model import OpenWorldModel
-from ignota.world.scene import SMALLEST_REGION, Scene
+from ignota.world.scene import SMALLEST_REGION, Scene, mean_anomaly
 from ignota.world.spaces import pool_taps
 
 SMALLEST = 16
@@ -49,7 +49,7 @@ def piece_rows(world: OpenWorldModel, scene: Scene) -> list[dict[str, Any]]:
     size = scene.tables.size
     cut = image_hierarchy(scene.encoding.image, (_CUT,)).finest
     regions = cv2.resize(cut.ids, size[::-1], interpolation=cv2.INTER_NEAREST)
-    pieces = unknown_pieces(scene.anomaly > 0.5, regions, max(SMALLEST, round(SMALLEST_REGION * size[0] * size[1])))
+    pieces = unknown_pieces(scene.unknown_mask(), regions, max(SMALLEST, round(SMALLEST_REGION * size[0] * size[1])))
     rows = [_row(scene, pieces.ids == number) for number in range(1, pieces.count + 1)]
     for row, embedding in zip(rows, embeddings(world, scene, pieces), strict=True):
         row["embedding"] = [float(str(value)) for value in embedding]
@@ -78,7 +78,7 @@ def _row(scene: Scene, mask: Bool[np.ndarray, "H W"]) -> dict[str, Any]:
     return {
         "box": list(box),
         "area": int(here.sum()),
-        "score": float(scene.anomaly[window][here].mean()),
+        "score": mean_anomaly(scene.levels[window][here]),
         "nearest": scene.taxonomy.classes[label].name,
         "rle": encode_rle(mask),
     }

@@ -50,7 +50,7 @@ def anomaly_row(
     for name in ("max_logit", "raml"):
         if name in maps:
             cells.append((name, heat_map(stretched(maps[name]), sample.image)))
-    cells.append(("unknown regions", overlay(sample.image, scene.labels, palette, 0.3, scene.anomaly > 0.5)))
+    cells.append(("unknown regions", overlay(sample.image, scene.labels, palette, 0.3, scene.unknown_mask())))
     if "paper" in world.branches.systems:
         channels = world.branch("paper").read(encoding).channels.cpu().numpy()
         cells.append(("meta channels", channels_picture(channels)))

@@ -18,7 +18,7 @@ from ignota.data.images import decode_image
 from ignota.structures import Encoding
 from ignota.web.limits import Busy, Limits, Missing
 from ignota.world.model import OpenWorldModel
-from ignota.world.scene import Scene, Tables, squash
+from ignota.world.scene import Scene, Tables, levels
 
 T = TypeVar("T")
 KEY = r"^[0-9a-f]{24}$"
@@ -118,7 +118,7 @@ class Desk:
         changed = ((labels != image.tables.closed) | (score != image.tables.score.cpu().numpy())).ravel()
         edges = np.flatnonzero(np.diff(changed, prepend=False, append=False))
         first, last = edges[::2], edges[1::2]
-        left = np.rint(squash(score.ravel()[changed], scene.threshold, scene.scale) * 65535)
+        left = scene.working_levels.ravel()[changed]
         head = np.concatenate([[len(first)], first, last - first]).astype("<u4").tobytes()
         body = left.astype("<u2").tobytes() + labels.ravel()[changed].astype(np.uint8).tobytes()
         return base64.b64encode(head + body).decode()
@@ -131,7 +131,7 @@ class Desk:
         """
         tables, recipe = image.tables, self.world.known.recipe
         size = tables.closed.shape
-        anomaly = np.rint(squash(tables.score.cpu().numpy(), recipe.threshold, recipe.scale) * 65535)
+        anomaly = levels(tables.score.cpu().numpy(), recipe.threshold, recipe.scale)
         rows = np.arange(size[0]) * image.bits.shape[0] // size[0]
         columns = np.arange(size[1]) * image.bits.shape[1] // size[1]
         planes = (anomaly, tables.regions.ids, image.bits[rows[:, None], columns])

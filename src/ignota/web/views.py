@@ -142,5 +142,4 @@ def _labels_png(scene: Scene, labels: np.ndarray) -> bytes:
 
 
 def _anomaly_png(scene: Scene) -> bytes:
-    scaled = np.rint(scene.anomaly * 65535.0).astype(np.uint16)
-    return bytes(cv2.imencode(".png", scaled, _SMOOTH)[1])
+    return bytes(cv2.imencode(".png", scene.levels, _SMOOTH)[1])

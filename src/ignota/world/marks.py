@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
 from ignota.structures import InputError
-from ignota.world.scene import Scene, squash
+from ignota.world.scene import Scene, limit_of
 
 Extent = Literal["unknown", "region", "channels", "union"]
 EXTENTS: tuple[str, ...] = get_args(Extent)
@@ -80,9 +80,9 @@ def extents(click: Click, scene: Scene, channels: Integer[np.ndarray, "h w"]) ->
     ids = scene.regions.ids
     row, column = int(click.y * ids.shape[0] / height), int(click.x * ids.shape[1] / width)
     found: dict[str, np.ndarray] = {}
-    anomaly = squash(scene.score.cpu().numpy(), scene.threshold, scene.scale)
-    if anomaly[row, column] > click.threshold:
-        found["unknown"] = _component(anomaly > click.threshold, row, column)
+    unknown = scene.working_levels > limit_of(click.threshold)
+    if unknown[row, column]:
+        found["unknown"] = _component(unknown, row, column)
     found["region"] = ids == ids[row, column]
     bits = cv2.resize(channels.astype(np.uint16), ids.shape[::-1], interpolation=cv2.INTER_NEAREST)
     if bits[row, column]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8, UInt16
 from torch import Tensor
 
 from ignota.data.images import resize_label
 from ignota.functional.regions import paint
 from ignota.regions.proposals import mask_region
-from ignota.structures import Encoding, RegionSet
+from ignota.structures import Encoding, InputError, RegionSet
 from ignota.taxonomy import UNKNOWN_INDEX, Taxonomy
 from ignota.world.features import FeatureSpace
 from ignota.world.reading import RegionReading
@@ -22,6 +23,10 @@ from ignota.world.spaces import pool_taps
 
 SMALLEST_REGION = 0.0003
 """Unknown regions below this share of the image are not listed; their pixels stay unknown."""
+LEVELS = 65535
+"""An anomaly of 1 as an integer: what is stored, sent and compared with a threshold."""
+_BLOCK = 1 << 18
+"""Pixels that are squashed at a time: what is made of them stays in the cache."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,13 @@ class Taught:
 class UnknownRegion:
     """A connected piece of the image that belongs to no class, or one that somebody picked.
 
-    mask: "H W" on the original image. box: left, top, right, bottom. score: mean anomaly in 0..1. nearest: the class
-    that it most often takes. area: pixels. given: how it was picked. It remembers its image, so `learn` takes it alone.
+    crop: "h w" its mask inside the box. size: (H, W) of the original image. box: left, top, right, bottom. score: mean
+    anomaly in 0..1. nearest: the class that it most often takes. area: pixels. given: how it was picked. It remembers
+    its image, so `learn` takes it alone.
     """
 
-    mask: Bool[np.ndarray, "H W"]
+    crop: Bool[np.ndarray, "h w"]
+    size: tuple[int, int]
     box: tuple[int, int, int, int]
     score: float
     area: int
@@ -78,14 +85,21 @@ class UnknownRegion:
     space: FeatureSpace = field(repr=False, compare=False)
     given: str = "region"
 
+    @property
+    def mask(self) -> Bool[np.ndarray, "H W"]:
+        """The mask on the original image, made anew at each call: many regions of a large image would fill memory."""
+        left, top, right, bottom = self.box
+        whole = np.zeros(self.size, bool)
+        whole[top:bottom, left:right] = self.crop
+        return whole
+
     @cached_property
     def embedding(self) -> Float[np.ndarray, " F"]:
         """The unit vector of the region in the world's own space, float32."""
-        working = resize_mask(self.mask, (self.encoding.image.shape[0], self.encoding.image.shape[1]))
+        mask = self.mask
+        working = resize_mask(mask, (self.encoding.image.shape[0], self.encoding.image.shape[1]))
         if not working.any():
-            working[tuple(np.argwhere(self.mask).mean(0).astype(int) * working.shape // np.array(self.mask.shape))] = (
-                True
-            )
+            working[tuple(np.argwhere(mask).mean(0).astype(int) * working.shape // np.array(mask.shape))] = True
         pooled = pool_taps(self.encoding, mask_region(working), self.space.taps)
         return np.asarray(self.space.embed(pooled)[0].cpu().numpy(), np.float32)
 
@@ -131,17 +145,31 @@ class Scene:
         return resize_label(self.working_labels, self.tables.size)
 
     @cached_property
-    def anomaly(self) -> Float[np.ndarray, "H W"]:
-        """Anomaly in 0..1 on the original image, one half at the threshold."""
-        raw = self.score.cpu().numpy()
+    def levels(self) -> UInt16[np.ndarray, "H W"]:
+        """Anomaly in 0..65535 on the original image: every threshold is compared with these integers."""
         size = self.tables.size
-        if raw.shape != size:
-            raw = cv2.resize(raw, size[::-1], interpolation=cv2.INTER_LINEAR)
-        return squash(raw, self.threshold, self.scale)
+        if tuple(self.score.shape) == size:
+            return self.working_levels
+        raw = cv2.resize(self.score.cpu().numpy(), size[::-1], interpolation=cv2.INTER_LINEAR)
+        return levels(raw, self.threshold, self.scale)
+
+    @cached_property
+    def working_levels(self) -> UInt16[np.ndarray, "H W"]:
+        """The same on the working grid."""
+        return levels(self.score.cpu().numpy(), self.threshold, self.scale)
+
+    @cached_property
+    def anomaly(self) -> Float[np.ndarray, "H W"]:
+        """Anomaly in 0..1 on the original image, one half at the threshold, in steps of 1/65535."""
+        return np.asarray(self.levels / np.float32(LEVELS), np.float32)
+
+    def unknown_mask(self, threshold: float = 0.5) -> Bool[np.ndarray, "H W"]:
+        """Where the anomaly exceeds `threshold`, on the original image."""
+        return np.asarray(self.levels > limit_of(threshold))
 
     def labels_with_unknown(self, threshold: float = 0.5) -> UInt8[np.ndarray, "H W"]:
         """Labels with 254 where the anomaly exceeds `threshold`; no network runs."""
-        return np.where(self.anomaly > threshold, np.uint8(UNKNOWN_INDEX), self.labels)
+        return np.where(self.unknown_mask(threshold), np.uint8(UNKNOWN_INDEX), self.labels)
 
     @cached_property
     def unknown(self) -> tuple[UnknownRegion, ...]:
@@ -150,7 +178,7 @@ class Scene:
 
     def unknown_at(self, threshold: float) -> tuple[UnknownRegion, ...]:
         """Connected regions whose anomaly exceeds `threshold`."""
-        mask = (self.anomaly > threshold).astype(np.uint8)
+        mask = self.unknown_mask(threshold).astype(np.uint8)
         _, ids, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_32S)
         order = np.argsort(-statistics[:, cv2.CC_STAT_AREA], kind="stable")
         kept = [i for i in order if i != 0 and statistics[i, cv2.CC_STAT_AREA] >= SMALLEST_REGION * mask.size]
@@ -160,22 +188,19 @@ class Scene:
         """A mask on the original image as a region of this scene; it must not be empty."""
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
-        return self._described(mask, box, given)
+        return self._described(mask[box[1] : box[3], box[0] : box[2]].copy(), box, given)
 
     def _unknown_region(self, ids: np.ndarray, statistics: np.ndarray, i: int) -> UnknownRegion:
         x, y, width, height = (int(v) for v in statistics[i][:4])
-        window = np.s_[y : y + height, x : x + width]
-        mask = np.zeros(ids.shape, bool)
-        mask[window] = ids[window] == i
-        return self._described(mask, (x, y, x + width, y + height), "region")
+        crop = ids[y : y + height, x : x + width] == i
+        return self._described(crop, (x, y, x + width, y + height), "region")
 
-    def _described(self, mask: Bool[np.ndarray, "H W"], box: tuple[int, int, int, int], given: str) -> UnknownRegion:
+    def _described(self, crop: Bool[np.ndarray, "h w"], box: tuple[int, int, int, int], given: str) -> UnknownRegion:
         window = np.s_[box[1] : box[3], box[0] : box[2]]
-        here = mask[window]
-        label = int(np.bincount(self.labels[window][here], minlength=1).argmax())
-        score = float(self.anomaly[window][here].mean())
-        name = self.taxonomy.classes[label].name
-        return UnknownRegion(mask, box, score, int(here.sum()), name, self.encoding, self.space, given)
+        label = int(np.bincount(self.labels[window][crop], minlength=1).argmax())
+        name, score = self.taxonomy.classes[label].name, mean_anomaly(self.levels[window][crop])
+        size, area = self.tables.size, int(crop.sum())
+        return UnknownRegion(crop, size, box, score, area, name, self.encoding, self.space, given)
 
     @cached_property
     def working_labels(self) -> UInt8[np.ndarray, "H W"]:
@@ -186,10 +211,31 @@ class Scene:
         return np.where(taught >= 0, (taught + self.num_known).astype(np.uint8), self.tables.closed)
 
 
-def squash(raw: Float[np.ndarray, ...], threshold: float, scale: float) -> Float[np.ndarray, ...]:
-    """Raw scores to 0..1, one half at the threshold."""
-    with np.errstate(over="ignore"):
-        return np.asarray(1 / (1 + np.exp(-(raw - threshold) / max(scale, 1e-9))), np.float32)
+def levels(raw: Float[np.ndarray, "*S"], threshold: float, scale: float) -> UInt16[np.ndarray, "*S"]:
+    """Raw scores as integers: round(65535 / (1 + exp(-(raw - threshold) / scale))).
+
+    Halves are rounded down: a score at the threshold, which gives one half, does not exceed `limit_of(0.5)`. Raises
+    InputError for NaN.
+    """
+    flat = np.ascontiguousarray(raw, np.float32).reshape(-1)
+    found = np.empty(flat.shape, np.uint16)
+    for start in range(0, flat.size, _BLOCK):
+        with np.errstate(over="ignore"):
+            part = 1 / (1 + np.exp(-(flat[start : start + _BLOCK] - threshold) / max(scale, 1e-9)))
+        if np.isnan(part).any():
+            raise InputError("the anomaly of this image is not a number: the world or the image is damaged")
+        found[start : start + _BLOCK] = np.ceil(part * np.float32(LEVELS) - np.float32(0.5))
+    return found.reshape(raw.shape)
+
+
+def limit_of(threshold: float) -> int:
+    """The integer that a level must exceed for an anomaly in 0..1 beyond `threshold`; `limitOf` of the page."""
+    return math.floor(min(max(threshold, -1.0), 1.0) * LEVELS)
+
+
+def mean_anomaly(of: UInt16[np.ndarray, " N"]) -> float:
+    """The mean of levels as an anomaly in 0..1."""
+    return float(of.mean(dtype=np.float64)) / LEVELS
 
 
 def resize_mask(mask: Bool[np.ndarray, "H W"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:

@@ -20,7 +20,7 @@ from ignota.world.lesson import Lesson, Trial, stolen_held, stolen_here
 from ignota.world.marks import Box, Click, Mark, Polygon
 from ignota.world.networks import ImageLike
 from ignota.world.novel import Exemplar, NovelEvidence, novel_evidence
-from ignota.world.scene import Tables, UnknownRegion, resize_mask
+from ignota.world.scene import Tables, UnknownRegion, limit_of, resize_mask
 from ignota.world.spaces import pool_taps
 from ignota.world.thumbnails import thumbnail
 
@@ -151,7 +151,7 @@ def _trial(world: OpenWorldModel, examples: Sequence[Prepared], after: NovelEvid
     first = examples[0]
     before = world.scene(first.encoding, first.tables)
     labelled = dataclasses.replace(before, taught=world.taught(first.tables, after))
-    sure = before.score.cpu().numpy() <= before.threshold
+    sure = before.working_levels <= limit_of(0.5)
     marked = np.logical_or.reduce([example.mask for example in examples])
     return Trial(before.working_labels, labelled.working_labels, sure, marked)
 

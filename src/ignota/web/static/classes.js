@@ -1,7 +1,7 @@
 // The lists beside the picture, and the dialog in which a taught class is changed.
 
 import { get } from "./api.js";
-import { FULL } from "./planes.js";
+import { limitOf } from "./planes.js";
 import { partsOf } from "./picking.js";
 import { change, nameOf, on, session, tell } from "./session.js";
 import { pick, pointAt } from "./stage.js";
@@ -72,7 +72,7 @@ function showShares() {
   const planes = session.current?.planes;
   const counts = new Uint32Array(256);
   if (planes) {
-    const limit = session.threshold * FULL;
+    const limit = limitOf(session.threshold);
     for (let i = 0; i < planes.labels.length; i++) if (planes.effective[i] <= limit) counts[planes.labels[i]]++;
   }
   for (const { id } of session.classes) {

@@ -3,6 +3,9 @@
 export const UNKNOWN = 254;
 export const FULL = 65535;
 
+// The integer that an anomaly must exceed to be unknown: `limit_of` of the server, which compares the same integers.
+export const limitOf = (threshold) => Math.floor(threshold * FULL);
+
 // What /api/images/KEY/layers sends: uint16 anomaly, regions, channels, then uint8 labels, before anything was taught.
 export function planesOf(buffer, [height, width]) {
   const size = height * width;
@@ -38,7 +41,7 @@ export const word = (red, green, blue, alpha) => ((alpha << 24) | (blue << 16) |
 // Labels, or heat, over the picture; unknown pixels in their own colour where labels are shown.
 export function paint(out, planes, threshold, palette, heat) {
   const { effective, labels } = planes;
-  const limit = threshold * FULL;
+  const limit = limitOf(threshold);
   if (heat) {
     for (let i = 0; i < out.length; i++) out[i] = heat[effective[i] >> 8];
   } else {
@@ -47,15 +50,15 @@ export function paint(out, planes, threshold, palette, heat) {
   }
 }
 
-// How many pixels have each anomaly, in 1024 steps: shares at any threshold without another look at the pixels.
+// How many pixels have at least each anomaly: shares at any threshold without another look at the pixels.
 export function histogram(effective) {
-  const counts = new Float64Array(1025);
-  for (let i = 0; i < effective.length; i++) counts[effective[i] >> 6]++;
-  for (let i = 1023; i >= 0; i--) counts[i] += counts[i + 1];
-  return counts.map((count) => count / effective.length);
+  const counts = new Uint32Array(FULL + 2);
+  for (let i = 0; i < effective.length; i++) counts[effective[i]]++;
+  for (let i = FULL; i >= 0; i--) counts[i] += counts[i + 1];
+  return counts;
 }
 
-export const shareAbove = (shares, threshold) => shares[Math.min(1024, Math.ceil((threshold * FULL) / 64))];
+export const shareAbove = (counts, threshold) => counts[limitOf(threshold) + 1] / counts[0];
 
 // The planes that are painted, at the size of a thumbnail.
 export function shrunk({ width, height, effective, labels }, wide) {

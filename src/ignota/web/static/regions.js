@@ -1,6 +1,6 @@
 // Regions of one image: unknown ones, those that a click can mean, and their outlines as SVG paths.
 
-import { FULL } from "./planes.js";
+import { FULL, limitOf } from "./planes.js";
 
 // Connected pixels for which `inside` holds, 8-neighbours, by scan lines; ids is filled with `id`.
 function flood(ids, width, height, inside, seed, id, stack) {
@@ -41,7 +41,7 @@ function flood(ids, width, height, inside, seed, id, stack) {
 // Unknown regions, the largest first; specks below `smallest` of the image are left out.
 export function components(planes, threshold, smallest = 0.0003) {
   const { effective, width, height } = planes;
-  const limit = threshold * FULL;
+  const limit = limitOf(threshold);
   const ids = new Int32Array(width * height);
   const inside = (i) => effective[i] > limit;
   const list = [];
