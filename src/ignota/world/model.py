@@ -26,6 +26,7 @@ from ignota.world.journal import Event
 from ignota.world.known import KnownEvidence
 from ignota.world.lesson import Lesson, LessonRefused
 from ignota.world.marks import Mark, mark_mask
+from ignota.world.names import checked_name
 from ignota.world.networks import ImageLike, Networks
 from ignota.world.novel import NovelEvidence, novel_evidence
 from ignota.world.reading import anomaly_maps, own_score, read_regions
@@ -64,6 +65,7 @@ class OpenWorldModel:
     )
 
     def __post_init__(self) -> None:
+        self.store.most = MAX_CLASSES - len(self.taxonomy)
         self.refresh()
 
     @classmethod
@@ -257,9 +259,7 @@ class OpenWorldModel:
             raise InputError(f"no taught class {name!r} to {what}{hint}")
 
     def _checked_name(self, name: str) -> str:
-        name = name.strip()
-        if not name or len(name) > 64 or not name.isprintable():
-            raise InputError(f"a class name has 1 to 64 printable characters, not {name!r}")
+        name = checked_name(name)
         if name in self.taxonomy.names:
             raise InputError(f"{name!r} is a known class of this world: choose another name")
         if len(self.classes) >= MAX_CLASSES and name not in self.classes.names:
