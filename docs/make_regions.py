@@ -2,7 +2,7 @@
 
     python docs/make_regions.py RUN ROOT [--images N]
 
-RUN is a folder of `ignota run`, ROOT its data set. For each choice of scales (`SCALES` of `ignota.regions.hierarchy`)
+RUN is a folder of `ignota run`, ROOT its data set. For each choice of `RegionSettings.scales` (regions/hierarchy.py)
 it prints in Markdown, by the world's own weights, mean AUPR and FPR95 over known classes left out in turn, those of
 things pasted in, the mean of both AUPR, by which `fit` chooses weights, and how many regions the levels of an image
 have.
@@ -15,9 +15,7 @@ import dataclasses
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -34,6 +32,7 @@ from ignota.functional.curves import binary_curve, curve_metrics
 from ignota.regions.hierarchy import image_hierarchy
 from ignota.world import bundle
 from ignota.world.known import KnownEvidence
+from ignota.world.model import calibrated
 from ignota.world.reading import joined_parts
 
 CHOICES = ((30.0,), (30.0, 100.0), (30.0, 200.0), (30.0, 300.0), (30.0, 600.0), (30.0, 100.0, 300.0))
@@ -49,12 +48,13 @@ def measured(known: KnownEvidence, trials: Sequence[Trial]) -> tuple[float, floa
 def row(known: KnownEvidence, reader: HeldOutReader, images: Sequence[int], scales: tuple[float, ...]) -> str:
     """The figures of one choice."""
     kinds: dict[str, list[Trial]] = defaultdict(list)
-    with patch("ignota.world.reading.image_hierarchy", partial(image_hierarchy, scales=scales)):
-        for i in tqdm(images, desc=str(scales), unit="image"):
-            rows, pasted = reader.read({0.0: known}, i)[0.0]
-            for trial in (*rows.trials, pasted):
-                kinds[trial.kind].append(trial)
-    counts = [[level.count for level in image_hierarchy(reader.samples[i].image, scales).levels] for i in images[:10]]
+    settings = dataclasses.replace(known.recipe.regions, scales=scales)
+    known = calibrated(known, regions=settings)
+    for i in tqdm(images, desc=str(scales), unit="image"):
+        rows, pasted = reader.read({0.0: known}, i)[0.0]
+        for trial in (*rows.trials, pasted):
+            kinds[trial.kind].append(trial)
+    counts = [[level.count for level in image_hierarchy(reader.samples[i].image, settings).levels] for i in images[:10]]
     pasted_aupr, pasted_fpr95 = measured(known, kinds.pop(PASTED))
     aupr, fpr95 = np.mean([measured(known, trials) for trials in kinds.values()], 0)
     return (

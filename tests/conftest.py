@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,3 +84,89 @@ def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny() -> ExperimentConfig:
     """The configuration of the tiny world."""
     return TINY
+
+
+@pytest.fixture(scope="session")
+def reseal() -> Callable[[Path, Callable[[dict[str, Any]], object]], None]:
+    """Edits the document of a world and seals it again without any check, as an attacker could."""
+    from ignota.world.seals import document_text, sealed
+
+    def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+        document = json.loads((folder / "world.json").read_text())
+        change(document)
+        (folder / "world.json").write_text(document_text(sealed(document, folder)))
+
+    return rewrite
+
+
+@pytest.fixture(scope="session")
+def schema_1() -> Callable[[Path], dict[str, Any]]:
+    """Turns a world into one as version 0.1 wrote it, and returns its document."""
+    import sqlite3
+
+    def rewrite(folder: Path) -> dict[str, Any]:
+        document = json.loads((folder / "world.json").read_text())
+        recipe = document["recipes"]["light"]
+        for name in ("regions", "kappa_released", "steal_class", "strangest", "parts", "inside"):
+            del recipe[name]
+        if document["frozen"]:
+            del document["frozen"]["preprocessing"]
+        kept = ("taxonomy", "segmenter", "frozen", "heads", "size", "taps", "spaces", "provenance", "results")
+        older = {"schema": 1, **{name: document[name] for name in kept}, "recipe": recipe}
+        (folder / "world.json").write_text(json.dumps(older, indent=2))
+        (folder / "exemplars.sqlite").unlink()
+        connection = sqlite3.connect(folder / "exemplars.sqlite", isolation_level=None)
+        connection.executescript(STORE_2)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.close()
+        return older
+
+    return rewrite
+
+
+STORE_2 = """
+CREATE TABLE class (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL,
+  colour TEXT NOT NULL,
+  hidden INTEGER NOT NULL DEFAULT 0,
+  taught_at TEXT NOT NULL
+);
+CREATE UNIQUE INDEX shown_name ON class (name) WHERE hidden = 0;
+CREATE TABLE exemplar (
+  id INTEGER PRIMARY KEY,
+  class INTEGER NOT NULL REFERENCES class(id) ON DELETE CASCADE,
+  hidden INTEGER NOT NULL DEFAULT 0,
+  image_sha256 TEXT NOT NULL,
+  source TEXT NOT NULL,
+  given TEXT NOT NULL,
+  author TEXT NOT NULL,
+  at TEXT NOT NULL,
+  mask TEXT,
+  thumbnail BLOB,
+  tensors BLOB NOT NULL
+);
+CREATE INDEX exemplar_class ON exemplar (class);
+CREATE TABLE history (
+  id INTEGER PRIMARY KEY,
+  at TEXT NOT NULL,
+  author TEXT NOT NULL,
+  action TEXT NOT NULL,
+  class TEXT NOT NULL,
+  detail TEXT NOT NULL DEFAULT '',
+  exemplars INTEGER NOT NULL,
+  undone_by INTEGER REFERENCES history(id)
+);
+CREATE TABLE change (
+  event INTEGER NOT NULL REFERENCES history(id) ON DELETE CASCADE,
+  kind TEXT NOT NULL CHECK (kind IN ('class', 'exemplar')),
+  row INTEGER NOT NULL,
+  field TEXT NOT NULL,
+  before NOT NULL,
+  after NOT NULL
+);
+CREATE INDEX change_event ON change (event);
+CREATE INDEX change_row ON change (kind, row);
+PRAGMA user_version = 2;
+"""
+"""The store as version 0.1 wrote it."""

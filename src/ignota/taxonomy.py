@@ -19,6 +19,12 @@ MAX_CLASSES = 254
 UNKNOWN_INDEX = 254
 """Label of pixels that belong to no class, in outputs only."""
 
+RESERVED_NAMES = frozenset({
+    "unknown", "void", "ignore", "__ignore__", "background", "_background_", "unlabeled", "unlabelled", "normal",
+    "anomaly",
+})  # fmt: skip
+"""Names in lower case that label files of some format need for pixels of no class: no class is taught under them."""
+
 UNKNOWN_COLOUR = (255, 64, 160)
 VOID_COLOUR = (0, 0, 0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,17 +34,24 @@ def test_another_schema_version(world: Path, wrong: Callable[..., str]) -> None:
     assert "schema version 99" in wrong("classes", "--world", world)
 
 
-FIELDS = ("taxonomy", "segmenter", "frozen", "size", "taps", "spaces", "recipe", "provenance")
+FIELDS = ("taxonomy", "segmenter", "frozen", "size", "taps", "spaces", "recipes", "provenance", "form")
 
 
 @pytest.mark.parametrize("key", FIELDS)
-def test_missing_and_mistyped_fields(key: str, world: Path, wrong: Callable[..., str]) -> None:
-    document = json.loads((world / "world.json").read_text())
+def test_missing_and_mistyped_fields(
+    key: str, world: Path, wrong: Callable[..., str], reseal: Callable[[Path, Callable[[dict[str, Any]], object]], None]
+) -> None:
+    before = (world / "world.json").read_bytes()
+    if key != "segmenter":  # the seals need it
+        reseal(world, lambda document: document.update({key: "nonsense"}))
+        assert f"damaged ({key}" in wrong("classes", "--world", world)
+        (world / "world.json").write_bytes(before)
+        reseal(world, lambda document: document.pop(key))
+        assert f"damaged ({key}" in wrong("classes", "--world", world)
+    document = json.loads(before)
     (world / "world.json").write_text(json.dumps(document | {key: "nonsense"}))
-    wrong("classes", "--world", world)
-    del document[key]
-    (world / "world.json").write_text(json.dumps(document))
-    wrong("classes", "--world", world)
+    assert f"`ignota seal {world}`" in wrong("classes", "--world", world)
+    assert key in wrong("seal", world)
 
 
 @pytest.mark.parametrize("file", ["world.json", "weights.safetensors"])

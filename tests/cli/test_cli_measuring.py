@@ -42,7 +42,7 @@ def test_anomaly_figures(trained: Path, streets: Path, tmp_path: Path, capsys: p
     component = found["scores"]["raml"]["component"]
     assert set(component["oracle"]) == {"threshold", "siou", "ppv", "f1", "true", "predicted"}
     assert component["oracle"]["true"] == component["fixed"]["true"] > 0
-    recipe = json.loads((trained / "world.json").read_text())["recipe"]
+    recipe = json.loads((trained / "world.json").read_text())["recipes"]["light"]
     assert component["fixed"]["threshold"] == recipe["threshold"] != component["oracle"]["threshold"]
     assert f"{100 * component['oracle']['siou']:.2f}" in told.out
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_measured(
     assert "ask for fewer shots" in wrong("evaluate", "incremental", *data, "--shots", 9)
     full_disk(0)
     one = ("--scores", "msp", "--json", tmp_path / "a.json")
-    assert "no space left" in wrong("evaluate", "anomaly", *data, *one)
+    assert "no space left" in wrong("evaluate", "anomaly", *data, *one, code=1)
 
 
 def test_a_data_set_without_anything_new(trained: Path, tmp_path: Path, wrong: Callable[..., str]) -> None:
@@ -164,7 +164,7 @@ def test_compare_and_fit(
     few = ("--images", 3, "--seed", 5, "--quiet")
     assert run("fit", "rbm", "dml_frozen", "dml_eds_frozen", *more[:-1], tmp_path / "trained", *few) == 0
     document = json.loads((tmp_path / "trained" / "world.json").read_text())
-    assert document["recipe"]["extra"][-3:] == ["rbm", "dml_frozen", "dml_eds_frozen"]
+    assert document["recipes"]["light"]["extra"][-3:] == ["rbm", "dml_frozen", "dml_eds_frozen"]
     assert not (tmp_path / "trained.partial").exists()
     assert "another scale" in wrong("fit", "rbm", *more[:-1], tmp_path / "other", "--size", 32)
     other = ("--data", streets, "--dataset", "cityscapes")

@@ -100,7 +100,7 @@ def test_a_full_disk_ends_a_run_in_one_line(
     tiny_file: Path, tmp_path: Path, full_disk: Callable[[int], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     full_disk(1)  # the configuration is written, the first checkpoint is not
-    assert main(["run", str(tiny_file), "--out", str(tmp_path / "out"), "--quiet"]) == 2
+    assert main(["run", str(tiny_file), "--out", str(tmp_path / "out"), "--quiet"]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "no space left" in error
     written = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
@@ -121,7 +121,7 @@ def test_adapt(streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == ""
     document = json.loads((tmp_path / "mine" / "world.json").read_text())
     assert len(document["taxonomy"]["classes"]) == 16
-    assert document["recipe"]["target_fpr"] == 0.1
+    assert document["recipes"]["light"]["target_fpr"] == 0.1
     assert "exists already" in wrong(*call, *split)
 
 

@@ -266,14 +266,14 @@ def test_a_full_disk_leaves_no_results_behind(
     after: int, trained: Path, photo: Path, tmp_path: Path, wrong: Callable[..., str], full_disk: Callable[[int], None]
 ) -> None:
     full_disk(after)
-    assert "no space left" in wrong("segment", photo, "--world", trained, "--out", tmp_path / "out")
+    assert "no space left" in wrong("segment", photo, "--world", trained, "--out", tmp_path / "out", code=1)
 
 
 def test_a_full_disk_leaves_no_copy_behind(
     trained: Path, tmp_path: Path, wrong: Callable[..., str], full_disk: Callable[[int], None]
 ) -> None:
     full_disk(0)
-    assert "No space left" in wrong("init", tmp_path / "mine", "--from", trained)
+    assert "no space left" in wrong("init", tmp_path / "mine", "--from", trained, code=1).lower()
 
 
 def test_a_full_disk_keeps_what_was_taught(
@@ -288,4 +288,5 @@ def test_a_full_disk_keeps_what_was_taught(
         return connection
 
     monkeypatch.setattr(sqlite3, "connect", cramped)
-    assert "disk is full" in wrong("learn", "crate", "--image", photo, "--mask", mask, "--world", world, "--force")
+    call = ("learn", "crate", "--image", photo, "--mask", mask, "--world", world, "--force")
+    assert f"no space left on the disk for {world}" in wrong(*call, code=1)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ignota.regions.hierarchy import Hierarchy, image_hierarchy, mean_gradient
+from ignota.regions.hierarchy import Hierarchy, RegionSettings, image_hierarchy, mean_gradient
 from ignota.structures import RegionSet
 
 
@@ -107,7 +107,8 @@ def test_contrast_and_size_hardly_matter() -> None:
     dull = (image * 0.4 + 60).astype(np.uint8)
     large = np.repeat(np.repeat(image, 2, 0), 2, 1)
     bright, low, high = (
-        [level.count for level in image_hierarchy(one, (30.0, 100.0)).levels] for one in (image, dull, large)
+        [level.count for level in image_hierarchy(one, RegionSettings((30.0, 100.0))).levels]
+        for one in (image, dull, large)
     )
     assert high == bright  # the same picture at twice the size
     assert low == pytest.approx(bright, rel=0.4)
@@ -115,5 +116,5 @@ def test_contrast_and_size_hardly_matter() -> None:
 
 def test_mean_gradient() -> None:
     ramp = np.broadcast_to(np.arange(40, dtype=np.float32)[None, :, None] / 100, (30, 40, 3)).copy()
-    assert mean_gradient(ramp) == pytest.approx(0.01, rel=0.05)
-    assert mean_gradient(np.zeros((1, 1, 3), np.float32)) == 0
+    assert mean_gradient(ramp, 0.8) == pytest.approx(0.01, rel=0.05)
+    assert mean_gradient(np.zeros((1, 1, 3), np.float32), 0.8) == 0

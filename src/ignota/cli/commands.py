@@ -32,6 +32,8 @@ COMMANDS: dict[str, Command] = {
     "recolour": Command("ignota.cli.recolour", "gives a taught class another colour"),
     "history": Command("ignota.cli.history", "lists what a world was taught and what was taken back"),
     "classes": Command("ignota.cli.classes", "lists the classes of a world"),
+    "seal": Command("ignota.cli.seal", "checks a world whose document was edited, and seals it again"),
+    "upgrade": Command("ignota.cli.upgrade", "brings a world of an older schema to today's"),
     "evaluate anomaly": Command("ignota.cli.evaluate_anomaly", "measures anomaly scores on a data set"),
     "evaluate incremental": Command("ignota.cli.evaluate_incremental", "measures few-shot learning of new classes"),
     "evaluate merge": Command("ignota.cli.evaluate_merge", "joins what several machines measured of one data set"),

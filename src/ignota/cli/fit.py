@@ -76,7 +76,9 @@ def run(args: Namespace) -> None:
 
         with progress(sum(map(len, parts_of(world, train, args.images))), "images", "image", args.quiet) as bar:
             richer = with_scores(world, names, train, bar.update, bars, args.images, seed, kept)
-        bundle.save(richer, out, bundle.read_document(bundle.find_world(args.world)).get("results", {}))
+        source = bundle.find_world(args.world)
+        document = bundle.read_document(source)
+        bundle.save(richer, out, document.results, bundle.read_branches(source, document))
         kept.drop()
     if not args.quiet:
         say(f"{out} holds {', '.join(names)} as well")

@@ -67,15 +67,24 @@ def verdict(error: BaseException) -> tuple[int, str]:
     if isinstance(error, CutShortError):
         return error.code, text
     if isinstance(error, UsageError) or _is_input_error(error):
-        return WRONG, text
-    if getattr(error, "errno", None) in _FULL or "No space left on device" in text:
+        return FAILED if _is_full(error) else WRONG, text
+    if _is_full(error) or "No space left on device" in text:
         where = f" for {error.filename}" if isinstance(error, OSError) and error.filename else ""
-        return WRONG, f"no space left on the disk{where}: free some and run the same command again"
+        return FAILED, f"no space left on the disk{where}: free some and run the same command again"
     if isinstance(error, OSError) and error.filename is not None:
         return WRONG, f"{one_line(error.filename)}: {error.strerror}; check path and permissions"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return FAILED, f"out of memory ({text[:120]}): try a smaller --size, or --device cpu"
     return FAILED, f"{type(error).__name__}: {text}; IGNOTA_TRACEBACK=1 shows where"
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether a full disk is the cause: the call was right, and the same call works when there is room."""
+    while error is not None:
+        if getattr(error, "errno", None) in _FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def one_line(text: object) -> str:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Int
 from scipy import ndimage
 
 from ignota.formats.rle import encode_rle
-from ignota.regions.hierarchy import image_hierarchy
+from ignota.regions.hierarchy import RegionSettings, image_hierarchy
 from ignota.structures import RegionSet
 from ignota.world.model import OpenWorldModel
 from ignota.world.scene import SMALLEST_REGION, Scene, mean_anomaly
@@ -47,7 +47,7 @@ def unknown_pieces(unknown: Bool[np.ndarray, "H W"], regions: Int[np.ndarray, "H
 def piece_rows(world: OpenWorldModel, scene: Scene) -> list[dict[str, Any]]:
     """One row for each unknown piece in the form of `segment`: box, mask, area, score, nearest, embedding."""
     size = scene.tables.size
-    cut = image_hierarchy(scene.encoding.image, (_CUT,)).finest
+    cut = image_hierarchy(scene.encoding.image, RegionSettings((_CUT,))).finest
     regions = cv2.resize(cut.ids, size[::-1], interpolation=cv2.INTER_NEAREST)
     pieces = unknown_pieces(scene.unknown_mask(), regions, max(SMALLEST, round(SMALLEST_REGION * size[0] * size[1])))
     rows = [_row(scene, pieces.ids == number) for number in range(1, pieces.count + 1)]

@@ -111,7 +111,7 @@ def refuse_another(config: ExperimentConfig, world: Path) -> None:
     """Raises InputError, before anything is written, where `world` was trained with another configuration."""
     if not world.exists():
         return
-    if bundle.read_document(world)["provenance"].get("configuration_hash") != fingerprint(config):
+    if bundle.read_document(world).provenance.get("configuration_hash") != fingerprint(config):
         raise InputError(f"{world} was trained with another configuration: choose another --out or remove it")
 
 

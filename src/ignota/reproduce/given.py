@@ -30,7 +30,8 @@ def trained_hash(source: Path) -> str:
     try:
         if not _is_world(source):
             return str(json.loads((source / _STAGE / RECORD).read_text(encoding="utf-8"))["hash"])
-        found: Mapping[str, Any] = bundle.read_document(bundle.find_world(source))["provenance"]["configuration"]
+        provenance: Mapping[str, Any] = bundle.read_document(bundle.find_world(source)).provenance
+        found = provenance["configuration"]
         data, segmenter = DataConfig(**found["data"]), SegmenterConfig(**found["segmenter"])
         closed_set = ClosedSetConfig(**found["closed_set"])
         return closed_hash(ExperimentConfig(seed=found["seed"], data=data, segmenter=segmenter, closed_set=closed_set))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import Any
 
@@ -23,6 +24,12 @@ def handle_errors(app: FastAPI) -> None:
         if isinstance(error, LessonRefused):
             return _problem(409, str(error), lesson=views.lesson(error.lesson))
         return _problem(400, str(error))
+
+    @app.exception_handler(OSError)
+    async def disk(_: Request, error: OSError) -> Response:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _problem(503, "the server's disk is full: nothing was changed")
+        return _problem(500, "the server failed; its log tells where")
 
     @app.exception_handler(Missing)
     async def missing(_: Request, error: Missing) -> Response:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from importlib import resources
@@ -19,22 +19,25 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ignota.data.drafts import draft_folder
+from ignota.data.files import write_atomically
 from ignota.models.build import SegmenterDescription, build_segmenter, describe
 from ignota.models.frozen_encoder import FrozenEncoder, described_encoder
-from ignota.structures import InputError
+from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import ClassLabel, Taxonomy, nearest
 from ignota.world.branch import Branch, Branches
 from ignota.world.branch_files import branch_from_tensors, branch_tensors
+from ignota.world.consistency import check_shapes
+from ignota.world.document import FORM, RECIPE, SCHEMA, WEIGHTS, WORLD, WorldDocument, branch_file, validated
 from ignota.world.exemplars import FILE, ExemplarStore
-from ignota.world.known import KnownEvidence, Recipe
+from ignota.world.known import KnownEvidence
+from ignota.world.metric_network import MetricNetwork
 from ignota.world.model import OpenWorldModel
 from ignota.world.networks import Networks
+from ignota.world.seals import check_files, document_text, read_document, read_sealed, sealed
 from ignota.world.tiles import tiled_unasked
 
-SCHEMA = 1
-WORLD, WEIGHTS = "world.json", "weights.safetensors"
+CARD = "README.md"
 _HALF_MAX = 65504.0
-_LARGEST_SIDE, _LARGEST_MAGNIFICATION = 8192, 64
 
 
 def shipped_worlds() -> dict[str, Path]:
@@ -46,7 +49,7 @@ def shipped_worlds() -> dict[str, Path]:
 def find_world(name: str | Path) -> Path:
     """The directory of a bundle: a path, or the name of a shipped world; raises InputError."""
     path = Path(name)
-    if (path / WORLD).is_file():
+    if os.path.lexists(path / WORLD):
         return path
     shipped = shipped_worlds()
     if str(name) in shipped:
@@ -64,13 +67,19 @@ def save(world: OpenWorldModel, path: Path, results: dict[str, Any] | None = Non
         description, files = describe(world.networks.segmenter)
         for file in files:
             shutil.copyfile(file, folder / file.name)
-        document = _document(world, description, results or {})
-        (folder / WORLD).write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         safetensors.torch.save_file(halved(_tensors(world, description)) | _own_frozen(world), folder / WEIGHTS)
         for system in world.branches.systems:
-            tensors = branch_tensors(world.branch(system))
+            tensors = branch_tensors(world.branches.get(system, world.networks))
             safetensors.torch.save_file(halved(tensors), folder / branch_file(system))
+        write_document(_document(world, description, results or {}), folder)
         world.store.copy_to(folder / FILE)
+
+
+def write_document(raw: Mapping[str, Any], folder: Path) -> None:
+    """Seals a document of schema 2 with the files in `folder`, checks it and writes it atomically."""
+    document = sealed(json.loads(json.dumps(raw), parse_constant=lambda _: None), folder)
+    validated(document, folder / WORLD)
+    write_atomically(folder / WORLD, document_text(document).encode())
 
 
 @contextmanager
@@ -88,18 +97,21 @@ def new_bundle(path: Path) -> Iterator[Path]:
                 path.rmdir()
             folder.replace(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot write the world {path}: {error}; nothing was left behind") from None
+        raise InputError(f"cannot write the world {path}: {error}; nothing was left behind") from error
 
 
 def copy(source: str | Path, path: Path) -> None:
-    """A writable copy of a world with what it was taught; raises InputError if `path` exists."""
+    """A writable copy of a world with what it was taught, in today's schema; raises InputError if `path` exists."""
     origin = find_world(source)
+    document = read_document(origin)
     store = open_store(origin, writable=False)
     try:
         with new_bundle(path) as folder:
-            for file in origin.iterdir():
-                if file.is_file() and not file.name.startswith(FILE):
-                    shutil.copyfile(file, folder / file.name)
+            for name in document.files:
+                (folder / name).write_bytes(read_sealed(origin, document, name))
+            if (origin / CARD).is_file():
+                shutil.copyfile(origin / CARD, folder / CARD)
+            write_document(document.to_json(), folder)
             store.copy_to(folder / FILE)
     finally:
         store.close()
@@ -115,64 +127,80 @@ def load(
 ) -> OpenWorldModel:
     """Opens a bundle by path or shipped name, too large images being tiled, as by every backend.
 
-    Nothing in it runs code unless `allow_code`, or reaches the network unless `allow_download` (docs/security.md).
-    Raises InputError for one that is damaged or of another version.
+    Every seal is verified. Nothing in it runs code unless `allow_code`, or reaches the network unless `allow_download`
+    (docs/security.md). Raises InputError for a bundle that is damaged or of another version.
     """
     path, device = find_world(name), torch.device(device)
-    document = read_document(path)
-    tensors = _read_tensors(path)
+    world = opened(path, read_document(path), open_store(path, writable), size, allow_code, allow_download)
+    return world if device.type == "cpu" else moved(world, device)
+
+
+def opened(
+    path: Path,
+    document: WorldDocument,
+    store: ExemplarStore,
+    size: int | None = None,
+    allow_code: bool = False,
+    allow_download: bool = False,
+) -> OpenWorldModel:
+    """The world of a document, its files and a store, which is closed if that fails; raises InputError."""
     try:
-        description = SegmenterDescription.from_json(document["segmenter"])
+        check_files(path, document, (entry.file for entry in document.branches.values()))
+        tensors = _read_tensors(path, document, WEIGHTS)
+        description = SegmenterDescription.from_json(document.segmenter)
+        if description.file is not None:
+            check_files(path, document, (description.file,))
         segmenter = build_segmenter(description, _group(tensors, "segmenter."), path, allow_code=allow_code)
-        taxonomy = _taxonomy(document["taxonomy"])
-        numbers: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document["recipe"].items()}
-        recipe = Recipe(**numbers)
-        spaces = {name: tuple(taps) for name, taps in document["spaces"].items()}
-        known = KnownEvidence.from_tensors(_group(tensors, "known."), recipe, spaces, len(taxonomy))
+        taxonomy = _taxonomy(document)
+        known = KnownEvidence.from_tensors(_group(tensors, "known."), document.recipe, document.spaces, len(taxonomy))
         frozen = _frozen(document, _group(tensors, "frozen."), allow_download)
         networks = tiled_unasked(Networks(
             segmenter.eval().requires_grad_(False).to(memory_format=torch.channels_last), frozen,
-            size or document["size"], tuple(document["taps"]), torch.device("cpu"),
+            size or document.size, document.taps, torch.device("cpu"),
         ))  # fmt: skip
-        _check_taps(networks, (*networks.taps, *recipe.taps, *(tap for taps in spaces.values() for tap in taps)))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, InputError):
+        check_shapes(networks, known, len(taxonomy))
+        branches = Branches({
+            system: partial(_branch, path, document, description, system, allow_code) for system in document.branches
+        })  # fmt: skip
+        return OpenWorldModel(taxonomy, networks, known, store, document.provenance, branches)
+    except BaseException as error:
+        store.close()
+        if isinstance(error, InputError) or not isinstance(error, _MISFITS):
             raise
         raise InputError(
             f"{path} is damaged ({type(error).__name__}: {str(error)[:120]}): copy or train it anew"
         ) from None
-    branches = Branches({
-        system: partial(_branch, path, description, system, entry, allow_code)
-        for system, entry in document.get("branches", {}).items()
-    })  # fmt: skip
-    store = open_store(path, writable)
-    world = OpenWorldModel(taxonomy, networks, known, store, document["provenance"], branches)
-    return world if device.type == "cpu" else moved(world, device)
 
 
-def branch_file(system: str) -> str:
-    """The file of a branch in its bundle."""
-    return f"branch-{system}.safetensors"
+_MISFITS = (KeyError, TypeError, ValueError, RuntimeError, IndexError, AttributeError, OverflowError)
+
+
+def read_branch_tensors(path: Path, document: WorldDocument, name: str) -> dict[str, Tensor]:
+    """The tensors of a branch, floats in float32; raises InputError where there is no such branch or it is damaged."""
+    if name not in document.branches:
+        held = ", ".join(document.branches) or "none"
+        raise InputError(f"{path} holds no branch {name!r} (it holds {held}): train one with `ignota run`")
+    return _read_tensors(path, document, branch_file(name))
 
 
 def _branch(
     path: Path,
+    document: WorldDocument,
     description: SegmenterDescription,
     system: str,
-    entry: dict[str, Any],
     allow_code: bool,
     networks: Networks,
-) -> Branch:
-    """Builds a branch of the bundle at `path` beside `networks`, from its file; raises InputError."""
-    file = branch_file(system)
-    tensors = _read_tensors(path, file)
+) -> Branch | MetricNetwork:
+    """Builds a branch of the bundle at `path` beside `networks`, from its sealed file; raises InputError."""
+    tensors = read_branch_tensors(path, document, system)
     try:
         segmenter = build_segmenter(description, _group(tensors, "segmenter."), path, allow_code=allow_code)
-        return branch_from_tensors(system, segmenter, tensors, networks, entry.get("settings", {}))
-    except (KeyError, ValueError, RuntimeError) as error:
+        return branch_from_tensors(system, segmenter, tensors, networks, dict(document.branches[system].settings))
+    except _MISFITS as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path / file} is damaged ({type(error).__name__}): copy or train the world anew") from None
+        name = path / branch_file(system)
+        raise InputError(f"{name} is damaged ({type(error).__name__}): copy or train the world anew") from None
 
 
 def moved(world: OpenWorldModel, device: torch.device) -> OpenWorldModel:
@@ -190,55 +218,24 @@ def moved(world: OpenWorldModel, device: torch.device) -> OpenWorldModel:
     return dataclasses.replace(world, networks=networks, known=known)
 
 
-def open_store(path: Path, writable: bool) -> ExemplarStore:
-    """The exemplars of a bundle; shipped worlds are read without any lock or journal."""
-    shipped = path.resolve().parent == (Path(str(resources.files("ignota"))) / "worlds").resolve()
-    if writable and shipped:
+def is_shipped(path: Path) -> bool:
+    """Whether a bundle lies in the package."""
+    return path.resolve().parent == (Path(str(resources.files("ignota"))) / "worlds").resolve()
+
+
+def refuse_shipped(path: Path) -> None:
+    """Raises InputError for a world that comes with the package."""
+    if is_shipped(path):
         raise InputError(
             f"{path.name} is shipped and read-only: `ignota init MY-WORLD --from {path.name}` makes a copy to teach"
         )
-    return ExemplarStore(path / FILE, writable=writable, immutable=shipped)
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """world.json, checked for its version."""
-    try:
-        document = json.loads((path / WORLD).read_text(encoding="utf-8"))
-        schema = document["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path / WORLD} is damaged ({type(error).__name__}): copy or train the world anew") from None
-    if schema != SCHEMA:
-        raise InputError(
-            f"{path} has schema version {schema!r}, this program reads {SCHEMA}: update ignota or train it anew"
-        )
-    for field, check in _FIELDS.items():
-        if field not in document or not check(document[field]):
-            raise InputError(f"{path / WORLD} is damaged (field {field!r}): copy or train the world anew")
-    return dict(document)
-
-
-def _words(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(word, str) for word in value)
-
-
-def _visible(frozen: dict[str, Any]) -> bool:
-    """Whether the size at which images are shown to the frozen encoder is one that they can have."""
-    size, magnify = frozen.get("size"), frozen.get("magnify", 1)
-    whole = isinstance(size, int) and not isinstance(size, bool) and 0 < size <= _LARGEST_SIDE
-    return (size is None or whole) and isinstance(magnify, int | float) and 0 < magnify <= _LARGEST_MAGNIFICATION
-
-
-# What each field of world.json must be, before anything is built from it
-_FIELDS: dict[str, Callable[[Any], bool]] = {
-    "taxonomy": lambda v: isinstance(v, dict),
-    "segmenter": lambda v: isinstance(v, dict),
-    "frozen": lambda v: v is None or (isinstance(v, dict) and _visible(v)),
-    "size": lambda v: isinstance(v, int) and not isinstance(v, bool) and v > 0,
-    "taps": _words,
-    "spaces": lambda v: isinstance(v, dict) and all(_words(taps) for taps in v.values()),
-    "recipe": lambda v: isinstance(v, dict),
-    "provenance": lambda v: isinstance(v, dict),
-}
+def open_store(path: Path, writable: bool) -> ExemplarStore:
+    """The exemplars of a bundle; shipped worlds are read without any lock or journal."""
+    if writable:
+        refuse_shipped(path)
+    return ExemplarStore(path / FILE, writable=writable, immutable=is_shipped(path))
 
 
 def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -266,20 +263,25 @@ def _own_frozen(world: OpenWorldModel) -> dict[str, Tensor]:
 
 
 def _document(world: OpenWorldModel, description: SegmenterDescription, results: dict[str, Any]) -> dict[str, Any]:
+    frozen = world.networks.frozen
     return {
         "schema": SCHEMA,
+        "form": FORM,
         "taxonomy": {
             "name": world.taxonomy.name,
             "classes": [{"name": c.name, "colour": list(c.colour)} for c in world.taxonomy.classes],
         },
         "segmenter": description.to_json(),
-        "frozen": None if world.networks.frozen is None else world.networks.frozen.identity(),
+        "frozen": None
+        if frozen is None
+        else {**frozen.identity(), "preprocessing": dataclasses.asdict(frozen.preprocessing)},
+        "objectness": None,
         "size": world.networks.size,
         "taps": list(world.networks.taps),
         "spaces": {name: list(space.taps) for name, space in world.known.spaces.items()},
-        "recipe": dataclasses.asdict(world.known.recipe),
+        "recipes": {RECIPE: dataclasses.asdict(world.known.recipe)},
         "branches": {
-            system: {"file": branch_file(system), "settings": world.branch(system).card}
+            system: {"file": branch_file(system), "settings": world.branches.get(system, world.networks).card}
             for system in world.branches.systems
         },
         "provenance": world.provenance,
@@ -287,38 +289,37 @@ def _document(world: OpenWorldModel, description: SegmenterDescription, results:
     }
 
 
-def _read_tensors(path: Path, file: str = WEIGHTS) -> dict[str, Tensor]:
+def _read_tensors(path: Path, document: WorldDocument, name: str) -> dict[str, Tensor]:
+    """The tensors of a sealed file, half precision widened; raises InputError for numbers that are not finite."""
     try:
-        tensors = safetensors.torch.load_file(path / file)
-    except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(f"{path / file} is damaged ({type(error).__name__}): copy or train the world anew") from None
-    return {name: value.float() if value.dtype == torch.float16 else value for name, value in tensors.items()}
+        tensors = safetensors.torch.load(read_sealed(path, document, name))
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path / name} is damaged ({type(error).__name__}): copy or train the world anew") from None
+    for key, value in tensors.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise InputError(f"{path / name} is damaged ({key[:80]} is not finite): copy or train the world anew")
+    return {key: value.float() if value.dtype == torch.float16 else value for key, value in tensors.items()}
 
 
 def _group(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _taxonomy(document: dict[str, Any]) -> Taxonomy:
-    labels = (ClassLabel(i, c["name"], tuple(c["colour"])) for i, c in enumerate(document["classes"]))
-    return Taxonomy(document["name"], tuple(labels))
+def _taxonomy(document: WorldDocument) -> Taxonomy:
+    labels = (ClassLabel(i, entry.name, entry.colour) for i, entry in enumerate(document.taxonomy.classes))
+    return Taxonomy(document.taxonomy.name, tuple(labels))
 
 
-def _check_taps(networks: Networks, named: tuple[str, ...]) -> None:
-    """Raises InputError where the document names a tap that none of its networks has."""
-    known = [*networks.segmenter.taps, *(() if networks.frozen is None else networks.frozen.taps)]
-    unknown = [tap for tap in named if tap not in known]
-    if unknown:
-        raise InputError(f"no network of this world has a tap {unknown[0]!r}{nearest(unknown[0], known)}")
-
-
-def _frozen(document: dict[str, Any], own: dict[str, Tensor], allow_download: bool) -> FrozenEncoder | None:
-    identity = document["frozen"]
-    if identity is None:
+def _frozen(document: WorldDocument, own: dict[str, Tensor], allow_download: bool) -> FrozenEncoder | None:
+    entry = document.frozen
+    if entry is None:
         return None
-    strides = sorted(int(tap.split("/")[1]) for tap in document["taps"] if tap.startswith("frozen/"))
-    size = identity["size"] if "size" in identity else round(document["size"] * identity["magnify"])  # older worlds
-    return described_encoder(identity, strides, size, own, allow_download)
+    strides = sorted(int(tap.removeprefix("frozen/")) for tap in document.taps if tap.startswith("frozen/"))
+    network = described_encoder(entry.model_dump(exclude_none=True), strides, entry.size, own, allow_download)
+    network.preprocessing = Preprocessing(entry.preprocessing.mean, entry.preprocessing.std)
+    return network
 
 
 def _sync(file: Path) -> None:

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from ignota.structures import InputError
+from ignota.taxonomy import MAX_CLASSES
 from ignota.world.journal import EVENTS, Event, change, inserted, note, now, record, undoable, write_back
-from ignota.world.migrations import VERSION, create, migrate, version
+from ignota.world.names import checked_name, escaped
 from ignota.world.novel import Exemplar
 from ignota.world.packing import pack, unpack
+from ignota.world.row_seals import seal_open_rows
+from ignota.world.store_files import explained, in_memory, opened_for_reading, opened_for_writing
 
 FILE = "exemplars.sqlite"
-_WAIT = 30  # seconds for another process's transaction
 
 
 @dataclass(frozen=True)
@@ -70,30 +72,18 @@ class ExemplarStore:
     """The SQLite file of one bundle, or none (`path` None): a world in memory keeps its rows in a database there.
 
     Threads may share it; processes open one each. A read-only store of an older version is read as a migrated copy.
+    most: how many classes it may show.
     """
+
+    most = MAX_CLASSES
 
     def __init__(self, path: Path | None, writable: bool = True, immutable: bool = False) -> None:
         self.path, self.writable = path, writable
         self._lock = threading.RLock()
         if path is None:
-            self._connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-            create(self._connection)
-            return
-        if not path.exists():
-            raise InputError(f"{path.parent} has no {FILE}: the world is damaged; make it anew with `ignota init`")
-        try:
-            self._connection = _opened(path, "rw" if writable else "ro&immutable=1" if immutable else "ro")
-            found = version(self._connection)
-            if 0 < found < VERSION:
-                self._connection = self._connection if writable else _copied(self._connection)
-                migrate(self._connection)
-            elif writable and found == VERSION:
-                self._connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.DatabaseError as error:
-            raise InputError(f"{path} is damaged ({error}): make the world anew with `ignota init`") from None
-        if version(self._connection) != VERSION:
-            self.close()
-            raise InputError(f"{path} has schema version {found}, this program reads {VERSION}: update ignota")
+            self._connection = in_memory()
+        else:
+            self._connection = opened_for_writing(path) if writable else opened_for_reading(path, immutable)
 
     def close(self) -> None:
         self._connection.close()
@@ -108,7 +98,7 @@ class ExemplarStore:
             "SELECT id, name, colour, (SELECT count(*) FROM exemplar WHERE class = c.id AND hidden = 0)"
             " FROM class c WHERE hidden = 0 ORDER BY id"
         )
-        return tuple(TaughtClass(key, name, tuple(json.loads(colour)), number) for key, name, colour, number in rows)
+        return tuple(TaughtClass(key, name, _colour(colour), number) for key, name, colour, number in rows)
 
     def exemplars(self) -> tuple[Exemplar, ...]:
         """All rows, by class and age; raises InputError for a damaged one."""
@@ -142,7 +132,8 @@ class ExemplarStore:
         return tuple(Event(*row) for row in self._read(f"{EVENTS} ORDER BY h.id"))
 
     def add(self, name: str, colour: tuple[int, int, int], rows: Sequence[ExemplarRow], author: str = "") -> int:
-        """Teaches a class, or adds examples to one; returns the key of the event."""
+        """Teaches a class, or adds examples to one; returns the key of the event. Raises InputError for its name."""
+        name = checked_name(name)
         with self._transaction() as connection:
             found = connection.execute("SELECT id FROM class WHERE name = ? AND hidden = 0", (name,)).fetchone()
             event = record(connection, "learn", name, len(rows), author)
@@ -157,7 +148,7 @@ class ExemplarStore:
         return event
 
     def remove(self, name: str, author: str = "") -> int:
-        """Forgets a class; raises KeyError if there is none."""
+        """Forgets a class; raises InputError if there is none."""
         with self._transaction() as connection:
             key, number = _class_key(connection, name), self._count(name)
             event = record(connection, "forget", name, number, author)
@@ -165,7 +156,8 @@ class ExemplarStore:
         return event
 
     def rename(self, name: str, new: str, author: str = "") -> int:
-        """Gives a class another name; raises KeyError if there is none, InputError if the new one is taken."""
+        """Gives a class another name; raises InputError if there is none or the new one is taken or reserved."""
+        new = checked_name(new)
         with self._transaction() as connection:
             key = _class_key(connection, name)
             event = record(connection, "rename", name, self._count(name), author, new)
@@ -173,7 +165,7 @@ class ExemplarStore:
         return event
 
     def recolour(self, name: str, colour: tuple[int, int, int], author: str = "") -> int:
-        """Gives a class another colour; raises KeyError if there is none."""
+        """Gives a class another colour; raises InputError if there is none."""
         with self._transaction() as connection:
             key = _class_key(connection, name)
             event = record(
@@ -183,7 +175,7 @@ class ExemplarStore:
         return event
 
     def merge(self, name: str, into: str, author: str = "") -> int:
-        """Gives the examples of one class to another and drops the first; raises KeyError if one is missing."""
+        """Gives the examples of one class to another and drops the first; raises InputError if one is missing."""
         with self._transaction() as connection:
             key, target = _class_key(connection, name), _class_key(connection, into)
             event = record(connection, "merge", name, self._count(name), author, into)
@@ -203,7 +195,7 @@ class ExemplarStore:
             taken = undoable(connection, event)
             undo = record(connection, "undo", taken.name, taken.exemplars, author, f"{taken.action} ({taken.key})")
             write_back(connection, taken.key)
-            connection.execute("UPDATE history SET undone_by = ? WHERE id = ?", (undo, taken.key))
+            connection.execute("UPDATE history SET undone_by = ?, seal = x'' WHERE id = ?", (undo, taken.key))
         return taken
 
     def copy_to(self, path: Path) -> None:
@@ -212,7 +204,9 @@ class ExemplarStore:
         try:
             with self._lock:
                 self._connection.backup(target)
-            target.execute("PRAGMA journal_mode = WAL")
+            target.execute("PRAGMA journal_mode = DELETE")
+        except sqlite3.Error as error:
+            raise explained(error, path) from None
         finally:
             target.close()
 
@@ -221,46 +215,49 @@ class ExemplarStore:
 
     def _read(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
-            return self._connection.execute(query, values).fetchall()
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise explained(error, self.path) from None
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         if not self.writable:
             raise InputError("this world is read-only: make a copy with `ignota init WORLD` and teach that")
         with self._lock:
+            connection = self._connection
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except sqlite3.OperationalError as error:
-                self._roll_back()
-                raise InputError(f"cannot write {self.path}: {error}; free space or close what holds it") from None
+                connection.execute("BEGIN IMMEDIATE")
+                shown = _shown(connection)
+                yield connection
+                if _shown(connection) > max(shown, self.most):
+                    raise InputError(f"this world is full with {MAX_CLASSES} classes: forget one first")
+                seal_open_rows(connection)
+                connection.execute("COMMIT")
             except sqlite3.IntegrityError as error:
                 self._roll_back()
                 if "class.name" not in str(error):
                     raise
                 raise InputError("another class has that name now: rename one of them first") from None
-            except BaseException:
+            except BaseException as error:
                 self._roll_back()
-                raise
+                raise explained(error, self.path) from None
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
 
-def _opened(path: Path, mode: str) -> sqlite3.Connection:
-    address = f"{path.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=_WAIT, check_same_thread=False)
-    connection.execute("PRAGMA foreign_keys = ON")
-    return connection
+def _shown(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM class WHERE hidden = 0").fetchone()[0])
 
 
-def _copied(connection: sqlite3.Connection) -> sqlite3.Connection:
-    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    connection.backup(copy)
-    connection.close()
-    return copy
+def _colour(text: str) -> tuple[int, int, int]:
+    try:
+        red, green, blue = (int(value) for value in json.loads(text) if 0 <= value <= 255)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"a colour in this world's store is damaged ({type(error).__name__}): copy it anew") from None
+    return red, green, blue
 
 
 def _card(key: int, name: str, *cells: Any) -> ExemplarCard:
@@ -273,7 +270,7 @@ def _card(key: int, name: str, *cells: Any) -> ExemplarCard:
 def _class_key(connection: sqlite3.Connection, name: str) -> int:
     found = connection.execute("SELECT id FROM class WHERE name = ? AND hidden = 0", (name,)).fetchone()
     if found is None:
-        raise KeyError(name)
+        raise InputError(f"there is no taught class {name!r} (any more): `ignota classes` lists what there is")
     return int(found[0])
 
 
@@ -283,5 +280,15 @@ def _stored(connection: sqlite3.Connection, key: int, row: ExemplarRow, author: 
         connection,
         "INSERT INTO exemplar (class, image_sha256, source, given, author, at, mask, thumbnail, tensors)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (key, row.image_sha256, row.source, row.given, author, now(), mask, row.thumbnail, pack(row.exemplar)),
+        (
+            key,
+            row.image_sha256,
+            escaped(row.source),
+            row.given,
+            escaped(author),
+            now(),
+            mask,
+            row.thumbnail,
+            pack(row.exemplar),
+        ),
     )

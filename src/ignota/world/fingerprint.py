@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 
 from ignota.world.digest import feed
+from ignota.world.document import FORM
 from ignota.world.model import OpenWorldModel
-
-_FORM = "2"
-"""Raised whenever `segment` comes to write something else for the same image."""
 
 
 def world_fingerprint(world: OpenWorldModel) -> str:
     """16 hex digits of all that decides how a world reads an image; a class learnt and forgotten leaves no trace."""
-    digest = hashlib.sha256(_FORM.encode())
+    digest = hashlib.sha256(str(FORM).encode())
     networks = world.networks
     feed(digest, (networks.digest, networks.size))
     feed(digest, {name: space.taps for name, space in world.known.spaces.items()})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ignota.structures import InputError
+from ignota.world.names import escaped
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,10 @@ _LATER = (
     f"{EVENTS} JOIN change c ON c.event = h.id AND c.kind = 'class' WHERE h.id > ? AND h.action != 'undo'"
     f" AND h.undone_by IS NULL AND c.row IN ({_CLASSES}) ORDER BY h.id DESC LIMIT 1"
 )
-_FIELDS = {("class", "name"), ("class", "colour"), ("class", "hidden"), ("exemplar", "class"), ("exemplar", "hidden")}
+_FIELDS = {
+    ("class", "name"), ("class", "colour"), ("class", "hidden"), ("exemplar", "class"), ("exemplar", "hidden"),
+    ("calibration", "hidden"),
+}  # fmt: skip
 
 
 def record(connection: sqlite3.Connection, action: str, name: str, number: int, author: str, detail: str = "") -> int:
@@ -42,7 +46,7 @@ def record(connection: sqlite3.Connection, action: str, name: str, number: int, 
     return inserted(
         connection,
         "INSERT INTO history (at, author, action, class, detail, exemplars) VALUES (?, ?, ?, ?, ?, ?)",
-        (now(), author, action, name, detail, number),
+        (now(), escaped(author), action, name, detail, number),
     )
 
 
@@ -57,7 +61,7 @@ def inserted(connection: sqlite3.Connection, query: str, values: Sequence[object
 def change(connection: sqlite3.Connection, event: int, kind: str, row: int, field: str, value: object) -> None:
     """Writes one cell and notes what it held."""
     (before,) = connection.execute(f"SELECT {field} FROM {kind} WHERE id = ?", (row,)).fetchone()
-    connection.execute(f"UPDATE {kind} SET {field} = ? WHERE id = ?", (value, row))
+    connection.execute(f"UPDATE {kind} SET {field} = ?, seal = x'' WHERE id = ?", (value, row))
     note(connection, event, kind, row, field, before, value)
 
 
@@ -65,16 +69,19 @@ def note(
     connection: sqlite3.Connection, event: int, kind: str, row: int, field: str, before: object, after: object
 ) -> None:
     """Tells that an event changed a cell."""
-    connection.execute("INSERT INTO change VALUES (?, ?, ?, ?, ?, ?)", (event, kind, row, field, before, after))
+    connection.execute(
+        "INSERT INTO change (event, kind, row, field, before, after) VALUES (?, ?, ?, ?, ?, ?)",
+        (event, kind, row, field, before, after),
+    )
 
 
 def write_back(connection: sqlite3.Connection, event: int) -> None:
     """Gives every cell that an event changed its old value."""
-    query = "SELECT kind, row, field, before FROM change WHERE event = ? ORDER BY rowid DESC"
+    query = "SELECT kind, row, field, before FROM change WHERE event = ? ORDER BY id DESC"
     for kind, row, field, before in connection.execute(query, (event,)).fetchall():
         if (kind, field) not in _FIELDS:
             raise InputError(f"the history of this world is damaged (a change of {kind}.{field}): nothing was undone")
-        connection.execute(f"UPDATE {kind} SET {field} = ? WHERE id = ?", (before, row))
+        connection.execute(f"UPDATE {kind} SET {field} = ?, seal = x'' WHERE id = ?", (before, row))
 
 
 def undoable(connection: sqlite3.Connection, wanted: int | None) -> Event:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from ignota.anomaly.fitted_scores import fitted_score
@@ -15,12 +17,19 @@ from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.anomaly.nearest import NearestNeighbours
 from ignota.anomaly.score import AnomalyScore, State
 from ignota.models.embedder import RegionEmbedder
+from ignota.regions.hierarchy import RegionSettings
 from ignota.regions.proposals import UncertaintyRegions
 from ignota.world.features import FeatureSpace, HeldOut
 from ignota.world.spaces import MetricSpace
 
-_STRANGEST = 3.0
-"""Scales from the threshold beyond which strangeness says no more."""
+STEALS_HELD = 0.1
+"""Of what held-out images show of a known class, a taught one whose margin is below 0 takes no more; a lesson taking
+more all the same is refused."""
+
+Real = Annotated[float, Field(ge=-1e6, le=1e6)]
+Positive = Annotated[float, Field(ge=1e-9, le=1e6)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Word = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 @dataclass(frozen=True)
@@ -32,34 +41,44 @@ class Recipe:
     share of an image, that most like training pixels, whose regions count as known ones for the others. by_class:
     whether the nearest class has a say in the features' evidence beside the nearest pixels. threshold: of the world's
     own score, at the target false positive rate; scale: its spread on held-out images. theta: θ_novel of Equation 12.
-    kappa: Equation 13. steal: the share of known area that a new class may claim.
-    surprise: what a region's anomaly, in scales of the score, adds to its likeness to a class of one exemplar. extra:
-    further scores that are held.
+    kappa: Equation 13, as printed; kappa_released: as released. steal: the share of known area that a new class may
+    claim; steal_class: of one known class, where the margin is below 0. surprise: what a region's anomaly, in scales of
+    the score and at most `strangest` of them, adds to its likeness to a class of one exemplar. parts: regions of an
+    exemplar that are stored at most; inside: the share of a region that must lie in the mask. extra: further scores
+    that are held. regions: which regions an image has.
     """
 
-    alpha: float
-    beta: float
-    min_area: float
-    taps: tuple[str, ...]
-    coreset: int
-    neighbours: int
-    weights: tuple[float, float, float] = (0.5, 0.5, 1.0)
-    centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    spread: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    trusted: float = 0.0
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    alpha: Real
+    beta: Real
+    min_area: Share
+    taps: Annotated[tuple[Word, ...], Field(min_length=1, max_length=32)]
+    coreset: Annotated[int, Field(ge=1, le=10_000_000)]
+    neighbours: Annotated[int, Field(ge=1, le=10_000)]
+    weights: tuple[Real, Real, Real] = (0.5, 0.5, 1.0)
+    centre: tuple[Real, Real, Real] = (0.0, 0.0, 0.0)
+    spread: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
+    trusted: Share = 0.0
     by_class: bool = False
-    threshold: float = 0.0
-    scale: float = 1.0
-    target_fpr: float = 0.05
-    theta: float = 0.8
-    kappa: float = 0.1
-    steal: float = 0.01
-    surprise: float = 0.0
-    extra: tuple[str, ...] = ()
+    threshold: Real = 0.0
+    scale: Positive = 1.0
+    target_fpr: Share = 0.05
+    theta: Annotated[float, Field(ge=-1, le=1)] = 0.8
+    kappa: Share = 0.1
+    kappa_released: Share = 0.15
+    steal: Share = 0.01
+    steal_class: Share = STEALS_HELD
+    surprise: Annotated[float, Field(ge=0, le=1e3)] = 0.0
+    strangest: Annotated[float, Field(ge=0, le=1e3)] = 3.0
+    parts: Annotated[int, Field(ge=0, le=10_000)] = 64
+    inside: Share = 0.7
+    extra: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
+    regions: RegionSettings = field(default_factory=RegionSettings)
 
     def surprised(self, strange: Float[Tensor, " R"]) -> Float[Tensor, " R"]:
         """What strangeness (in scales above the threshold) adds to the likeness to a taught class."""
-        return self.surprise * strange.clamp(-_STRANGEST, _STRANGEST)
+        return self.surprise * strange.clamp(-self.strangest, self.strangest)
 
     @property
     def urs(self) -> UncertaintyRegions:
@@ -106,8 +125,8 @@ class KnownEvidence:
         for score, state in self.states.items():
             for name, value in state.items():
                 yield f"score.{score}.{name}", value
-        for field in fields(HeldOut):
-            yield f"held_out.{field.name}", getattr(self.held_out, field.name)
+        for part in fields(HeldOut):
+            yield f"held_out.{part.name}", getattr(self.held_out, part.name)
         for name, space in self.spaces.items():
             yield f"space.{name}.prototypes", space.prototypes
             for key, value in space.embedder.state_dict().items():
@@ -125,7 +144,7 @@ class KnownEvidence:
                 states[name][rest] = value
         spaces = {name: _space(tensors, name, names, num_classes) for name, names in taps.items()}
         tensors.setdefault("held_out.strange", torch.zeros_like(tensors["held_out.area"]))  # worlds before it was kept
-        held_out = HeldOut(*(tensors[f"held_out.{field.name}"] for field in fields(HeldOut)))
+        held_out = HeldOut(*(tensors[f"held_out.{part.name}"] for part in fields(HeldOut)))
         return cls(spaces, states, held_out, recipe, tensors["means"])
 
 

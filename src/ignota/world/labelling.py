@@ -15,7 +15,7 @@ from ignota.structures import Encoding, InputError
 from ignota.taxonomy import nearest
 from ignota.world.branch import BranchReading
 from ignota.world.model import OpenWorldModel, closed_labels
-from ignota.world.raml import RULES, BranchEvidence, branch_evidence, candidate_regions, named_regions
+from ignota.world.raml import RULES, BranchEvidence, branch_evidence, candidate_regions, named_regions, rule_of
 
 METHODS = ("raml", *RULES, "raml_urs", "npm_frozen")
 SYSTEM_OF = {name: rule.system for name, rule in RULES.items()} | {"raml_urs": "paper"}
@@ -46,7 +46,7 @@ def label_maps(
     @cache
     def read(system: str) -> tuple[BranchReading, BranchEvidence]:
         branch = world.branch(system)
-        reading, evidence = branch.read(encoding), branch_evidence(branch, world.store.exemplars())
+        reading, evidence = branch.read(encoding), branch_evidence(branch, world.exemplars)
         maps[f"closed:{system}"] = reading.known
         return reading, evidence
 
@@ -67,8 +67,8 @@ def _on_branch(
     branch = world.branch(SYSTEM_OF[name])
     if name == "raml_urs":
         regions = world.known.recipe.urs(encoding.image, encoding.logits)
-        return named_regions(branch, reading, regions, evidence, RULES["raml_paper"])
-    rule = RULES[name]
+        return named_regions(branch, reading, regions, evidence, rule_of("raml_paper", world.known.recipe))
+    rule = rule_of(name, world.known.recipe)
     return named_regions(branch, reading, candidate_regions(reading, evidence, rule), evidence, rule)
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from ignota.incremental.methods import by_margin
 from ignota.structures import InputError
 from ignota.world.features import TaughtRows
-from ignota.world.known import KnownEvidence
-from ignota.world.novel import STEALS_HELD, held_out_excess
+from ignota.world.known import STEALS_HELD, KnownEvidence
+from ignota.world.novel import held_out_excess
 
 STEALS_HERE = 0.2
 """A lesson is refused that takes more than this share of a known class on the images of its examples, or more than

@@ -27,8 +27,9 @@ from ignota.world.journal import Event
 from ignota.world.known import KnownEvidence
 from ignota.world.lesson import Lesson, LessonRefused
 from ignota.world.marks import Mark, mark_mask
+from ignota.world.names import checked_name
 from ignota.world.networks import ImageLike, Networks, largest_class
-from ignota.world.novel import NovelEvidence
+from ignota.world.novel import Exemplar, NovelEvidence
 from ignota.world.reading import anomaly_maps, own_score, read_regions, score_names
 from ignota.world.scene import Scene, Tables, Taught, UnknownRegion, no_taught
 from ignota.world.snapshot import Snapshot, take_snapshot
@@ -68,6 +69,7 @@ class OpenWorldModel:
     )
 
     def __post_init__(self) -> None:
+        self.store.most = MAX_CLASSES - len(self.taxonomy)
         self.refresh()
 
     @classmethod
@@ -94,6 +96,11 @@ class OpenWorldModel:
     @property
     def novel(self) -> NovelEvidence:
         return self._snapshot.novel
+
+    @property
+    def exemplars(self) -> tuple[Exemplar, ...]:
+        """What was taught, by class and age, as of the snapshot."""
+        return self._snapshot.exemplars
 
     def branch(self, system: str) -> Branch:
         """The branch of `paper` or `released`, built when it is first asked for; raises InputError for none."""
@@ -290,9 +297,7 @@ class OpenWorldModel:
             raise InputError(f"no taught class {name!r} to {what}{hint}")
 
     def _checked_name(self, name: str) -> str:
-        name = name.strip()
-        if not name or len(name) > 64 or not name.isprintable():
-            raise InputError(f"a class name has 1 to 64 printable characters, not {name!r}")
+        name = checked_name(name)
         if name in self.taxonomy.names:
             raise InputError(f"{name!r} is a known class of this world: choose another name")
         if len(self.classes) >= MAX_CLASSES and name not in self.classes.names:

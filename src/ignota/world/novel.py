@@ -13,12 +13,8 @@ from torch import Tensor
 
 from ignota.functional.prototypes import class_prototypes
 from ignota.world.features import HeldOut, TaughtRows
-from ignota.world.known import KnownEvidence
+from ignota.world.known import KnownEvidence, Recipe
 from ignota.world.spaces import Pooled
-
-STEALS_HELD = 0.1
-"""Of what held-out images show of a known class, a taught one whose margin is below 0 takes no more; a lesson taking
-more all the same is refused."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +69,19 @@ def _taught_rows(known: KnownEvidence, exemplars: Sequence[Exemplar], owner: Ten
     whole[number.cumsum(0) - 1] = True
     shots, none = torch.bincount(owner, minlength=classes), torch.zeros(classes, device=device)
     taught = TaughtRows(torch.cat(pieces), owner.repeat_interleave(number), whole, none, shots)
-    margin = [_margin(column, held_out, known.recipe.steal) for column in held_out_excess(known, taught).T]
+    margin = [_margin(column, held_out, known.recipe) for column in held_out_excess(known, taught).T]
     return dataclasses.replace(taught, margin=torch.stack(margin))
 
 
-def _margin(excess: Float[Tensor, " V"], held_out: HeldOut, steal: float) -> Float[Tensor, ""]:
-    """The smallest that lets no more than `steal` of the known area be taken; below 0 only as far as no known class
-    loses more than a tenth."""
-    margin = area_quantile(excess, held_out.area, 1 - steal)
+def _margin(excess: Float[Tensor, " V"], held_out: HeldOut, recipe: Recipe) -> Float[Tensor, ""]:
+    """The smallest that lets no more than `recipe.steal` of the known area be taken; below 0 only as far as no known
+    class loses more than `recipe.steal_class`."""
+    margin = area_quantile(excess, held_out.area, 1 - recipe.steal)
     for c in held_out.label.unique() if margin < 0 else ():
         own = held_out.label == c
-        margin = torch.maximum(margin, area_quantile(excess[own], held_out.area[own], 1 - STEALS_HELD).clamp(max=0))
+        margin = torch.maximum(
+            margin, area_quantile(excess[own], held_out.area[own], 1 - recipe.steal_class).clamp(max=0)
+        )
     return margin
 
 

@@ -27,6 +27,8 @@ def unpack(name: str, blob: bytes) -> Exemplar:
     try:
         for key, value in sorted(safetensors.torch.load(blob).items()):  # it has them in any order
             group, _, rest = key.partition(":")
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise ValueError(f"{key} is not finite")
             groups[group][rest] = value
     except (SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"an exemplar of {name!r} is damaged ({error}): forget the class and teach it again") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from ignota.functional.regions import paint
 from ignota.regions.proposals import MetaChannelRegions, StrongestChannelRegions
 from ignota.structures import InputError, RegionSet
 from ignota.world.branch import Branch, BranchReading, feature_key, share_key
+from ignota.world.known import Recipe
 from ignota.world.novel import Exemplar
 from ignota.world.scene import resize_mask
 
@@ -38,7 +40,7 @@ class IncrementalRule:
     features: float = 0.0
 
 
-RULES = {
+RULES: dict[str, IncrementalRule] = {
     "raml_paper": IncrementalRule("paper", MetaChannelRegions(min_area=0.0005), kappa=0.1),
     "raml_released": IncrementalRule(
         "released",
@@ -48,7 +50,16 @@ RULES = {
     ),
     "raml_tuned": IncrementalRule("paper", StrongestChannelRegions(min_area=0.0005), kappa=0.1, features=1.0),
 }
-"""`raml_tuned` departs from the paper where held-out training images say so, see docs/paper.md."""
+"""`raml_tuned` departs from the paper where training images say so, see docs/paper.md."""
+
+
+def rule_of(method: str, recipe: Recipe) -> IncrementalRule:
+    """The rule of a method in a world; printed and released ones take θ and κ of its recipe."""
+    rule = RULES[method]
+    if method == "raml_tuned":
+        return rule
+    kappa = recipe.kappa_released if method == "raml_released" else recipe.kappa
+    return dataclasses.replace(rule, kappa=kappa, theta=recipe.theta)
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class RegionReading:
 
 def read_regions(encoding: Encoding, known: KnownEvidence) -> RegionReading:
     """Finds regions, pools every tap over the finest and looks up their nearest neighbours."""
-    hierarchy, space = image_hierarchy(encoding.image), known.space
+    hierarchy, space = image_hierarchy(encoding.image, known.recipe.regions), known.space
     embeddings = space.embed(pool_taps(encoding, hierarchy.finest, space.taps))
     return RegionReading(hierarchy, embeddings, space.nearest(embeddings))
 

@@ -16,6 +16,7 @@ from ignota.regions.proposals import mask_region
 from ignota.structures import Encoding, InputError, RegionSet
 from ignota.world.branch import feature_key, share_key
 from ignota.world.exemplars import ExemplarRow
+from ignota.world.known import Recipe
 from ignota.world.lesson import Lesson, Trial, stolen_held, stolen_here
 from ignota.world.marks import Box, Click, Mark, Polygon
 from ignota.world.networks import ImageLike
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from ignota.world.model import OpenWorldModel
 
 _SMALLEST_MASK = 16
-_PARTS = 64
-_INSIDE = 0.7
-"""Of a region that is a part of the mask, at least this share lies inside."""
 
 Shown = Bool[np.ndarray, "H W"] | UnknownRegion | Mark
 """What shows a thing on an image: a mask that is not zero there, a region of a scene, or a mark."""
@@ -108,7 +106,7 @@ def _read_off(
     shares: dict[str, torch.Tensor] = {}
     with torch.inference_mode():
         whole = pool_taps(encoding, mask_region(working), world.networks.taps)
-        parts = pool_taps(encoding, _parts(regions, working), world.networks.taps)
+        parts = pool_taps(encoding, _parts(regions, working, world.known.recipe), world.networks.taps)
         for system in world.exemplar_branches:
             found = world.branch(system).exemplar(encoding, working)
             whole |= {feature_key(system): found[feature_key(system)]}
@@ -156,10 +154,10 @@ def _trial(world: OpenWorldModel, examples: Sequence[Prepared], after: NovelEvid
     return Trial(before.working_labels, labelled.working_labels, sure, marked)
 
 
-def _parts(regions: RegionSet, mask: Bool[np.ndarray, "H W"]) -> RegionSet:
+def _parts(regions: RegionSet, mask: Bool[np.ndarray, "H W"], recipe: Recipe) -> RegionSet:
     """The regions that lie mostly inside the mask, the first ones in number order."""
     inside = np.bincount(regions.ids[mask], minlength=regions.count + 1)[1:]
-    kept = (np.flatnonzero(inside > _INSIDE * regions.areas) + 1)[:_PARTS]
+    kept = (np.flatnonzero(inside > recipe.inside * regions.areas) + 1)[: recipe.parts]
     table = np.zeros(regions.count + 1, np.int32)
     table[kept] = np.arange(1, len(kept) + 1)
     return RegionSet(table[regions.ids], len(kept))
