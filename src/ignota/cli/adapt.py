@@ -1,4 +1,4 @@
-"""A world around a segmenter that you already have: meta channels, D and fit; the segmenter stays untouched."""
+"""A world around a segmenter that you already have: D and fit, on request branches; the segmenter stays untouched."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from ignota.cli.parsing import Parser, add_download
+from ignota.cli.parsing import Parser, add_branches, add_download, branches_of
 from ignota.cli.settings import add_settings, configuration, leaves
 
 USAGE = (
@@ -15,7 +15,7 @@ USAGE = (
 )
 EXAMPLE = "ignota adapt my-segformer/ --data data/cityscapes --dataset cityscapes --out my-world"
 
-_OWN = ("meta_channels.", "regions.", "embedder.", "fit.", "incremental.")
+_OWN = ("meta_channels.", "region_embedder.", "metric_network.", "regions.", "embedder.", "fit.", "incremental.")
 
 
 def arguments(parser: Parser) -> None:
@@ -27,6 +27,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--split", type=str | None, default=None, help="such as camvid:8+3; by default all are known")
     parser.add_argument("--allow_code", action="store_true", help="run the code of package:function")
     add_download(parser)
+    add_branches(parser, "systems of the paper to train on copies of the segmenter: paper, released, dmlnet")
     parser.add_argument("--architecture", type=str | None, default=None, help="of a state dict: deeplabv3plus, pspnet")
     parser.add_argument("--encoder", type=str | None, default=None, help="of a state dict: its encoder")
     add_settings(parser, besides=tuple(key for key in leaves() if not key.startswith(_OWN)))
@@ -51,7 +52,8 @@ def run(args: Namespace) -> None:
     dataset = open_dataset(name, root, "train")
     if dataset.taxonomy is None:
         raise InputError(f"{name} has no classes to know: adapt needs a data set with classes, such as cityscapes")
-    config = configuration({"data.dataset": name, "data.split": args.split or dataset.taxonomy.name}, args)
+    base = {"data.dataset": name, "data.split": args.split or dataset.taxonomy.name}
+    config = configuration(base | {"meta_channels.branches": branches_of(args) or ()}, args)
     spec = None
     if args.architecture or args.encoder:
         asked = {"architecture": args.architecture, "encoder": args.encoder}

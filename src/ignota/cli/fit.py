@@ -1,84 +1,145 @@
-"""A copy of a world with the states of further anomaly scores, from its training images; its networks stay as they are.
+"""A copy of a world with the states of further anomaly scores, or with branches, from its training images; its own
+networks stay as they are.
 
-What a score has learnt is kept beside the new world until that is written: after a stop, the same call goes on with the
-next score."""
+What a score or a stage has learnt is kept beside the new world until that is written: after a stop, the same call goes on with the
+next one."""
 
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from jsonargparse import Namespace
 
-from ignota.cli.parsing import Parser, add_world
-from ignota.engine.configuration import FittedScore
+from ignota.cli.outcome import UsageError
+from ignota.cli.parsing import Parser, add_branches, add_world, branches_of
+from ignota.cli.settings import ABSENT, add_settings, leaves
+from ignota.engine.configuration import DataConfig, FittedScore, System
 
-USAGE = "fit SCORE… --out WORLD [--world WORLD] [--data ROOT] [--dataset NAME] [--images N]"
+if TYPE_CHECKING:
+    from ignota.data.datasets import LabelledImages
+    from ignota.world.model import OpenWorldModel
+
+USAGE = "fit [SCORE…] [--branches A,B] --out WORLD [--world WORLD] [--data ROOT] [--dataset NAME] [--images N]"
 EXAMPLE = "ignota fit knn_decoder dml_frozen --world runs/camvid-11/world --data data/camvid --out camvid-11-more"
+
+_STAGES = ("meta_channels.", "region_embedder.", "metric_network.")
 
 
 def arguments(parser: Parser) -> None:
-    parser.add_argument("scores", nargs="+", type=str, help=", ".join(get_args(FittedScore)))
+    parser.add_argument("scores", nargs="*", type=str, help=", ".join(get_args(FittedScore)))
+    add_branches(parser, "systems of the paper to train on copies of the segmenter: paper, released, dmlnet")
     add_world(parser)
     parser.add_argument("--out", type=str, required=True, metavar="WORLD", help="the folder to make")
     parser.add_argument("--data", type=str | None, default=None, metavar="ROOT", help="where the training images lie")
     parser.add_argument("--dataset", type=str | None, default=None, help="where the world does not tell its own")
     parser.add_argument(
-        "--images", type=int | None, default=None, help="learn from at most so many, by default as the world did"
+        "--images", type=int | None, default=None, help="scores learn from at most so many, by default as the world did"
     )
+    add_settings(parser, besides=tuple(key for key in leaves() if not key.startswith(_STAGES)))
 
 
 def run(args: Namespace) -> None:
     from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import progress, say
-    from ignota.engine.configuration import DataConfig
+    from ignota.cli.terminal import hush_training, say
     from ignota.engine.experiment import open_split
-    from ignota.engine.records import fingerprint
-    from ignota.engine.refitting import parts_of, seed_of, with_scores
-    from ignota.engine.score_states import KeptStates, digest
+    from ignota.engine.refitting import seed_of
     from ignota.structures import InputError
     from ignota.world import bundle
 
-    out, names = Path(args.out), list(dict.fromkeys(args.scores))
+    out, names, systems = Path(args.out), list(dict.fromkeys(args.scores)), branches_of(args) or ()
     if out.exists():
         raise InputError(f"{out} exists already: choose another name or remove it")
+    if not names and not systems:
+        raise UsageError("nothing to fit: name a score, or a system by --branches")
     if args.images is not None and args.images < 1:
         raise InputError(f"--images is 1 or more, not {args.images}")
     if args.size is not None:
         raise InputError("--size would put new scores on another scale than those that the world holds: leave it out")
+    hush_training()
+    partial = out.with_name(f"{out.name}.partial")
     with opened_world(args) as world:
-        known = {field.name for field in dataclasses.fields(DataConfig)}
-        trained = world.provenance.get("configuration", {}).get("data", {})
-        config = DataConfig(**{key: value for key, value in trained.items() if key in known})
-        if not trained:
-            if not args.dataset:
-                raise InputError("the world does not tell what it was trained on: say --dataset NAME")
-            config = dataclasses.replace(config, dataset=args.dataset)
-        elif args.dataset not in (None, config.dataset):
-            raise InputError(
-                f"this world's scores stand on {config.dataset}, those of {args.dataset} could not be compared with "
-                "them: leave --dataset out"
-            )
-        train = open_split(config, None if args.data is None else Path(args.data), "train", seed_of(world))
-        seed = seed_of(world) if args.seed is None else args.seed
-        weights = digest(bundle.find_world(args.world) / bundle.WEIGHTS)
-        place = None if args.data is None else str(Path(args.data).resolve())
-        origin = fingerprint(weights, config, place, world.networks.size, args.images, seed)
-        kept = KeptStates(out.with_name(f"{out.name}.partial"), origin)
-
-        @contextmanager
-        def bars(title: str, total: int, unit: str) -> Iterator[Callable[[], object]]:
-            with progress(total, title, unit, args.quiet) as bar:
-                yield bar.update
-
-        with progress(sum(map(len, parts_of(world, train, args.images))), "images", "image", args.quiet) as bar:
-            richer = with_scores(world, names, train, bar.update, bars, args.images, seed, kept)
-        source = bundle.find_world(args.world)
-        document = bundle.read_document(source)
-        bundle.save(richer, out, document.results, bundle.read_branches(source, document))
-        kept.drop()
+        data = _data_of(world, args.dataset)
+        train = open_split(data, None if args.data is None else Path(args.data), "train", seed_of(world))
+        richer = _with_scores(world, names, train, data, args, partial) if names else world
+        if systems:
+            richer = _with_branches(richer, systems, train, data, args, partial)
+        bundle.save(richer, out, bundle.read_document(bundle.find_world(args.world)).results)
+        shutil.rmtree(partial, ignore_errors=True)
     if not args.quiet:
-        say(f"{out} holds {', '.join(names)} as well")
+        added = [*names, *(f"the branch {system}" for system in systems)]
+        say(f"{out} holds {', '.join(added)} as well")
+
+
+def _data_of(world: OpenWorldModel, dataset: str | None) -> DataConfig:
+    """On what the world was trained; raises InputError where it does not tell, or `dataset` says otherwise."""
+    from ignota.structures import InputError
+
+    known = {field.name for field in dataclasses.fields(DataConfig)}
+    trained = world.provenance.get("configuration", {}).get("data", {})
+    data = DataConfig(**{key: value for key, value in trained.items() if key in known})
+    if not trained:
+        if not dataset:
+            raise InputError("the world does not tell what it was trained on: say --dataset NAME")
+        return dataclasses.replace(data, dataset=dataset)
+    if dataset not in (None, data.dataset):
+        raise InputError(
+            f"this world's scores stand on {data.dataset}, those of {dataset} could not be compared with them: "
+            "leave --dataset out"
+        )
+    return data
+
+
+def _with_scores(
+    world: OpenWorldModel, names: list[str], train: LabelledImages, data: DataConfig, args: Namespace, partial: Path
+) -> OpenWorldModel:
+    from ignota.cli.terminal import progress
+    from ignota.engine.records import fingerprint
+    from ignota.engine.refitting import parts_of, seed_of, with_scores
+    from ignota.engine.score_states import KeptStates, digest
+    from ignota.world import bundle
+
+    seed = seed_of(world) if args.seed is None else args.seed
+    weights = digest(bundle.find_world(args.world) / bundle.WEIGHTS)
+    place = None if args.data is None else str(Path(args.data).resolve())
+    kept = KeptStates(partial, fingerprint(weights, data, place, world.networks.size, args.images, seed))
+
+    @contextmanager
+    def bars(title: str, total: int, unit: str) -> Iterator[Callable[[], object]]:
+        with progress(total, title, unit, args.quiet) as bar:
+            yield bar.update
+
+    with progress(sum(map(len, parts_of(world, train, args.images))), "images", "image", args.quiet) as bar:
+        return with_scores(world, names, train, bar.update, bars, args.images, seed, kept)
+
+
+def _with_branches(
+    world: OpenWorldModel,
+    systems: tuple[System, ...],
+    train: LabelledImages,
+    data: DataConfig,
+    args: Namespace,
+    partial: Path,
+) -> OpenWorldModel:
+    from ignota.cli.settings import configuration
+    from ignota.engine.refitting import seed_of, with_branches
+    from ignota.engine.stored_configuration import configuration_of
+
+    trained = configuration_of(world)
+    given = configuration({}, args)
+    changes = {name.rstrip("."): getattr(given, name.rstrip(".")) for name in _STAGES if _is_given(args, name)}
+    config = dataclasses.replace(trained, data=data, size=world.networks.size, **changes)
+    seed = seed_of(world) if args.seed is None else args.seed
+    config = dataclasses.replace(
+        config, seed=seed, meta_channels=dataclasses.replace(config.meta_channels, branches=systems)
+    )
+    return with_branches(world, config, train, partial / "branches", args.quiet)
+
+
+def _is_given(args: Namespace, prefix: str) -> bool:
+    """Whether an option of a group of settings was given."""
+    return any(args.get(key, ABSENT) != ABSENT for key in leaves() if key.startswith(prefix))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_world
+from ignota.cli.parsing import Parser, add_branches, add_world, branches_of
 
 if TYPE_CHECKING:
     from ignota.world.lesson import Lesson
@@ -41,6 +41,7 @@ def arguments(parser: Parser) -> None:
         "channels' region, or both regions",
     )
     parser.add_argument("--force", action="store_true", help="teach it even if it takes much from other classes")
+    add_branches(parser, "branches of the world that read the examples too, for `segment --method`")
     add_world(parser, own=True)
 
 
@@ -62,6 +63,7 @@ def run(args: Namespace) -> None:
     started = time.monotonic()
     pairs = list(zip(map(Path, images), given[kind], strict=True))
     with opened_world(args, writable=True) as world:
+        world.exemplar_branches = branches_of(args) or ()
         if kind == "mask":
             masks = [read_example(image, Path(mask))[1] for image, mask in pairs]
             examples = [(image, mask) for (image, _), mask in zip(pairs, masks, strict=True)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from argparse import HelpFormatter
 from collections.abc import Sequence
-from typing import Any, Literal, NoReturn, Protocol, get_args, get_origin
+from typing import Any, Literal, NoReturn, Protocol, cast, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
 
 from ignota.cli.commands import hint
 from ignota.cli.outcome import UsageError, one_line
+from ignota.engine.configuration import System
 
 DEFAULT_WORLD = "camvid-11"
 LABEL_FORMATS = "indexed, cityscapes, coco, labelme, label-studio, cvat, datumaro, fiftyone, smiyc"
@@ -18,6 +19,8 @@ SMALLEST, LARGEST = 32, 8192
 Device = Literal["auto", "cpu", "cuda"]
 Backend = Literal["torch", "torch-bf16", "compile", "onnx", "onnx-int8"]
 """The keys of `ignota.world.backends.BACKENDS`, which `--help` is not to wait for."""
+Method = Literal["raml", "raml_paper", "raml_released", "raml_tuned", "raml_urs", "npm_frozen"]
+"""The methods of `ignota.world.labelling.METHODS`."""
 
 
 class CommandModule(Protocol):
@@ -133,6 +136,22 @@ def add_download(parser: Parser) -> None:
     """`--allow-download`: without it no command asks a hub for weights, whatever a file says."""
     parser.renamed["--allow-download"] = "--allow_download"
     parser.add_argument("--allow_download", action="store_true", help="let a hub be asked for weights named `hub`")
+
+
+def add_branches(parser: Parser, text: str) -> None:
+    """`--branches`: systems by name, separated by commas."""
+    parser.add_argument("--branches", type=str | None, default=None, metavar="A,B", help=text)
+
+
+def branches_of(args: Namespace) -> tuple[System, ...] | None:
+    """The systems that `--branches` names, None where it was not given; raises UsageError for an unknown one."""
+    if args.branches is None:
+        return None
+    names = tuple(dict.fromkeys(word.strip() for word in args.branches.split(",") if word.strip()))
+    for name in names:
+        if name not in get_args(System):
+            raise UsageError(f"--branches: no system {name!r}{hint(name, get_args(System))}")
+    return cast(tuple[System, ...], names)
 
 
 def add_shard(parser: Parser) -> None:

@@ -12,9 +12,10 @@ from jaxtyping import UInt8
 
 from ignota.cli.inputs import PARTS, Picture
 from ignota.data.files import as_text, write_atomically
-from ignota.data.images import write_indexed_png, write_jpeg, write_png16
+from ignota.data.images import resize_label, write_indexed_png, write_jpeg, write_png16
 from ignota.reports.pictures import label_tags, overlay
 from ignota.taxonomy import IGNORE_INDEX, UNKNOWN_INDEX
+from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
 from ignota.world.region_rows import region_rows
 from ignota.world.scene import Scene
@@ -24,17 +25,19 @@ _MOST_TAGS = 12
 _END = "\n}"
 
 
-def write_scene(out: Path, picture: Picture, world: OpenWorldModel, made_by: dict[str, str]) -> None:
+def write_scene(
+    out: Path, picture: Picture, world: OpenWorldModel, made_by: dict[str, str], method: str = "raml"
+) -> None:
     """Segments one image and writes its four results into `out`; where one cannot be written, none is left behind.
 
-    made_by: the fingerprints of world and image. NAME.json comes last: where it stands, the others do.
+    made_by: the fingerprints of world and image. method: what names taught classes. NAME.json comes last: where it stands, the others do.
     """
     assert picture.image is not None
     made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     paths = labels_path, anomaly_path, overlay_path, json_path = [out / f"{picture.name}{part}" for part in PARTS]
     scene = world.segment(picture.image)
-    labels = scene.labels_with_unknown()
+    labels = scene.labels_with_unknown() if method == "raml" else method_labels(world, scene, method)
     whole = False
     try:
         json_path.unlink(missing_ok=True)
@@ -50,6 +53,13 @@ def write_scene(out: Path, picture: Picture, world: OpenWorldModel, made_by: dic
                 written.unlink(missing_ok=True)
             if made and not any(out.iterdir()):
                 out.rmdir()
+
+
+def method_labels(world: OpenWorldModel, scene: Scene, method: str) -> UInt8[np.ndarray, "H W"]:
+    """World ids by a method; 254 where the world's own score is above its threshold and no taught class was named."""
+    labels = resize_label(label_maps(world, scene.encoding, (method,))[method], scene.tables.size)
+    unnamed = scene.unknown_mask() & (labels < scene.num_known)
+    return np.where(unnamed, np.uint8(UNKNOWN_INDEX), labels)
 
 
 def document_text(document: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ignota.cli.inputs import PARTS
 from ignota.world.fingerprint import perception_fingerprint, world_fingerprint
+from ignota.world.labelling import systems_of
 from ignota.world.model import OpenWorldModel
 
 LARGEST_RESULT = 50_000_000
@@ -28,6 +29,14 @@ def makers(world: OpenWorldModel, form: str = "") -> dict[str, str]:
     which does not change when the world is taught."""
     state = f"{form} {world_fingerprint(world)}".strip()
     return {"world": state, "perception": perception_fingerprint(world)}
+
+
+def method_form(world: OpenWorldModel, method: str) -> str:
+    """What tells results of a method from those of `raml`: its name, and the weights of the branch that it runs on."""
+    if method == "raml":
+        return ""
+    systems = systems_of((method,))
+    return " ".join([method, *(world.branch(system).networks.digest[:16] for system in systems)])
 
 
 def made_by(makers: dict[str, str], image: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from ignota.cli.launching import add_devices, has_started, joined, start
-from ignota.cli.parsing import Parser, add_download
+from ignota.cli.parsing import Parser, add_branches, add_download, branches_of
 from ignota.cli.settings import add_settings, configuration, presets, read_preset
 
 USAGE = "run PRESET|FILE.yaml --out DIR [--data ROOT] [--key value …] [--devices N] [--nodes M]"
@@ -23,11 +23,15 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--data_root", type=str | None, default=None, metavar="ROOT", help="where the images lie")
     add_devices(parser)
     add_download(parser)
+    add_branches(parser, "systems of the paper to train: paper, released, dmlnet; by default as the preset says")
     add_settings(parser, besides=("size", "seed"))
 
 
 def run(args: Namespace) -> None:
-    began, config = time.monotonic(), configuration(read_preset(args.preset), args)
+    began, base = time.monotonic(), read_preset(args.preset)
+    if (branches := branches_of(args)) is not None:
+        base["meta_channels.branches"] = branches
+    config = configuration(base, args)
     if not has_started(args):
         start(args.words, args)
         return

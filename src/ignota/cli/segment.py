@@ -12,7 +12,7 @@ from typing import Literal
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_backend, add_world
+from ignota.cli.parsing import Method, Parser, add_backend, add_world
 
 USAGE = (
     "segment IMAGE… [--world WORLD] --out DIR [--every N] [--again]"
@@ -29,6 +29,9 @@ def arguments(parser: Parser) -> None:
     add_backend(parser)
     parser.add_argument("--out", type=str, required=True, metavar="DIR", help="where the results go")
     parser.add_argument(
+        "--method", type=Method, default="raml", help="what names taught classes; raml is the world's own"
+    )
+    parser.add_argument(
         "--engine",
         type=Literal["local", "ray"] | None,
         default=None,
@@ -44,6 +47,8 @@ def arguments(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     if args.every < 1:
         raise UsageError(f"--every is 1 or more, not {args.every}")
+    if args.engine is not None and args.method != "raml":
+        raise UsageError("--method goes without --engine: Parquet holds what raml, the world's own method, says")
     if args.engine is not None:
         from ignota.cli.lake import run_lake
 
@@ -55,7 +60,7 @@ def run(args: Namespace) -> None:
     from ignota.cli.inputs import image_files, picture_count, read_pictures, still_to_do, targets
     from ignota.cli.opening import opened_world
     from ignota.cli.pictures import write_scene
-    from ignota.cli.resuming import is_finished, made_by, makers
+    from ignota.cli.resuming import is_finished, made_by, makers, method_form
     from ignota.cli.table import can_write_tables, write_table
     from ignota.cli.terminal import complain, progress, say
     from ignota.data.drafts import sweep
@@ -69,13 +74,13 @@ def run(args: Namespace) -> None:
     names: list[str] = []
     done = 0
     with opened_world(args) as world, progress(total, "segment", "image", args.quiet) as bar:
-        world_made = makers(world)
+        world_made = makers(world, method_form(world, args.method))
 
         def wanted(name: str, path: Path, frame: int | None) -> bool:
             return args.again or not is_finished(out, name, made_by(world_made, path))
 
         for picture in still_to_do(read_pictures(named, args.every, wanted), names, faults, bar):
-            write_scene(out, picture, world, made_by(world_made, picture.path))
+            write_scene(out, picture, world, made_by(world_made, picture.path), args.method)
             done += 1
     if names and can_write_tables():
         write_table(out, names)

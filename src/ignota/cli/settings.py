@@ -21,7 +21,7 @@ from ignota.taxonomy import ClassSplit
 
 T = TypeVar("T")
 _LARGEST_FILE = 1_000_000
-_ABSENT = "==SUPPRESS=="
+ABSENT = "==SUPPRESS=="
 
 
 def leaves(kind: type = ExperimentConfig, prefix: str = "") -> dict[str, tuple[Any, Any]]:
@@ -41,7 +41,7 @@ def add_settings(parser: ArgumentParser, besides: tuple[str, ...] = ()) -> None:
     """An option for every key; those not given stay out of the result."""
     for key, (kind, default) in leaves().items():
         if key not in besides:
-            parser.add_argument(f"--{key}", type=kind, default=_ABSENT, help=f"default: {_plain(default)}")
+            parser.add_argument(f"--{key}", type=kind, default=ABSENT, help=f"default: {_plain(default)}")
 
 
 def presets() -> dict[str, Path]:
@@ -64,8 +64,8 @@ def configuration(base: Mapping[str, Any], args: Namespace) -> ExperimentConfig:
     """The configuration of keys from a preset, overridden by options."""
     values = dict(base)
     for key, (kind, _) in leaves().items():
-        given = args.get(key, _ABSENT)
-        if not (isinstance(given, str) and given == _ABSENT) and not (key in ("size", "seed") and given is None):
+        given = args.get(key, ABSENT)
+        if not (isinstance(given, str) and given == ABSENT) and not (key in ("size", "seed") and given is None):
             if not _is_set(kind, given):
                 raise UsageError(f"--{key} wants {in_words(kind)}, not {one_line(given)[:80]!r}")
             values[key] = given
