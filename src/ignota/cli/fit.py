@@ -1,8 +1,8 @@
 """A copy of a world with the states of further anomaly scores, or with branches, from its training images; its own
 networks stay as they are.
 
-What a score or a stage has learnt is kept beside the new world until that is written: after a stop, the same call goes on with the
-next one."""
+What a score or a stage has learnt is kept beside the new world until that is written: after a stop, the same call goes
+on with the next one."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 USAGE = "fit [SCORE…] [--branches A,B] --out WORLD [--world WORLD] [--data ROOT] [--dataset NAME] [--images N]"
 EXAMPLE = "ignota fit knn_decoder dml_frozen --world runs/camvid-11/world --data data/camvid --out camvid-11-more"
 
+BRANCHES = "branches"
 _STAGES = ("meta_channels.", "region_embedder.", "metric_network.")
 
 
@@ -48,6 +49,7 @@ def run(args: Namespace) -> None:
     from ignota.cli.terminal import hush_training, say
     from ignota.engine.experiment import open_split
     from ignota.engine.refitting import seed_of
+    from ignota.engine.score_states import KeptStates
     from ignota.structures import InputError
     from ignota.world import bundle
 
@@ -69,7 +71,10 @@ def run(args: Namespace) -> None:
         if systems:
             richer = _with_branches(richer, systems, train, data, args, partial)
         bundle.save(richer, out, bundle.read_document(bundle.find_world(args.world)).results)
-        shutil.rmtree(partial, ignore_errors=True)
+        KeptStates(partial, "").drop()
+        shutil.rmtree(partial / BRANCHES, ignore_errors=True)
+        if partial.is_dir() and not any(partial.iterdir()):
+            partial.rmdir()
     if not args.quiet:
         added = [*names, *(f"the branch {system}" for system in systems)]
         say(f"{out} holds {', '.join(added)} as well")
@@ -137,7 +142,7 @@ def _with_branches(
     config = dataclasses.replace(
         config, seed=seed, meta_channels=dataclasses.replace(config.meta_channels, branches=systems)
     )
-    return with_branches(world, config, train, partial / "branches", args.quiet)
+    return with_branches(world, config, train, partial / BRANCHES, args.quiet)
 
 
 def _is_given(args: Namespace, prefix: str) -> bool:

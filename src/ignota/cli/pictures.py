@@ -30,7 +30,8 @@ def write_scene(
 ) -> None:
     """Segments one image and writes its four results into `out`; where one cannot be written, none is left behind.
 
-    made_by: the fingerprints of world and image. method: what names taught classes. NAME.json comes last: where it stands, the others do.
+    made_by: the fingerprints of world and image. method: what names taught classes. NAME.json comes last: where it
+    stands, the others do.
     """
     assert picture.image is not None
     made = not out.exists()

@@ -28,9 +28,7 @@ def arguments(parser: Parser) -> None:
     add_world(parser)
     add_backend(parser)
     parser.add_argument("--out", type=str, required=True, metavar="DIR", help="where the results go")
-    parser.add_argument(
-        "--method", type=Method, default="raml", help="what names taught classes; raml is the world's own"
-    )
+    parser.add_argument("--method", type=Method, default="raml", help="what names taught classes; by default raml")
     parser.add_argument(
         "--engine",
         type=Literal["local", "ray"] | None,
