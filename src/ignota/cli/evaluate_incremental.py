@@ -55,8 +55,7 @@ def run(args: Namespace) -> None:
     from ignota.world.labelling import METHODS
     from ignota.world.metric_network import METRIC_METHODS
 
-    held = (*METHODS, *HEAD_METHODS)
-    methods = list(held) if args.methods is None else names_of(args.methods, "method", (*held, *METRIC_METHODS))
+    methods = names_of(args.methods, "method", (*METHODS, *HEAD_METHODS, *METRIC_METHODS))
     dataset = opened_dataset(args)
     support = open_dataset(args.dataset, args.support or args.data, "train")
     shots = [Shots(args.shots, (args.seed or 0) + n, args.min_share) for n in range(args.draws)] or [Shots(args.shots)]

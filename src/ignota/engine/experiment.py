@@ -31,7 +31,8 @@ from ignota.reports.report import PictureRow, Section, write_report
 from ignota.structures import InputError, Sample
 from ignota.taxonomy import ClassSplit
 from ignota.world import bundle
-from ignota.world.labelling import METHODS
+from ignota.world.labelling import held_methods
+from ignota.world.metric_network import METRIC_METHODS, SYSTEM
 from ignota.world.model import OpenWorldModel
 
 SCORES = ("raml", "raml_paper", "raml_released", "max_logit", "msp", "entropy", "energy", "sml")
@@ -139,6 +140,7 @@ def measure(
     results["anomaly"] = {**found.figures, "raml_minus_max_logit": dataclasses.asdict(gain)}
     sections.append(exhibition.anomaly_section(found.figures, found, exhibits.shown()))
     results["incremental"] = {}
+    methods = (*held_methods(world), *(METRIC_METHODS if SYSTEM in world.branches.systems else ()))
     keys = [row.caption for row in exhibits.shown()]
     for shots in config.incremental.shots:
         rows: list[PictureRow] = []
@@ -148,7 +150,7 @@ def measure(
                 rows.append(exhibition.incremental_row(split.world_taxonomy, sample, seen["label"], seen["maps"]))
 
         with tqdm(total=len(evaluate), desc=f"{shots} shots", unit="image", disable=quiet, mininterval=1.0) as bar:
-            figures = evaluate_incremental(world, evaluate, train, METHODS, shots, watch=_both(keep, bar.update))
+            figures = evaluate_incremental(world, evaluate, train, methods, shots, watch=_both(keep, bar.update))
         results["incremental"][f"{shots}-shot"] = figures
         sections.append(exhibition.incremental_section(figures, rows, split.world_taxonomy))
     return results, sections

@@ -34,6 +34,11 @@ def systems_of(methods: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(SYSTEM_OF[name] for name in methods if name in SYSTEM_OF))
 
 
+def held_methods(world: OpenWorldModel) -> tuple[str, ...]:
+    """The methods that the world can follow: those that need no branch, or one that it has."""
+    return tuple(name for name in METHODS if SYSTEM_OF.get(name, "") in ("", *world.branches.systems))
+
+
 def label_maps(
     world: OpenWorldModel, encoding: Encoding, methods: Sequence[str]
 ) -> dict[str, UInt8[np.ndarray, "H W"]]:
