@@ -32,6 +32,7 @@ from ignota.world.reading import anomaly_maps, own_score, read_regions
 from ignota.world.scene import Scene, Tables, Taught, UnknownRegion, no_taught
 from ignota.world.teaching import Example, Prepared, prepare, preview
 
+_LONGEST_NAME = 64
 _MOST_CHANNELS = 16
 _RESIZED = 128
 """Channels that OpenCV resizes at a time."""
@@ -258,8 +259,8 @@ class OpenWorldModel:
 
     def _checked_name(self, name: str) -> str:
         name = name.strip()
-        if not name or len(name) > 64 or not name.isprintable():
-            raise InputError(f"a class name has 1 to 64 printable characters, not {name!r}")
+        if not name or len(name) > _LONGEST_NAME or not name.isprintable():
+            raise InputError(f"a class name has 1 to {_LONGEST_NAME} printable characters, not {name!r}")
         if name in self.taxonomy.names:
             raise InputError(f"{name!r} is a known class of this world: choose another name")
         if len(self.classes) >= MAX_CLASSES and name not in self.classes.names:
@@ -285,12 +286,14 @@ def calibrated(known: KnownEvidence, **changes: Any) -> KnownEvidence:
 
 
 def _author(author: str | None) -> str:
-    if author is not None:
-        return author
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # an account without a name, as in many containers
-        return ""
+    if author is None:
+        try:
+            author = "".join(letter for letter in getpass.getuser() if letter.isprintable())[:_LONGEST_NAME]
+        except (KeyError, OSError, ImportError):  # an account without a name, as in many containers
+            author = ""
+    if len(author) > _LONGEST_NAME or not author.isprintable():
+        raise InputError(f"an author has at most {_LONGEST_NAME} printable characters, not {author[:80]!r}")
+    return author
 
 
 def _hashed_colour(name: str) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
+from ignota.data.files import one_line
 from ignota.formats.rle import encode_rle
 from ignota.functional.meta_channels import channel_shares
 from ignota.regions.proposals import mask_region
@@ -140,7 +141,7 @@ def _prepared(
         _read_off(world, name, encoding, tables.regions, working),
         encoding.sha256,
         given,
-        encoding.source or source,
+        one_line(encoding.source or source),
         encode_rle(mask),
         thumbnail(encoding.image, working),
     )
