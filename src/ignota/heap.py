@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # malloc.h
 _MOST_KEPT = 2**31 - 1
@@ -30,3 +31,22 @@ def keep_freed_memory() -> bool:
     except (AttributeError, ValueError, OSError):
         return False
     return all([mallopt(_MMAP_MAX, 0), mallopt(_TRIM_THRESHOLD, _MOST_KEPT), mallopt(_ARENA_MAX, 1)])
+
+
+def return_freed_memory() -> bool:
+    """Gives the system back what was freed; tells whether it could be asked, which only glibc can."""
+    try:
+        os.confstr("CS_GNU_LIBC_VERSION")
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, ValueError, OSError):
+        return False
+    return True
+
+
+def resident_memory() -> int | None:
+    """Bytes of this process that are in memory; None where the system does not tell (Linux does)."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import sys
 import traceback
+import unicodedata
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,6 +17,7 @@ DONE, FAILED, WRONG = 0, 1, 2
 OUTCOMES = "IGNOTA_OUTCOMES"
 """Folder in which a process that another one started leaves its outcome, so that one of them speaks for all."""
 
+_BEYOND_ASCII = re.compile(r"[^\n\t\x20-\x7e]")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -87,6 +90,19 @@ def _is_full(error: BaseException | None) -> bool:
     return False
 
 
+def plain(text: str) -> str:
+    """Text without what a terminal would act on: control and format characters become escapes, line breaks stay.
+
+    Names and paths come from files that people exchange.
+    """
+    return _BEYOND_ASCII.sub(lambda found: _escaped(found[0]), text)
+
+
+def _escaped(letter: str) -> str:
+    shown = letter.isprintable() or unicodedata.category(letter) == "Zs"
+    return letter if shown else letter.encode("unicode_escape").decode("ascii")
+
+
 def one_line(text: object) -> str:
     """Line breaks and runs of blanks become one blank."""
     return " ".join(str(text).split())
@@ -104,7 +120,7 @@ def _complain(line: str, code: int, cut_short: bool) -> None:
         Path(os.environ[OUTCOMES], f"outcome-{outcome['rank']}.json").write_text(json.dumps(outcome), encoding="utf-8")
         return
     start = "\r\x1b[K" if sys.stderr.isatty() else ""  # over a progress bar that was cut short
-    sys.stderr.write(f"{start}ignota: {line}\n")
+    sys.stderr.write(f"{start}ignota: {plain(line)}\n")
     sys.stderr.flush()
 
 

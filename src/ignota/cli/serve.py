@@ -25,7 +25,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--body", type=int, default=32, help="largest request in MiB")
     parser.add_argument("--pixels", type=int, default=40, help="largest image in millions of pixels")
     parser.add_argument("--seconds", type=float, default=60.0, help="longest time for a request")
-    parser.add_argument("--memory", type=int, default=1024, help="MiB for open images")
+    parser.add_argument("--memory", type=int, default=2048, help="MiB for the whole server")
 
 
 def run(args: Namespace) -> None:
@@ -52,7 +52,7 @@ def run(args: Namespace) -> None:
     path = bundle.find_world(args.world)
     own = path not in bundle.shipped_worlds().values()
     limits = Limits(
-        body=args.body << 20, pixels=args.pixels * 1_000_000, seconds=args.seconds, memory=args.memory << 20
+        body=args.body << 20, pixels=args.pixels * 1_000_000, seconds=args.seconds, process=args.memory << 20
     )
 
     def announce(link: str) -> None:

@@ -13,22 +13,25 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
+from ignota.cli.outcome import plain
+
 _WIDTH_OF_A_PIPE = 160
 
 
 def say(text: str) -> None:
     """One line of result."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(plain(text) + "\n")
 
 
 def note(text: str) -> None:
     """One line beside the result."""
-    sys.stderr.write(f"ignota: {text}\n")
+    sys.stderr.write(f"ignota: {plain(text)}\n")
 
 
 def say_json(value: Any) -> None:
     """A result for programs."""
-    say(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    say(text if plain(text) == text else json.dumps(value, indent=2).replace("\x7f", "\\u007f"))
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], numbers: bool = True) -> None:
@@ -37,7 +40,7 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str |
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if numbers and i else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+        table.add_row(*(Text(plain(cell)) if isinstance(cell, str) else cell for cell in row))
     say(title)
     piped = not sys.stdout.isatty()
     Console(file=sys.stdout, width=_WIDTH_OF_A_PIPE if piped else None, highlight=False).print(table)
@@ -86,6 +89,6 @@ def hush_training() -> None:
 def complain(faults: Sequence[Exception]) -> None:
     """One line on standard error for each fault; the last one is raised, so that it decides how the command ends."""
     for fault in faults[:-1]:
-        sys.stderr.write(f"ignota: {fault}\n")
+        sys.stderr.write(f"ignota: {plain(str(fault))}\n")
     if faults:
         raise faults[-1]

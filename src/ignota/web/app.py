@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 import cv2
 import numpy as np
 from anyio import to_thread
 from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from ignota import __version__
+from ignota.data.files import one_line
 from ignota.formats.rle import decode_rle
 from ignota.structures import InputError
 from ignota.web import forms, views
+from ignota.web.archive import Archive
 from ignota.web.desk import KEY, Desk, OpenImage
 from ignota.web.gate import Gate
 from ignota.web.limits import Limits
@@ -25,7 +30,7 @@ from ignota.web.refusals import handle_errors
 from ignota.world.marks import Box, Click, Mark, Polygon
 from ignota.world.model import OpenWorldModel
 from ignota.world.scene import Scene, UnknownRegion
-from ignota.world.teaching import prepare
+from ignota.world.teaching import Prepared, prepare
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": forms.Problem, "description": text}
@@ -49,8 +54,17 @@ ImagePath = Annotated[str, Path(pattern=KEY, min_length=24, max_length=24)]
 FileName = Annotated[str, Query(max_length=200, description="what the image is called, for the history")]
 
 
-def create_app(world: OpenWorldModel, name: str, limits: Limits | None = None, token: str | None = None) -> FastAPI:
-    """The application around a world, which it closes in the end. token: None serves this machine alone."""
+def create_app(
+    world: OpenWorldModel,
+    name: str,
+    limits: Limits | None = None,
+    token: str | None = None,
+    unread: Callable[[], int] = int,
+) -> FastAPI:
+    """The application around a world, which it closes in the end. token: None serves this machine alone.
+
+    unread: bytes of answers that clients have not read yet.
+    """
     limits = limits or Limits()
     desk, metrics = Desk(world, limits), Metrics()
 
@@ -69,7 +83,7 @@ def create_app(world: OpenWorldModel, name: str, limits: Limits | None = None, t
     _add_images(app, desk)
     _add_teaching(app, desk)
     add_page(app)
-    app.add_middleware(Gate, limits=limits, token=token, watch=metrics.watch)
+    app.add_middleware(Gate, limits=limits, token=token, watch=metrics.watch, unread=unread)
     return app
 
 
@@ -126,7 +140,7 @@ def _add_images(app: FastAPI, desk: Desk) -> None:
 
         def job() -> bytes:
             desk.world.follow()
-            image, scene = desk.scene(desk.open(data, name))
+            image, scene = desk.scene(desk.open(data, one_line(name)))
             return json.dumps(views.seen(desk, image, scene, maps, embeddings), ensure_ascii=False).encode()
 
         return _json(await desk.run(job))
@@ -153,7 +167,7 @@ def _add_images(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/api/relabel", tags=["images"], response_model=forms.Changed)
     async def relabel(form: forms.RelabelForm) -> Response:
-        """Classes, and open images labelled anew, after whatever changed the world."""
+        """Classes, and open images labelled anew, after whatever changed the world. left: images to ask for next."""
         return _json(await desk.run(lambda: _changed(desk, form.images)))
 
     @app.post(
@@ -162,8 +176,16 @@ def _add_images(app: FastAPI, desk: Desk) -> None:
     )  # fmt: skip
     async def export(form: forms.ExportForm) -> Response:
         """A ZIP with labels, anomaly and regions of open images."""
-        body = await desk.run(lambda: views.export(desk, list(dict.fromkeys(form.images)), form.threshold))
-        return Response(body, media_type="application/zip")
+        archive = Archive(form.threshold)
+        try:
+            await desk.run(lambda: archive.begin(desk, form.images))
+            for key in dict.fromkeys(form.images):  # one job for each, so that others get their turn
+                await desk.run(partial(archive.add, desk, key))
+            await desk.run(archive.finish)
+            return StreamingResponse(archive.parts(), media_type="application/zip")
+        except BaseException:
+            archive.close()
+            raise
 
     @app.delete("/api/images/{image}", tags=["images"], status_code=204)
     async def close(image: ImagePath) -> None:
@@ -180,13 +202,13 @@ def _add_teaching(app: FastAPI, desk: Desk) -> None:
 
         def job() -> bytes:
             world.follow()
-            regions, known = [], []
-            for example in form.examples:
+            name, prepared = form.name.strip(), list[Prepared]()
+            for example in form.examples:  # one by one: features, and masks on large images, must not add up
                 image, scene = desk.scene(desk.image(example.image))
-                known.append((scene.encoding, image.tables))
-                regions.append(_picked(desk, image, scene, example))
-            name = form.name.strip()
-            told = world.teach(name, prepare(world, name, regions, seen=known), form.force, form.author)
+                picked = _picked(desk, image, scene, example)
+                made = prepare(world, name, picked, seen=[(scene.encoding, image.tables)])
+                prepared += [replace(one, encoding=image.bare) for one in made]
+            told = world.teach(name, prepared, form.force, form.author)
             return _changed(desk, form.relabel, lesson=views.lesson(told), done=f"learnt {name}")
 
         return _json(await desk.run(job))
@@ -261,11 +283,13 @@ def _picked(desk: Desk, image: OpenImage, scene: Scene, form: forms.MarkForm) ->
 
 def _changed(desk: Desk, keys: Sequence[str], lesson: dict[str, Any] | None = None, done: str = "") -> bytes:
     desk.world.follow()
+    patches, left = desk.patches(keys)
     snapshot = desk.world.snapshot
     told = {
         "state": snapshot.state,
         "classes": views.classes(desk.world, snapshot),
-        "patches": desk.patches(keys),
+        "patches": patches,
+        "left": left,
         "lesson": lesson,
         "done": done,
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import sqlite3
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +17,16 @@ import numpy as np
 from jaxtyping import UInt16
 
 from ignota.data.images import decode_image
-from ignota.structures import Encoding
+from ignota.heap import resident_memory, return_freed_memory
+from ignota.structures import Encoding, InputError
 from ignota.web.limits import Busy, Limits, Missing
 from ignota.world.model import OpenWorldModel
 from ignota.world.scene import Scene, Tables, levels
 
 T = TypeVar("T")
 KEY = r"^[0-9a-f]{24}$"
+_PATCHING = 1.0
+"""Seconds that the patches of one answer may take; other requests wait meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +69,29 @@ class Desk:
         if self.waiting >= self.limits.queue:
             raise Busy("too much to do: try again in a second")
         self.waiting += 1
-        future = asyncio.get_running_loop().run_in_executor(self._pool, job)
+        future = asyncio.get_running_loop().run_in_executor(self._pool, self._done_fairly, job)
         future.add_done_callback(self._done)
         try:
             return await asyncio.wait_for(asyncio.shield(future), self.limits.seconds)
         except TimeoutError:
             raise Busy(f"no answer within {self.limits.seconds:g} seconds: try again later") from None
+
+    def _done_fairly(self, job: Callable[[], T]) -> T:
+        """Raises Busy for what is no fault of the request or the program: a store that fails, a world that changed."""
+        state = None
+        try:
+            state = self.world.store.state()
+            return job()
+        except (InputError, Missing, Busy):
+            raise
+        except (sqlite3.Error, OSError, MemoryError) as error:
+            raise Busy(f"the server cannot do this now ({error or 'out of memory'}): try again later") from error
+        except Exception as error:  # whatever the reader of a world that changes under it comes across
+            if state is None or self.world.store.state() == state:
+                raise
+            raise Busy("the world was changed meanwhile: try again") from error
+        finally:
+            self._shrink()
 
     def close(self) -> None:
         """Finishes what was accepted."""
@@ -101,9 +123,20 @@ class Desk:
             image = self._keep(replace(image, encoding=encoding))
         return image, self.world.scene(encoding, image.tables)
 
-    def patches(self, keys: Iterable[str]) -> dict[str, str]:
-        """Of each open image what taught classes have changed in it, as `patch`."""
-        return {key: self.patch(self.images[key]) for key in keys if key in self.images}
+    def patches(self, keys: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+        """Of each open image what taught classes have changed in it, as `patch`, and the keys of those that are left.
+
+        As many as fit into one answer and one second; one at least.
+        """
+        listed = [key for key in dict.fromkeys(keys) if key in self.images]
+        found: dict[str, str] = {}
+        size, end = 0, time.monotonic() + _PATCHING
+        for key in listed:
+            if found and (size >= self.limits.answer or time.monotonic() >= end):
+                break
+            found[key] = self.patch(self.images[key])
+            size += len(found[key])
+        return found, listed[len(found) :]
 
     def patch(self, image: OpenImage) -> str:
         """Where an image is labelled or scored otherwise than before anything was taught, in base64, little-endian.
@@ -151,17 +184,40 @@ class Desk:
         for key in list(self.images)[:-1]:  # features first, the oldest first
             if weight <= self.limits.memory:
                 break
-            kept = self.images[key]
-            weight -= kept.weight - kept.lasting
-            self.images[key] = replace(kept, encoding=None)
+            weight -= self._drop_features(key)
         while weight > self.limits.memory and len(self.images) > 1:
             weight -= self.images.popitem(last=False)[1].weight
         return image
+
+    def _drop_features(self, key: str) -> int:
+        """Returns the bytes that are gained."""
+        kept = self.images[key]
+        self.images[key] = replace(kept, encoding=None)
+        return kept.weight - kept.lasting
+
+    def _shrink(self) -> None:
+        """Drops features, then images, the oldest first, while the process takes more than it may."""
+        most = self.limits.process
+        if most is None or not _beyond(most):
+            return
+        return_freed_memory()
+        with_features = [key for key, kept in self.images.items() if kept.encoding is not None]
+        while _beyond(most) and (with_features or len(self.images) > 1):
+            if with_features:
+                self._drop_features(with_features.pop(0))
+            else:
+                self.images.popitem(last=False)
+            return_freed_memory()
 
     def _done(self, future: asyncio.Future[T]) -> None:
         self.waiting -= 1
         if not future.cancelled():
             future.exception()  # looked at, so that a job that nobody waited for to the end is not complained of
+
+
+def _beyond(most: int) -> bool:
+    resident = resident_memory()
+    return resident is not None and resident > most
 
 
 def _weight(encoding: Encoding) -> int:

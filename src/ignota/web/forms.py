@@ -205,11 +205,15 @@ class Seen(BaseModel):
 
 
 class Changed(BaseModel):
-    """The world after a change, and the patches of the images that were to be labelled anew."""
+    """The world after a change, and the patches of the images that were to be labelled anew.
+
+    left: open images whose patches did not fit into this answer; `relabel` gives them.
+    """
 
     state: int
     classes: list[ClassView]
     patches: dict[str, str]
+    left: list[str] = []
     lesson: LessonView | None = None
     done: str = ""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
 import time
@@ -13,7 +12,10 @@ from urllib.parse import urlsplit
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ignota.web.body import Body, ClientLeft, too_large
 from ignota.web.limits import Limits
+
+Refusal = tuple[int, str, Mapping[str, str]]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _HEADERS = {
@@ -26,18 +28,24 @@ _HEADERS = {
 }
 
 Watch = Callable[[Scope, int, float], None]
+_IMAGES = "/api/segment"
+_HEALTH = "/api/health"
 
 
 class Gate:
     """Refuses strangers, foreign pages, bodies that are too large or too slow, and whoever comes when all is full.
 
     token: what a client must bear; None where only this machine can connect, and then it must call it by its own name,
-    so that no foreign page reaches it through a name that resolves to it. watch: told of every answer.
+    so that no foreign page reaches it through a name that resolves to it. watch: told of every answer. unread: bytes of
+    answers that clients have not read. A request counts as in flight when its body is there, so that slow ones keep
+    nobody out.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, token: str | None, watch: Watch) -> None:
-        self.app, self.limits, self.token, self.watch = app, limits, token, watch
-        self.in_flight = 0
+    def __init__(
+        self, app: ASGIApp, limits: Limits, token: str | None, watch: Watch, unread: Callable[[], int] = int
+    ) -> None:
+        self.app, self.limits, self.token, self.watch, self.unread = app, limits, token, watch, unread
+        self.in_flight, self.held = 0, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -53,18 +61,39 @@ class Gate:
                 message["headers"] = [*message.get("headers", []), *given]
             await send(message)
 
-        refusal = self._refusal(scope)
-        self.in_flight += 1
+        body = Body(self.limits, scope["path"] == _IMAGES, self._take)
         try:
+            refusal = self._refusal(scope)
             if refusal is None:
-                await self.app(scope, self._measured(receive), told)
+                await body.read(receive)
+                refusal = self._full(scope)
+            if refusal is None:
+                await self._pass(scope, body.again(receive), told)
             else:
                 await _answer(told, *refusal)
+        except HTTPException as error:  # of the body; the application answers its own
+            await _answer(told, error.status_code, error.detail, error.headers or {})
+        except ClientLeft:
+            answered[0] = 499
         finally:
-            self.in_flight -= 1
+            self.held -= body.weight
             self.watch(scope, answered[0], time.monotonic() - started)
 
-    def _refusal(self, scope: Scope) -> tuple[int, str, Mapping[str, str]] | None:
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.in_flight += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.in_flight -= 1
+
+    def _take(self, size: int) -> bool:
+        """Makes room for bytes of a request; tells whether there was any."""
+        if self.held + size > self.limits.requests:
+            return False
+        self.held += size
+        return True
+
+    def _refusal(self, scope: Scope) -> Refusal | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host", "")
         if self.token is None and _name(host) not in LOOPBACK:
@@ -77,31 +106,17 @@ class Gate:
             if not hmac.compare_digest(given.encode("latin-1"), self.token.encode()):
                 return 401, "a token is wanted: send `Authorization: Bearer TOKEN`", {"www-authenticate": "Bearer"}
         length = headers.get("content-length", "0")
-        if length.isdigit() and int(length[:20]) > self.limits.body:
-            return 413, f"a request has at most {self.limits.body:,} bytes", {"connection": "close"}
-        if self.in_flight >= self.limits.in_flight and scope["path"] != "/api/health":
-            return 503, "too many requests at once: try again in a second", {"retry-after": "1"}
+        most = self.limits.body if scope["path"] == _IMAGES else self.limits.form
+        if length.isdigit() and int(length[:20]) > most:
+            return 413, too_large(most), {"connection": "close"}
         return None
 
-    def _measured(self, receive: Receive) -> Receive:
-        """Counts a body's bytes and its time while it comes in."""
-        deadline, size, done = time.monotonic() + self.limits.seconds, 0, False
-
-        async def measured() -> Message:
-            nonlocal size, done
-            if done:
-                return await receive()
-            try:
-                message = await asyncio.wait_for(receive(), max(0.01, deadline - time.monotonic()))
-            except TimeoutError:
-                raise HTTPException(408, "the request came in too slowly") from None
-            size += len(message.get("body", b""))
-            done = not message.get("more_body", False)
-            if size > self.limits.body:
-                raise HTTPException(413, f"a request has at most {self.limits.body:,} bytes")
-            return message
-
-        return measured
+    def _full(self, scope: Scope) -> Refusal | None:
+        if scope["path"] == _HEALTH:
+            return None
+        if self.in_flight >= self.limits.in_flight or self.held + self.unread() > self.limits.requests:
+            return 503, "too many requests at once: try again in a second", {"retry-after": "1"}
+        return None
 
 
 def urlsplit_safe(origin: str) -> str:

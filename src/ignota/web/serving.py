@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from ignota.heap import keep_freed_memory
+from ignota.heap import keep_freed_memory, resident_memory, return_freed_memory
 from ignota.structures import InputError
 from ignota.web.app import create_app
+from ignota.web.connections import limited
 from ignota.web.gate import LOOPBACK
-from ignota.web.limits import Limits
+from ignota.web.limits import Limits, fitted
 from ignota.world.model import OpenWorldModel
 
 _PATIENCE = 60
@@ -49,13 +50,17 @@ def serve(
 ) -> None:
     """Serves a world until SIGINT or SIGTERM; says its address first. Raises InputError for one that is taken."""
     keep_freed_memory()
+    return_freed_memory()  # of the loading
+    limits = fitted(limits, resident_memory(), _most_files())
     listener = _listener(address)
     token = address.needed_token
     port = listener.getsockname()[1]
     shown = "127.0.0.1" if ipaddress_any(address.host) else address.host
     link = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/{f'#token={token}' if token else ''}"
+    kind = limited(limits)
+    app = create_app(world, name, limits, token, lambda: sum(one.unread for one in kind.everyone))
     config = uvicorn.Config(
-        create_app(world, name, limits, token), log_level="warning", access_log=False, server_header=False,
+        app, http=kind, ws="none", log_level="warning", access_log=False, server_header=False,
         timeout_graceful_shutdown=_PATIENCE, timeout_keep_alive=10,
     )  # fmt: skip
     server = uvicorn.Server(config)
@@ -90,6 +95,15 @@ def ipaddress_any(host: str) -> bool:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
         return False
+
+
+def _most_files() -> int:
+    """How many files and connections the system lets this process have open."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # no such limit on Windows
+        return 1 << 20
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def _listener(address: Address) -> socket.socket:

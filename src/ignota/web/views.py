@@ -5,10 +5,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
-import json
-import re
-import zipfile
-from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -94,46 +90,13 @@ def picture(jpeg: bytes | None) -> str | None:
     return None if jpeg is None else f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
 
 
-def export(desk: Desk, keys: Sequence[str], threshold: float) -> bytes:
-    """A ZIP with NAME_labels.png (indexed, 254 unknown), NAME_anomaly.png (16 bit), NAME.json and classes.json."""
-    stream, used = io.BytesIO(), set[str]()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("classes.json", json.dumps(_plain(classes(desk.world)), indent=2, ensure_ascii=False))
-        for key in keys:
-            image, scene = desk.scene(desk.image(key))
-            name = _file_name(image.name or key, used)
-            labels = scene.labels_with_unknown(threshold)
-            archive.writestr(f"{name}_labels.png", _labels_png(scene, labels))
-            archive.writestr(f"{name}_anomaly.png", _anomaly_png(scene))
-            told = {
-                "image": image.name, "width": labels.shape[1], "height": labels.shape[0], "threshold": threshold,
-                "labels": {c.name: c.id for c in scene.taxonomy.classes} | {"unknown": UNKNOWN_INDEX},
-                "regions": [region(found) for found in scene.unknown_at(threshold)],
-            }  # fmt: skip
-            archive.writestr(f"{name}.json", json.dumps(told, indent=2, ensure_ascii=False))
-    return stream.getvalue()
-
-
-def _plain(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in entry.items() if key != "thumbnail"} for entry in listed]
-
-
-def _file_name(name: str, used: set[str]) -> str:
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", name.rpartition(".")[0] or name).strip("_")[:80] or "image"
-    found, number = stem, 1
-    while found in used:
-        number += 1
-        found = f"{stem}-{number}"
-    used.add(found)
-    return found
-
-
 def _maps(scene: Scene, labels: np.ndarray) -> dict[str, str]:
-    pngs = {"labels": _labels_png(scene, labels), "anomaly": _anomaly_png(scene)}
+    pngs = {"labels": labels_png(scene, labels), "anomaly": anomaly_png(scene)}
     return {name: base64.b64encode(png).decode() for name, png in pngs.items()}
 
 
-def _labels_png(scene: Scene, labels: np.ndarray) -> bytes:
+def labels_png(scene: Scene, labels: np.ndarray) -> bytes:
+    """Labels as an indexed PNG in the colours of their classes."""
     stream = io.BytesIO()
     indexed = Image.fromarray(labels)
     indexed.putpalette(scene.taxonomy.palette().tobytes())
@@ -141,5 +104,6 @@ def _labels_png(scene: Scene, labels: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def _anomaly_png(scene: Scene) -> bytes:
+def anomaly_png(scene: Scene) -> bytes:
+    """The anomaly as a 16-bit PNG."""
     return bytes(cv2.imencode(".png", scene.levels, _SMOOTH)[1])

@@ -316,12 +316,14 @@ def calibrated(known: KnownEvidence, **changes: Any) -> KnownEvidence:
 
 
 def _author(author: str | None) -> str:
-    if author is not None:
-        return author
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # an account without a name, as in many containers
-        return ""
+    if author is None:
+        try:
+            author = "".join(letter for letter in getpass.getuser() if letter.isprintable())[:_LONGEST_NAME]
+        except (KeyError, OSError, ImportError):  # an account without a name, as in many containers
+            author = ""
+    if len(author) > _LONGEST_NAME or not author.isprintable():
+        raise InputError(f"an author has at most {_LONGEST_NAME} printable characters, not {author[:80]!r}")
+    return author
 
 
 def _hashed_colour(name: str) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
+from ignota.data.files import one_line
 from ignota.formats.rle import encode_rle
 from ignota.regions.proposals import mask_region
 from ignota.structures import Encoding, InputError, RegionSet
@@ -138,7 +139,7 @@ def _prepared(
         _read_off(world, name, encoding, tables.regions, working),
         encoding.sha256,
         given,
-        encoding.source or source,
+        one_line(encoding.source or source),
         encode_rle(mask),
         thumbnail(encoding.image, working),
     )

@@ -42,10 +42,22 @@ export function adopt({ state, classes, patches = {} }) {
   tell("items");
 }
 
+// The answer with the patches that did not fit into it; all of them again if the world changes meanwhile.
+async function complete(told, keys) {
+  const patches = { ...told.patches };
+  for (let { left } = told; left.length; ) {
+    const next = await post("api/relabel", { images: left });
+    if (next.state !== told.state) return complete(await post("api/relabel", { images: keys }), keys);
+    Object.assign(patches, next.patches);
+    left = next.left;
+  }
+  return { ...told, patches };
+}
+
 // A change of the world; every open image is labelled anew by its answer.
 export async function change(path, body) {
   const keys = opened().map((item) => item.key);
-  const told = await post(`api/${path}`, { ...body, relabel: keys });
+  const told = await complete(await post(`api/${path}`, { ...body, relabel: keys }), keys);
   adopt(told);
   const lost = keys.filter((key) => !(key in told.patches)).map(itemOf);
   if (lost.length) tell("lost", lost);
@@ -55,7 +67,7 @@ export async function change(path, body) {
 // What another program did to the world meanwhile; always: labels every image anew whether or not the world changed.
 export async function catchUp(always = false) {
   const keys = opened().map((item) => item.key);
-  const told = await post("api/relabel", { images: keys });
+  const told = await complete(await post("api/relabel", { images: keys }), keys);
   if (always || told.state !== session.state) adopt(told);
 }
 
