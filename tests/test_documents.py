@@ -104,7 +104,9 @@ def test_every_method_has_a_paragraph_with_a_citation() -> None:
 
 def test_the_rivals_page_copies_what_was_measured_best_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
-    values = {name: dict.fromkeys(("aupr", "auroc", "fpr95"), value) for name, value in (("msp", 0.2), ("dml_frozen", 0.4))}
+    values = {
+        name: dict.fromkeys(("aupr", "auroc", "fpr95"), value) for name, value in (("msp", 0.2), ("dml_frozen", 0.4))
+    }
     scores = {name: {"pooled": one, "per_image": one} for name, one in values.items()}
     file = tmp_path / "w-more.json"
     file.write_text(json.dumps({"dataset": "road_anomaly_21", "images": 10, "scores": scores}))

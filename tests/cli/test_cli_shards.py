@@ -54,7 +54,17 @@ def test_anomaly_figures_of_parts_are_those_of_all(
 def test_incremental_figures_of_parts_are_those_of_all(
     trained: Path, five: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call = ("evaluate", "incremental", "cityscapes", "--data", five, "--world", trained, "--methods", "npm_frozen,raml,ft_frozen")
+    call = (
+        "evaluate",
+        "incremental",
+        "cityscapes",
+        "--data",
+        five,
+        "--world",
+        trained,
+        "--methods",
+        "npm_frozen,raml,ft_frozen",
+    )
     for draws in (0, 2):
         options = ("--shots", 1, "--draws", draws, "--seed", 3, "--min-share", 0.004)
         assert run(*call, *options, "--json", tmp_path / f"one-{draws}.json") == 0

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from ignota.functional.edges import (
+    EDGE_THRESHOLDS,
+    edge_map,
+    luminance,
+    paper_edges,
+    sobel_magnitude,
+    softmax_uncertainty,
+)
 from ignota.structures import InputError
-from ignota.functional.edges import EDGE_THRESHOLDS, edge_map, luminance, paper_edges, sobel_magnitude, softmax_uncertainty
 
 
 @pytest.fixture
@@ -106,5 +113,5 @@ def test_thresholds_of_the_appendix():
 def test_the_paper_s_thresholds_by_test_set() -> None:
     assert paper_edges("lost_and_found") == paper_edges("road_obstacle_21") == (50, 0.7)
     assert paper_edges("road_anomaly") == paper_edges("road_anomaly_21") == (150, 0.4)
-    with pytest.raises(InputError, match="no α and β for camvid, only for lost_and_found, road_anomaly, .*ALPHA,BETA"):
+    with pytest.raises(InputError, match=r"no α and β for camvid, only for lost_and_found, road_anomaly, .*ALPHA,BETA"):
         paper_edges("camvid")
