@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ignota.anomaly.fitted_scores import RENAMED
 from ignota.models.build import SegmenterDescription, build_segmenter, describe
 from ignota.models.frozen_encoder import FrozenEncoder
 from ignota.models.meta_channels import MetaChannelHead
@@ -122,6 +123,7 @@ def load(
         taxonomy = _taxonomy(document["taxonomy"])
         heads = {name: _head(_group(tensors, f"head.{name}.")) for name in document["heads"]}
         numbers: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in document["recipe"].items()}
+        numbers["extra"] = tuple(RENAMED.get(name, name) for name in numbers.get("extra", ()))
         recipe = Recipe(**numbers)
         spaces = {name: tuple(taps) for name, taps in document["spaces"].items()}
         known = KnownEvidence.from_tensors(_group(tensors, "known."), recipe, spaces, len(taxonomy))
