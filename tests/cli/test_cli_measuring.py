@@ -18,6 +18,7 @@ def run(*words: object) -> int:
     return main([str(word) for word in words])
 
 
+@pytest.mark.usefixtures("small_scales")
 def test_anomaly_figures(trained: Path, streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call = (
         "evaluate",
