@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,14 @@ def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     root = tmp_path_factory.mktemp("streets") / "cityscapes"
     return write_layout(root, "cityscapes", {"train": 8, "val": 2}, (48, 96))
+
+
+@pytest.fixture
+def small_scales() -> Iterator[None]:
+    """DMLNet's five scales in the size of the tiny world: its own would take seconds an image."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ignota.engine.five_scales.SHORT_SIDES", (24, 32, 40, 48, 56))
+        yield
 
 
 @pytest.fixture(scope="session")

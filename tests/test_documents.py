@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from ignota.anomaly.dml import METRIC_SCORES
 from ignota.anomaly.fitted_scores import FITTED_SCORES
 from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.cli import main
@@ -19,6 +20,7 @@ from ignota.cli.commands import find_command
 from ignota.cli.settings import presets
 from ignota.engine.head_methods import HEAD_METHODS
 from ignota.world.labelling import METHODS
+from ignota.world.metric_network import METRIC_METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -97,6 +99,7 @@ def test_every_method_has_a_paragraph_with_a_citation() -> None:
     page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     paragraphs = dict(re.findall(r"^### (\S+)\n(.+?)\n\n", page, re.MULTILINE | re.DOTALL))
     methods = {*LOGIT_SCORES, *FITTED_SCORES, "knn", "raml", "raml_paper", "raml_released", *METHODS, *HEAD_METHODS}
+    methods |= {*METRIC_METHODS, *METRIC_SCORES}
     assert methods <= set(paragraphs)
     for name in methods:
         assert re.search(r"\b(19|20)\d\d\b|as above|After Dong et al", paragraphs[name]), name

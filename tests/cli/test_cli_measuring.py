@@ -18,6 +18,7 @@ def run(*words: object) -> int:
     return main([str(word) for word in words])
 
 
+@pytest.mark.usefixtures("small_scales")
 def test_anomaly_figures(trained: Path, streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call = (
         "evaluate",
@@ -172,3 +173,38 @@ def test_compare_and_fit(
     assert "can be fitted; did you mean 'vim'" in wrong("fit", "vin", *more[:-1], tmp_path / "other")
     assert "--draws is 1 or more" in wrong(*one, "--draws", 0)
     assert "did you mean 'msp'" in wrong(*one, "--scores", "region:msq")
+
+
+def test_alpha_and_beta_of_the_paper_or_of_one_s_own(
+    trained: Path, streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ("evaluate", "anomaly", "cityscapes", "--data", streets, "--world", trained, "--scores", "raml_paper")
+    recipe = json.loads((trained / "world.json").read_text())["recipe"]
+    found = {}
+    for edges in ("training", "50,0.7"):
+        assert run(*call, "--edges", edges, "--json", tmp_path / "e.json") == 0
+        found[edges] = json.loads((tmp_path / "e.json").read_text())
+    assert found["training"]["edges"] == {"alpha": recipe["alpha"], "beta": recipe["beta"]}
+    assert found["50,0.7"]["edges"] == {"alpha": 50, "beta": 0.7}
+    assert found["training"]["scores"] != found["50,0.7"]["scores"]
+    capsys.readouterr()
+    for edges, line in (
+        ("paper", "the paper sets no α and β for cityscapes"),
+        ("50", "--edges is training, paper or two numbers ALPHA,BETA"),
+        ("-1,0.5", "--edges takes α from 0 and β in 0..1"),
+        ("nan,0.5", "--edges takes α from 0"),
+    ):
+        assert run(*call, f"--edges={edges}") == 2
+        told = capsys.readouterr().err
+        assert line in told and told.count("\n") == 1
+
+
+def test_methods_and_scores_of_a_branch_that_is_not_there(
+    trained: Path, streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ("cityscapes", "--data", streets, "--world", trained, "--json", tmp_path / "a.json")
+    for call in (("incremental", *where, "--methods", "npm"), ("anomaly", *where, "--scores", "max_logit,dml")):
+        assert run("evaluate", *call) == 2
+        told = capsys.readouterr().err
+        assert "runs on the branch `dmlnet`" in told and told.count("\n") == 1
+        assert not (tmp_path / "a.json").exists()

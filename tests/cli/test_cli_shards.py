@@ -31,6 +31,7 @@ def measured(call: tuple[object, ...], count: int, folder: Path) -> list[Path]:
     return parts
 
 
+@pytest.mark.usefixtures("small_scales")
 def test_anomaly_figures_of_parts_are_those_of_all(
     trained: Path, five: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

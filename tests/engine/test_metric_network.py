@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from ignota.anomaly.dml import METRIC_SCORES
+from ignota.data.datasets import open_dataset
 from ignota.data.synthetic.streets import SyntheticStreets
 from ignota.engine.configuration import ExperimentConfig
+from ignota.engine.evaluation import evaluate_anomaly
+from ignota.engine.lessons import evaluate_incremental
 from ignota.engine.metric_network_run import (
+    MetricNetworkStage,
     metric_loss,
+    metric_stage,
     starting_network,
     train_metric_network,
 )
 from ignota.engine.records import StageFolder
-from ignota.functional.one_hot_metric import metric_logits
+from ignota.engine.training import normalise_images
+from ignota.functional.one_hot_metric import eds, metric_logits, mixed, mmsp
 from ignota.models.segmenter import ClosedSetSegmenter
+from ignota.structures import InputError
+from ignota.taxonomy import ClassSplit
 from ignota.world import bundle
-from ignota.world.metric_network import MetricNetwork
+from ignota.world.branch import Branches
+from ignota.world.metric_network import METRIC_METHODS, MetricNetwork
 from ignota.world.model import OpenWorldModel
 from ignota.world.networks import Networks
 
@@ -58,7 +70,13 @@ def network(
     """Fine-tuned from the tiny world's closed set."""
     folder = StageFolder(tmp_path_factory.mktemp("dmlnet"), "a")
     trained = train_metric_network(config, samples, folder, CPU, True, world.networks.segmenter)
-    return MetricNetwork(Networks(trained, None, {}, config.size, ("decoder",), CPU))
+    return MetricNetwork(Networks(trained, None, config.size, ("decoder",), CPU))
+
+
+def holding(world: OpenWorldModel, network: MetricNetwork | None) -> OpenWorldModel:
+    """The world with the branch `dmlnet`, or without one."""
+    makers = {} if network is None else {"dmlnet": lambda _: network}
+    return dataclasses.replace(world, branches=Branches(makers))
 
 
 def same(one: ClosedSetSegmenter, other: ClosedSetSegmenter) -> bool:
@@ -103,28 +121,124 @@ def test_it_starts_where_the_closed_set_stands(world: OpenWorldModel) -> None:
     torch.testing.assert_close(metric_logits(f, dim=1).softmax(1), logits.softmax(1), rtol=1e-4, atol=1e-6)
 
 
+def mean_loss(network: ClosedSetSegmenter, config: ExperimentConfig, samples: SyntheticStreets) -> float:
+    """Over all training images, as they are."""
+    lut, found = ClassSplit.parse(config.data.split).training_lut(), []
+    for i in range(len(samples)):
+        sample = samples[i]
+        images = torch.from_numpy(sample.image)[None]
+        with torch.no_grad():
+            f = network(normalise_images(images, network.preprocessing.mean, network.preprocessing.std)).logits
+        found.append(float(metric_loss(f, torch.from_numpy(lut[sample.label])[None], 0.01)))
+    return float(np.mean(found))
+
+
 def test_training_lowers_the_loss_and_leaves_the_closed_set_alone(
-    config: ExperimentConfig, samples: SyntheticStreets, world: OpenWorldModel, network: MetricNetwork
+    config: ExperimentConfig, samples: SyntheticStreets, world: OpenWorldModel, network: MetricNetwork, trained: Path
 ) -> None:
     before, after = starting_network(world.networks.segmenter).eval(), network.networks.segmenter
     assert not after.training and not any(parameter.requires_grad for parameter in after.parameters())
-    again = bundle.load(world_path := Path(world.store.path).parent) if hasattr(world.store, "path") else world
-    assert same(world.networks.segmenter, again.networks.segmenter), world_path
-    lut = SPLIT_LUT(config)
-    losses = []
-    for found in (before, after):
-        total = 0.0
-        for i in range(4):
-            sample = samples[i]
-            image = torch.from_numpy(sample.image).permute(2, 0, 1)[None] / 255
-            with torch.no_grad():
-                f = found((image - 0.5) / 0.5).logits
-            total += float(metric_loss(f, torch.from_numpy(lut[sample.label])[None], 0.01))
-        losses.append(total)
-    assert losses[1] < losses[0]
+    assert same(world.networks.segmenter, bundle.load(trained).networks.segmenter)
+    assert mean_loss(after, config, samples) < mean_loss(before, config, samples)
 
 
-def SPLIT_LUT(config: ExperimentConfig) -> np.ndarray:
-    from ignota.taxonomy import ClassSplit
+@pytest.mark.parametrize("fine_tuned", [True, False])
+def test_a_training_that_was_killed_ends_with_the_same_bits(
+    config: ExperimentConfig,
+    samples: SyntheticStreets,
+    world: OpenWorldModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fine_tuned: bool,
+) -> None:
+    if not fine_tuned:
+        config = dataclasses.replace(config, closed_set=dataclasses.replace(config.closed_set, steps=8))
+    start = world.networks.segmenter if fine_tuned else None
 
-    return ClassSplit.parse(config.data.split).training_lut()
+    def train(folder: str) -> ClosedSetSegmenter:
+        return train_metric_network(config, samples, StageFolder(tmp_path / folder, "a"), CPU, True, start)
+
+    whole, step = train("whole"), MetricNetworkStage.training_step
+
+    def killed(stage: MetricNetworkStage, batch: tuple[Tensor, Tensor], number: int) -> dict[str, Any]:
+        if stage.global_step == 5:
+            raise RuntimeError("killed")
+        return step(stage, batch, number)
+
+    with monkeypatch.context() as context, pytest.raises(RuntimeError, match="killed"):
+        context.setattr(MetricNetworkStage, "training_step", killed)
+        train("killed")
+    assert (tmp_path / "killed" / "last.ckpt").exists()
+    assert same(train("killed"), whole)
+    monkeypatch.setattr(MetricNetworkStage, "training_step", None)
+    assert same(train("killed"), whole)  # read back, not trained
+    assert not same(whole, starting_network(world.networks.segmenter))
+
+
+def test_fine_tuning_is_shorter_and_slower(tiny: ExperimentConfig) -> None:
+    tuned, scratch = metric_stage(tiny, True), metric_stage(tiny, False)
+    assert scratch == tiny.closed_set
+    assert tuned.steps == tiny.metric_network.steps
+    assert (tuned.encoder_lr, tuned.head_lr) == pytest.approx((0.1 * scratch.encoder_lr, 0.1 * scratch.head_lr))
+
+
+def test_every_method_learns_on_it(network: MetricNetwork, world: OpenWorldModel, streets: Path) -> None:
+    val, train = (open_dataset("cityscapes", streets, split) for split in ("val", "train"))
+    seen: list[dict[str, np.ndarray]] = []
+    methods = ("npm_frozen", *METRIC_METHODS)
+    found = evaluate_incremental(
+        holding(world, network), val, train, methods, 2, lambda _, result: seen.append(result["maps"])
+    )
+    assert set(found["methods"]) == set(methods)
+    for name in METRIC_METHODS:
+        assert found["methods"][name]["miou"]["novel"] > 0, name
+    classes = [set(np.unique(one["ft"])) for one in seen]
+    assert all(values == {len(world.taxonomy) + 2} for values in classes)  # the last class, and nothing else
+    json.dumps(found, allow_nan=False)
+
+
+def test_the_closed_set_s_answer_does_not_depend_on_it(
+    network: MetricNetwork, world: OpenWorldModel, streets: Path
+) -> None:
+    val, train = (open_dataset("cityscapes", streets, split) for split in ("val", "train"))
+    seen: list[np.ndarray] = []
+    for methods, metric in ((("npm_frozen",), None), (("npm_frozen", "npm"), network)):
+        evaluate_incremental(
+            holding(world, metric), val, train, methods, 1, lambda _, result: seen.append(result["maps"]["closed"])
+        )
+    assert len(seen) == 4
+    np.testing.assert_array_equal(seen[:2], seen[2:])
+
+
+def test_scores_are_read_at_full_resolution(network: MetricNetwork, samples: SyntheticStreets) -> None:
+    image = samples[0].image
+    reading = network.encode(image)
+    found = {name: network.score(reading, name) for name in METRIC_SCORES}
+    with torch.no_grad():
+        encoding = network.networks.encode(image)
+    f = torch.nn.functional.interpolate(encoding.logits[None], size=image.shape[:2], mode="bilinear")[0]
+    rows = metric_logits(f.flatten(1).T)
+    for name, function in (("dml", mixed), ("dml_eds", eds), ("dml_mmsp", mmsp)):
+        torch.testing.assert_close(found[name].flatten(), function(rows))
+    assert (float(found["dml_eds"].min()), float(found["dml_eds"].max())) == (0, 1)
+
+
+def test_its_scores_stand_beside_those_of_the_world(
+    network: MetricNetwork, world: OpenWorldModel, streets: Path
+) -> None:
+    val = open_dataset("cityscapes", streets, "val")
+    found = evaluate_anomaly(holding(world, network), val, ("dml", "max_logit", "dml_eds")).figures
+    assert list(found["scores"]) == ["dml", "max_logit", "dml_eds"]
+    alone = evaluate_anomaly(world, val, ("max_logit",)).figures
+    assert found["scores"]["max_logit"] == alone["scores"]["max_logit"]
+    assert found["edges"] == {"alpha": world.known.recipe.alpha, "beta": world.known.recipe.beta}
+
+
+def test_without_the_branch_one_line_says_how_to_get_it(world: OpenWorldModel, streets: Path) -> None:
+    val, train = (open_dataset("cityscapes", streets, split) for split in ("val", "train"))
+    for name in METRIC_METHODS:
+        with pytest.raises(InputError, match=f"'{name}' runs on the branch `dmlnet`.*`ignota fit .*{name}_frozen$"):
+            evaluate_incremental(world, val, train, ("raml", name), 1)
+    for name in METRIC_SCORES:
+        with pytest.raises(InputError, match=f"'{name}' runs on the branch `dmlnet`.*`ignota fit .*{name}_frozen$"):
+            evaluate_anomaly(world, val, ("max_logit", name))

@@ -40,7 +40,9 @@ def whole(setting: Setting, asked: tuple[str, ...], tmp_path_factory: pytest.Tem
 
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("reproduce")
-    reproduce(asked, setting, out, CPU, quiet=True)
+    with pytest.MonkeyPatch.context() as patch:  # the scales of the protocol would take seconds an image
+        patch.setattr("ignota.engine.five_scales.SHORT_SIDES", (24, 32, 40, 48, 56))
+        reproduce(asked, setting, out, CPU, quiet=True)
     return out
 
 

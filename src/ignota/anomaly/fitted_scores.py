@@ -35,6 +35,9 @@ FITTED_SCORES: dict[str, Callable[[int, int], AnomalyScore]] = {
 }
 """Each from the size of coresets and the number of neighbours."""
 
+RENAMED = {"dml": "dml_frozen", "dml_eds": "dml_eds_frozen", "dml_mmsp": "dml_mmsp_frozen"}
+"""Former names, in worlds that were fitted before DMLNet's own network took these."""
+
 
 def fitted_score(name: str, coreset: int, neighbours: int) -> AnomalyScore:
     """The score without its state; raises InputError for another name, with the nearest one."""

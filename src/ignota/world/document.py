@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NoReturn, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from ignota.anomaly.fitted_scores import RENAMED
 from ignota.regions.hierarchy import RegionSettings
 from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import MAX_CLASSES
@@ -233,6 +234,8 @@ def from_schema_1(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
         field.name: field.default for field in dataclasses.fields(Recipe) if field.default is not dataclasses.MISSING
     }
     recipe = {**defaults, **_CONSTANTS_1, "regions": dataclasses.asdict(_REGIONS_1), **raw["recipe"]}
+    if isinstance(recipe.get("extra"), list):
+        recipe["extra"] = [RENAMED.get(name, name) if isinstance(name, str) else name for name in recipe["extra"]]
     kept = {name: raw[name] for name in ("taxonomy", "segmenter", "size", "taps", "spaces", "provenance")}
     return {"schema": SCHEMA, "form": 2, **kept, "frozen": _frozen_1(raw), "recipes": {RECIPE: recipe}, "branches": {},
             "results": raw.get("results", {})}  # fmt: skip

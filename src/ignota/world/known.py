@@ -12,7 +12,7 @@ from jaxtyping import Float
 from pydantic import ConfigDict, Field
 from torch import Tensor
 
-from ignota.anomaly.fitted_scores import fitted_score
+from ignota.anomaly.fitted_scores import RENAMED, fitted_score
 from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.anomaly.nearest import NearestNeighbours
 from ignota.anomaly.score import AnomalyScore, State
@@ -141,7 +141,7 @@ class KnownEvidence:
         for key, value in tensors.items():
             if key.startswith("score."):
                 _, name, rest = key.split(".", 2)
-                states[name][rest] = value
+                states[RENAMED.get(name, name)][rest] = value
         spaces = {name: _space(tensors, name, names, num_classes) for name, names in taps.items()}
         tensors.setdefault("held_out.strange", torch.zeros_like(tensors["held_out.area"]))  # worlds before it was kept
         held_out = HeldOut(*(tensors[f"held_out.{part.name}"] for part in fields(HeldOut)))
