@@ -27,7 +27,7 @@ from ignota.world.journal import Event
 from ignota.world.known import KnownEvidence
 from ignota.world.lesson import Lesson, LessonRefused
 from ignota.world.marks import Mark, mark_mask
-from ignota.world.names import checked_name
+from ignota.world.names import LONGEST_NAME, checked_name
 from ignota.world.networks import ImageLike, Networks, largest_class
 from ignota.world.novel import Exemplar, NovelEvidence
 from ignota.world.reading import anomaly_maps, own_score, read_regions, score_names
@@ -318,11 +318,11 @@ def calibrated(known: KnownEvidence, **changes: Any) -> KnownEvidence:
 def _author(author: str | None) -> str:
     if author is None:
         try:
-            author = "".join(letter for letter in getpass.getuser() if letter.isprintable())[:_LONGEST_NAME]
+            author = "".join(letter for letter in getpass.getuser() if letter.isprintable())[:LONGEST_NAME]
         except (KeyError, OSError, ImportError):  # an account without a name, as in many containers
             author = ""
-    if len(author) > _LONGEST_NAME or not author.isprintable():
-        raise InputError(f"an author has at most {_LONGEST_NAME} printable characters, not {author[:80]!r}")
+    if len(author) > LONGEST_NAME or not author.isprintable():
+        raise InputError(f"an author has at most {LONGEST_NAME} printable characters, not {author[:80]!r}")
     return author
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from ignota.structures import InputError
 from ignota.taxonomy import RESERVED_NAMES
 
-_LONGEST_NAME, _LONGEST_TEXT = 64, 1000
+LONGEST_NAME, _LONGEST_TEXT = 64, 1000
 
 
 def checked_name(name: str) -> str:
     """A class name without blanks around it; raises InputError for one that cannot be printed or that is reserved."""
     name = name.strip()
-    if not name or len(name) > _LONGEST_NAME or not name.isprintable():
-        raise InputError(f"a class name has 1 to {_LONGEST_NAME} printable characters, not {name[:200]!r}")
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise InputError(f"a class name has 1 to {LONGEST_NAME} printable characters, not {name[:200]!r}")
     if name.casefold() in RESERVED_NAMES:
         raise InputError(f"{name!r} is a reserved name, which label files need for themselves: choose another name")
     return name
