@@ -36,9 +36,7 @@ class Discovery:
     state: str
 
 
-def discovery(
-    groups: Sequence[Group], alone: Sequence[int], found: FoundRegions, table: Path, world: str
-) -> Discovery:
+def discovery(groups: Sequence[Group], alone: Sequence[int], found: FoundRegions, table: Path, world: str) -> Discovery:
     """With the fingerprint of these groups of these regions."""
     state = _state([_as_dict(group) for group in groups], found.digest, world)
     return Discovery(tuple(groups), tuple(alone), table, found.digest, world, state)
