@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -182,8 +183,7 @@ WRONG_FILES = {
     "no number": ("closed_set:\n  encoder_lr: .nan\n", "closed_set.encoder_lr wants a number, not 'nan'"),
     "infinite number in a list": ("closed_set:\n  scale: [1, .inf]\n", "closed_set.scale wants a list"),
     "aliases that expand": (
-        "a: &a [x, x]\n"
-        + "".join(f"{c}: &{c} [*{p}, *{p}, *{p}, *{p}]\n" for p, c in zip("abcdefghij", "bcdefghijk", strict=True)),
+        "a: &a [x, x]\n" + "".join(f"{c}: &{c} [{', '.join(4 * [f'*{p}'])}]\n" for p, c in pairwise("abcdefghijk")),
         "aliases expand",
     ),
     "deep": ("[" * 4000, "nested deeper"),

@@ -105,11 +105,7 @@ def test_embeddings_of_another_world_are_refused(rows: Rows, write: Callable[...
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [
-        ("fedcba9876543210", "another world found its regions"),
-        (None, "does not tell which world"),
-        (3, "another world"),
-    ],
+    [("fedcba9876543210", "another world found its"), (None, "does not tell which world"), (3, "another world")],
 )
 def test_regions_of_another_world_are_refused(
     rows: Rows, write: Callable[..., Path], given: str | None, said: str

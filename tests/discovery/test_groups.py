@@ -159,8 +159,8 @@ def test_names_of_another_run_do_not_fit(found: FoundRegions, space: FeatureSpac
     parts = [(first.rows[:2], first.rows[2:]), (first.rows[:3], first.rows[3:])]
     runs = [
         tuple(
-            dataclasses.replace(first, key=f"1{letter}", rows=rows, parts=())
-            for letter, rows in zip("ab", each, strict=True)
+            dataclasses.replace(first, key=key, rows=rows, parts=())
+            for key, rows in zip(("1a", "1b"), each, strict=True)
         )
         for each in parts
     ]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ignota.cli.resuming import read_result
 from ignota.data.drafts import draft_file
-from ignota.data.files import as_text, natural_key
+from ignota.data.files import as_text, natural_key, one_line
+from ignota.structures import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,44 +30,53 @@ def write_table(out: Path, names: Sequence[str], others: bool = True) -> int:
     names: those that come first, in this order; others: those not named follow, by name. The results are read one by
     one, so the table may be larger than memory; it is written beside its place, synced, then renamed.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     count = 0
-    with draft_file(out / TABLE) as stream, pq.ParquetWriter(stream, _schema(), compression="zstd") as writer:
-        for rows in _batches(_rows(out, names, others)):
-            writer.write_batch(_record_batch(rows))
-            count += len(rows)
+    options = {"compression": "zstd", "write_page_checksum": True}
+    with draft_file(out / TABLE) as stream, pq.ParquetWriter(stream, _schema(), **options) as writer:
+        for held in _held(_results(out, names, others)):
+            writer.write_table(pa.Table.from_batches(held))
+            count += sum(batch.num_rows for batch in held)
     return count
 
 
-def _rows(out: Path, names: Sequence[str], others: bool) -> Iterator[dict[str, Any]]:
+def _results(out: Path, names: Sequence[str], others: bool) -> Iterator[pa.RecordBatch]:
+    """The rows of each result; raises InputError for one that is damaged."""
+    import pyarrow as pa
+
     first = dict.fromkeys(names)
     rest = (path.stem for path in out.glob("*.json") if others and path.stem not in first)
     for name in (*first, *sorted(rest, key=natural_key)):
-        result = read_result(out / f"{name}.json")
+        path = out / f"{name}.json"
+        result = read_result(path)
         if result is None:
             continue
-        made_by = {key: result["made_by"].get(key) for key in ("world", "perception")}
-        of_image = {key: result.get(key) for key in ("image", "frame", "width", "height")}
-        for region in result.get("regions", ()):
-            yield {"name": as_text(name), **of_image, **region, **made_by}
+        try:
+            yield pa.RecordBatch.from_pylist(_rows(name, result), schema=_schema())
+        except (pa.ArrowException, ArithmeticError, AttributeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{one_line(path)} is damaged ({one_line(error)[:80]}): remove it and run the same command again"
+            ) from None
 
 
-def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    held: list[dict[str, Any]] = []
-    for row in rows:
-        held.append(row)
-        if len(held) == _ROWS_AT_ONCE:
+def _rows(name: str, result: dict[str, Any]) -> list[dict[str, Any]]:
+    made_by = {key: result["made_by"].get(key) for key in ("world", "perception")}
+    of_image = {key: result.get(key) for key in ("image", "frame", "width", "height")}
+    return [{"name": as_text(name), **of_image, **region, **made_by} for region in result.get("regions", ())]
+
+
+def _held(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """Batches together until they have some hundred rows, as each write makes a row group."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(each.num_rows for each in held) >= _ROWS_AT_ONCE:
             yield held
             held = []
     if held:
         yield held
-
-
-def _record_batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
-    import pyarrow as pa
-
-    return pa.RecordBatch.from_pylist(rows, schema=_schema())
 
 
 def _schema() -> pa.Schema:

@@ -1,4 +1,4 @@
-"""Whether a PNG file holds all of its rows: Pillow takes one whose data end early for whole, and leaves the rest black."""
+"""Whether a PNG file holds all of its rows: Pillow accepts one whose data end early, the rest black."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def read_table(path: Path, features: int, perception: str) -> FoundRegions:
     if not path.is_file():
         raise InputError(f"{one_line(path)} is no file: name a regions.parquet that `ignota segment` wrote, or images")
     try:
-        with pq.ParquetFile(path) as table:
+        with pq.ParquetFile(path, page_checksum_verification=True) as table:
             missing = [name for name in _COLUMNS if name not in table.schema_arrow.names]
             if missing:
                 raise InputError(
@@ -109,7 +109,9 @@ def read_table(path: Path, features: int, perception: str) -> FoundRegions:
                 )
             columns = [*_COLUMNS, *(name for name in _OPTIONAL if name in table.schema_arrow.names)]
             batches = [_checked(batch, features, perception) for batch in table.iter_batches(_AT_ONCE, columns=columns)]
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{one_line(path)} cannot be read ({one_line(error)[:120]}): write it anew") from None
     except _Wrong as wrong:
         raise InputError(f"{one_line(path)}: {wrong}: write it anew with `ignota segment`") from None
@@ -138,6 +140,8 @@ def _checked(batch: Any, features: int, perception: str) -> dict[str, Any]:
         "score": _floats(batch.column("score").to_pylist(), "score", (rows,)),
         "vector": _vectors(batch.column("embedding"), features),
     }
+    if any("/" in name or "\0" in name for name in found["name"]):
+        raise _Wrong("a name is a path")
     size = [_numbers(batch.column(name).to_pylist(), name, (rows,), 1) for name in ("height", "width")]
     found["size"] = np.stack(size, 1)
     rle = _call(lambda: [(r["counts"], tuple(r["size"])) for r in batch.column("rle").to_pylist()], "rle", "masks")
