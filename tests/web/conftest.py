@@ -139,11 +139,13 @@ class Served:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Served]]:
-    """Starts `ignota serve`; stops what still runs in the end."""
+    """Starts `ignota serve`, with at most so many open files; stops what still runs in the end."""
     started: list[Served] = []
 
-    def start(world: Path, *words: str) -> Served:
+    def start(world: Path, *words: str, files: int | None = None) -> Served:
         command = [sys.executable, "-m", "ignota", "serve", "--world", str(world), "--port", "0", *words]
+        if files is not None:
+            command = ["bash", "-c", f'ulimit -n {files} && exec "$@"', "bash", *command]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
         )

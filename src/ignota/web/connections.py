@@ -13,9 +13,10 @@ from ignota.web.limits import Limits
 class Connection(H11Protocol):
     """uvicorn's connection, which by itself waits without end for the rest of a request.
 
-    everyone: those of this server that are open. waiting_since: when it began to wait for a request; None while one is answered. A connection without a complete head
-    within `limits.patience` seconds, or whose client reads nothing of an answer for as long, is cut off. Beyond
-    `limits.connections` the one that has waited longest is, so that a new client always gets in.
+    A connection without a complete head within `limits.patience` seconds, or whose client reads nothing of an answer
+    for as long, is cut off. Beyond `limits.connections` the one that has waited longest is, so that a new client always
+    gets in. everyone: the open ones of this server. waiting_since: when it began to wait for a request; None while one
+    is answered.
     """
 
     limits: ClassVar[Limits]
