@@ -22,7 +22,8 @@ class Exemplar:
     """One labelled example of a class, as numbers alone.
 
     whole: the mask's pooled taps, {tap: "1 F"}. parts: those of the regions inside it, {tap: "P F"}.
-    shares: Equation 13's ratio of each meta channel, by preset, {preset: "M"}.
+    shares: Equation 13's ratio of each meta channel, by preset, {preset: "M"}. Each may hold what a branch reads under
+    names of its own, such as `paper/decoder`.
     """
 
     name: str
@@ -62,7 +63,8 @@ def novel_evidence(known: KnownEvidence, exemplars: Sequence[Exemplar]) -> Novel
     kappa = {"paper": known.recipe.kappa, "released": known.recipe.kappa_released}  # Appendix C.2 and the released code
     selected = {
         preset: (torch.stack([exemplar.shares[preset] for exemplar in exemplars]) > kappa[preset]).any(0)
-        for preset in exemplars[0].shares
+        for preset in kappa
+        if all(preset in exemplar.shares for exemplar in exemplars)
     }
     decoder = torch.cat([exemplar.whole["decoder"] for exemplar in exemplars]).float().to(device)
     means = class_prototypes(decoder, owner, len(names))
