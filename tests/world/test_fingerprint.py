@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from ignota.structures import Preprocessing
+from ignota.world import fingerprint
 from ignota.world.fingerprint import world_fingerprint
-from ignota.world.model import OpenWorldModel
+from ignota.world.model import OpenWorldModel, calibrated
 
 
 def _nudge(module: torch.nn.Module) -> None:
@@ -32,6 +33,11 @@ def _other_space(world: OpenWorldModel) -> None:
     world.known = dataclasses.replace(world.known, spaces=spaces)
 
 
+def _other_scales(world: OpenWorldModel) -> None:
+    regions = dataclasses.replace(world.known.recipe.regions, scales=(30.0, 210.0))
+    world.known = calibrated(world.known, regions=regions)
+
+
 CHANGES: dict[str, Callable[[OpenWorldModel], None]] = {
     "weights of the segmenter": lambda world: _nudge(world.networks.segmenter),
     "weights of the frozen encoder": lambda world: _nudge(world.networks.frozen),
@@ -39,6 +45,8 @@ CHANGES: dict[str, Callable[[OpenWorldModel], None]] = {
     "size of what the frozen encoder sees": lambda world: setattr(world.networks.frozen, "size", 100),
     "taps": _fewer_taps,
     "taps of a space": _other_space,
+    "region scales": _other_scales,
+    "a constant of the recipe": lambda world: setattr(world, "known", calibrated(world.known, strangest=2.5)),
 }
 
 
@@ -55,3 +63,10 @@ def test_weights_are_hashed_once(trained: Path, monkeypatch: pytest.MonkeyPatch)
     before = world_fingerprint(world)
     monkeypatch.setattr(world.networks.segmenter, "state_dict", lambda: pytest.fail("hashed again"))
     assert world_fingerprint(world) == before
+
+
+def test_another_form_has_another_fingerprint(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = OpenWorldModel.load(trained)
+    before = world_fingerprint(world)
+    monkeypatch.setattr(fingerprint, "FORM", fingerprint.FORM + 1)
+    assert world_fingerprint(world) != before

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ignota.structures import InputError
+from ignota.taxonomy import MAX_CLASSES
 from ignota.world import bundle
+from ignota.world.exemplars import ExemplarRow
 from ignota.world.model import OpenWorldModel, calibrated
 from ignota.world.scene import Scene, resize_mask
 
@@ -144,3 +146,31 @@ def test_an_image_is_read_once_for_as_long_as_its_encoding_is_kept(world: OpenWo
     del encoding, first
     gc.collect()
     assert not world._read
+
+
+def test_exemplars_keep_what_branches_read_under_names_of_their_own(world: OpenWorldModel, photos: Photos) -> None:
+    world.learn("crate", [(photos[0], box(20, 60))], force=True)
+    (plain,), (card,) = world.store.exemplars(), world.store.cards()
+    before = world.segment(photos[1])
+    more = dataclasses.replace(
+        plain,
+        whole={**plain.whole, "paper/decoder": torch.ones(1, 7)},
+        parts={**plain.parts, "paper/decoder": torch.ones(2, 7)},
+        shares={**plain.shares, "branch/paper": torch.ones(4)},
+    )
+    world.undo()
+    world.store.add("crate", (255, 200, 0), [ExemplarRow(more, card.image_sha256)])
+    world.refresh()
+    same(before, world.segment(photos[1]))
+    (kept,) = world.store.exemplars()
+    assert torch.equal(kept.whole["paper/decoder"], torch.ones(1, 7))
+    assert torch.equal(kept.shares["branch/paper"], torch.ones(4))
+
+
+def test_a_world_knows_how_many_classes_fit(world: OpenWorldModel, photos: Photos) -> None:
+    assert world.store.most == MAX_CLASSES - len(world.taxonomy)
+    world.store.most = 1
+    world.learn("crate", [(photos[0], box(20, 60))], force=True)
+    with pytest.raises(InputError, match="full with 254 classes"):
+        world.learn("boat", [(photos[0], box(50, 90))], force=True)
+    assert world.classes.names[-1] == "crate"

@@ -29,7 +29,7 @@ def handle_errors(app: FastAPI) -> None:
     async def disk(_: Request, error: OSError) -> Response:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return _problem(503, "the server's disk is full: nothing was changed")
-        return _problem(500, "the server failed; its log tells where")
+        raise error
 
     @app.exception_handler(Missing)
     async def missing(_: Request, error: Missing) -> Response:

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import sqlite3
+import stat
 import tempfile
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def in_memory() -> sqlite3.Connection:
 def opened_for_writing(path: Path) -> sqlite3.Connection:
     """A checked connection that may write; an older store is brought to today's version. Raises InputError."""
     _check_regular(path)
-    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+    if not (_may_write(path) and _may_write(path.parent)):
         raise InputError(
             f"{path.parent} may not be changed (it is another user's, or its disk is read-only): "
             f"`ignota init MY-WORLD --from {path.parent}` makes a copy to teach"
@@ -37,7 +38,7 @@ def opened_for_writing(path: Path) -> sqlite3.Connection:
     connection = _connected(path, "rw")
     try:
         if version(connection) in range(1, VERSION):
-            migrate(connection)
+            _bring_forward(connection, path)
         check_store(connection, path)
         _leave_wal(connection)
     except BaseException as error:
@@ -65,7 +66,7 @@ def opened_for_reading(path: Path, immutable: bool) -> sqlite3.Connection:
             found = version(connection)
         if found in range(1, VERSION):
             connection = _moved_to_memory(connection)
-            migrate(connection)
+            _bring_forward(connection, path)
         check_store(connection, path)
     except BaseException as error:
         connection.close()
@@ -108,6 +109,17 @@ def explained(error: BaseException, path: Path | None) -> BaseException:
     return InputError(f"{path} is damaged ({text}): copy the world anew")
 
 
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _bring_forward(connection: sqlite3.Connection, path: Path) -> None:
+    try:
+        migrate(connection)
+    except InputError as error:
+        raise InputError(f"{path} is damaged ({error}): copy the world anew") from None
+
+
 def _leave_wal(connection: sqlite3.Connection) -> None:
     """Stores of older versions had a write-ahead log, which readers need to write for; another user of it keeps it."""
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
@@ -133,9 +145,17 @@ def _is_full(path: Path | None) -> bool:
 
 
 def _check_regular(path: Path) -> None:
+    """Raises InputError where the store, or what SQLite has laid beside it, is no regular file."""
     open_regular(path).close()
     for companion in _companions(path):
-        open_regular(companion).close()
+        try:
+            regular = stat.S_ISREG(companion.stat().st_mode)
+        except FileNotFoundError:  # a writer has finished meanwhile
+            continue
+        except OSError as error:
+            raise InputError(f"{companion} cannot be read ({error.strerror}): remove it") from None
+        if not regular:
+            raise InputError(f"{companion} is no regular file: a world holds nothing else; remove it")
 
 
 def _companions(path: Path) -> list[Path]:
