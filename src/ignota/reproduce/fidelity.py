@@ -58,7 +58,5 @@ FIDELITIES: dict[str, Fidelity] = {
         _QUICK_LATER,
         smoke=True,
     ),
-    "full": Fidelity(
-        "full", 5, 3, None, {"synthetic": {"closed_set.steps": 600, "data.evaluate_length": 60}}
-    ),
+    "full": Fidelity("full", 5, 3, None, {"synthetic": {"closed_set.steps": 600, "data.evaluate_length": 60}}),
 }

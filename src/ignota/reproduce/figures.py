@@ -14,9 +14,9 @@ from ignota.reports.report import PictureRow
 from ignota.reproduce.description import value_of
 from ignota.reproduce.embeddings import clouds
 from ignota.reproduce.example import METHOD, SPLIT
-from ignota.reproduce.taught_worlds import TaughtWorld
 from ignota.reproduce.runner import Reproduction
 from ignota.reproduce.sheets import cloud_sheet, curve_sheet, grid_sheet, pipeline_sheet
+from ignota.reproduce.taught_worlds import TaughtWorld
 from ignota.reproduce.views import Picture, View, worthiest
 
 _ROWS = 3

@@ -15,8 +15,8 @@ from ignota.reproduce.description import Description
 from ignota.reproduce.example import example_world, measure_example
 from ignota.reproduce.grounds import Setting
 from ignota.reproduce.measuring import measure_anomalies, measure_closed, measure_incremental
-from ignota.reproduce.taught_worlds import TaughtWorld
 from ignota.reproduce.tables import TABLES
+from ignota.reproduce.taught_worlds import TaughtWorld
 from ignota.reproduce.workshop import Workshop
 from ignota.structures import InputError
 from ignota.taxonomy import nearest

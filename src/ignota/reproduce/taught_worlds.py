@@ -188,7 +188,7 @@ class TaughtWorld:
         return regions
 
     def similarities(self, seen: SeenImage, method: str) -> np.ndarray:
-        """"R K": the cosine of each candidate region to each taught class, Equation 11."""
+        """ "R K": the cosine of each candidate region to each taught class, Equation 11."""
         rule = RULES[method]
         branch, reading, evidence = self.on_branch(seen, rule.system)
         regions = self.candidates(seen, method)

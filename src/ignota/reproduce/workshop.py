@@ -281,6 +281,11 @@ class Workshop:
             if trained_hash(run) not in wanted:
                 raise InputError(f"{run} was trained with another configuration than any network here: leave it out")
 
+    def is_given(self, split: str) -> bool:
+        """Whether the closed set of a split is taken from a given folder."""
+        wanted = closed_hash(self.config(split))
+        return any(trained_hash(source) == wanted for source in self.given)
+
     def _take(self, config: ExperimentConfig, place: Path) -> None:
         """The given closed set of the same configuration, if there is one, atomically."""
         target = place / "stages" / "closed_set"
