@@ -207,8 +207,8 @@ def report(reproduction: Reproduction) -> Report:
     provenance = {
         "command": f"ignota reproduce all --world {setting.ground.name} --fidelity {setting.fidelity.name}",
         "world": setting.ground.stands_for,
-        "runs": f"{setting.fidelity.seeds} seeds of shots and D, {setting.fidelity.branches} trainings of each branch of "
-        "Tables 3 and E; the closed sets are trained once",
+        "runs": f"{setting.fidelity.seeds} seeds of shots and D, {setting.fidelity.branches} trainings of each branch "
+        "of Tables 3 and E; the closed sets are trained once",
         "torch": torch.__version__,
     }
     return Report("The paper, reproduced", f"{setting.ground.stands_for} Fidelity: {setting.fidelity.name}.",

@@ -106,8 +106,8 @@ def example_table(example: Mapping[str, Any]) -> Table:
         rows.append((row["letter"], "here", row["output"], row["truth"], *map(_cosine, row["similarity"].values())))
     note = (
         "Cosine similarities; a region is assigned the class of the largest one above θ_novel = "
-        f"{example.get('theta', 0.8):g}. Here: image {example.get('key', '–')}, candidate regions of the meta channels, "
-        "as printed, 5 shots."
+        f"{example.get('theta', 0.8):g}. Here: image {example.get('key', '–')}, candidate regions of the meta "
+        "channels, as printed, 5 shots."
     )
     heads = ("Region", "by", "Output", "Truth", *classes)
     return Table("Table D, an example", heads, tuple(rows), note + _why(example))

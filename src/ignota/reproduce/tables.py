@@ -216,8 +216,8 @@ def table_3(setting: Setting) -> tuple[Description, ...]:
     note = (
         "mIoU in percent, 5 shots. As printed, the softmax makes all channels sum to one at every pixel, so L_rec = "
         "‖X ⊙ (ΣC - 1)‖² (Equation 9) is identically 0, and so is its gradient: the row +L_rec as printed is the "
-        "branch of the row above it, and nothing was trained for it. The released code has sigmoids, which L_rec does change; "
-        "it keeps its supervision of known channels in every row. "
+        "branch of the row above it, and nothing was trained for it. The released code has sigmoids, which L_rec "
+        "does change; it keeps its supervision of known channels in every row. "
     )
     return (_over_branches(setting, "table-3", "Table 3, losses of meta channels", "Losses", lines, note),)
 
