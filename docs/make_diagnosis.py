@@ -2,8 +2,9 @@
 
     python docs/make_diagnosis.py WORLD DATASET ROOT [--shots 5] [--images N]
 
-Prints two tables in Markdown, for anomalies and for taught classes; the first alone where a data set has no classes;
-rows of `raml_paper` after learning only where the world has the branch `paper`. A row is a diagnosis and no result: it was read off the very labels that it is measured on.
+Prints two tables in Markdown, for anomalies and for taught classes; the first alone where a data set has no classes.
+Rows of `raml_paper` after learning need a world with the branch `paper`. A row is a diagnosis and no result: it was
+read off the very labels that it is measured on.
 """
 
 from __future__ import annotations
