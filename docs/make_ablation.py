@@ -2,7 +2,7 @@
 
     python docs/make_ablation.py RUN ROOT [--seeds 5] [--images N] [--keep FOLDER]
 
-RUN is a folder of `ignota run`; ROOT its data set. Meta channels, which `raml` does not use, are left out. Weights of
+RUN is a folder of `ignota run`; ROOT its data set. Branches, which `raml` does not use, are left out. Weights of
 the evidence are chosen anew for every choice of features, on held-out training images as always.
 Prints a table in Markdown: mean ± standard deviation over the seeds. What a seed gave is kept in FOLDER, and a call
 that was stopped goes on with the next.
@@ -39,7 +39,6 @@ from ignota.engine.stages import Stages
 from ignota.functional.prototypes import class_prototypes
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
-from ignota.models.meta_channels import MetaChannelHead
 from ignota.regions.hierarchy import Hierarchy, image_hierarchy
 from ignota.structures import Encoding
 from ignota.taxonomy import ClassSplit
@@ -85,8 +84,8 @@ class Remembering(Networks):
 class Following(Stages):
     """The stages after the closed set, by networks that remember."""
 
-    def networks(self, heads: dict[str, MetaChannelHead]) -> Networks:
-        plain = super().networks(heads)
+    def networks(self) -> Networks:
+        plain = super().networks()
         Remembering.whole.append(plain)  # the first is that of the whole recipe
         return Remembering(**{field.name: getattr(plain, field.name) for field in dataclasses.fields(plain)})
 
@@ -106,7 +105,7 @@ def worlds(run: Path, samples: LabelledImages, seed: int, folder: Path) -> Itera
         first = first or stages
         known = stages.known
         sys.stderr.write(f"seed {seed}, {name}: weights {known.recipe.weights}\n")
-        networks = dataclasses.replace(stages.networks({}), taps=first.taps)
+        networks = dataclasses.replace(stages.networks(), taps=first.taps)
         yield name, OpenWorldModel(stages.split.known_taxonomy, networks, known, ExemplarStore(None), {})
 
 

@@ -2,8 +2,9 @@
 
     python docs/make_diagnosis.py WORLD DATASET ROOT [--shots 5] [--images N]
 
-Prints two tables in Markdown, for anomalies and for taught classes; the first alone where a data set has no classes. A
-row is a diagnosis and no result: it was read off the very labels that it is measured on.
+Prints two tables in Markdown, for anomalies and for taught classes; the first alone where a data set has no classes.
+Rows of `raml_paper` after learning need a world with the branch `paper`. A row is a diagnosis and no result: it was
+read off the very labels that it is measured on.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from ignota.world.features import FeatureSpace, TaughtRows
 from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
 from ignota.world.novel import NovelEvidence
+from ignota.world.raml import branch_evidence
 from ignota.world.reading import (
     RegionReading,
     joined_parts,
@@ -178,16 +180,27 @@ def _means(values: Float[Tensor, "H W"], regions: RegionSet) -> Float[Tensor, "H
 
 
 def true_prototypes(world: OpenWorldModel, seen: Sequence[View], novel: bool) -> Float[Tensor, "K D"]:
-    """Mean embedding by the paper's D of each known (or novel) class's true regions in the very images."""
+    """Mean embedding of each known class's true regions in the very images by the paper's D of the anomaly stage, or of
+    each novel class's by that of the branch `paper`."""
     space, rows, owner = world.known.spaces["paper"], [], []
     for view in seen:
         kinds, _ = region_majority(view.label, view.truth, 255)
-        rows.append(space.embed(pool_taps(view.encoding, view.truth, space.taps)))
+        if novel:
+            rows.append(branch_embeddings(world, view))
+        else:
+            rows.append(space.embed(pool_taps(view.encoding, view.truth, space.taps)))
         owner.append(kinds)
     first, last = (seen[0].known, 254) if novel else (0, seen[0].known)
     label, vectors = torch.cat(owner).long(), torch.cat(rows)
     kept = (label >= first) & (label < last)
     return class_prototypes(vectors[kept], label[kept] - first, int(label[kept].max()) - first + 1)
+
+
+@torch.inference_mode()
+def branch_embeddings(world: OpenWorldModel, view: View) -> Float[Tensor, "R D"]:
+    """The true regions by D of the branch `paper`."""
+    branch = world.branch("paper")
+    return branch.embedder(branch.read(view.encoding).pool(view.truth))
 
 
 def true_exemplars(world: OpenWorldModel, seen: Sequence[View]) -> TaughtRows:
@@ -205,13 +218,15 @@ def true_exemplars(world: OpenWorldModel, seen: Sequence[View]) -> TaughtRows:
 
 
 def taught_maps(
-    world: OpenWorldModel, view: View, exemplars: TaughtRows, prototypes: Tensor
+    world: OpenWorldModel, view: View, exemplars: TaughtRows, prototypes: Tensor | None
 ) -> Iterator[tuple[str, UInt8[np.ndarray, "H W"]]]:
     """Every variant of the labels after teaching, by the name of its row."""
-    plain = label_maps(world, view.encoding, ("raml", "raml_paper", "npm_frozen"))
-    closed, novel = plain.pop("closed"), world.novel
+    printed = ("raml_paper",) if prototypes is not None else ()
+    methods = ("raml", *printed, "npm_frozen")
+    plain = label_maps(world, view.encoding, methods)
+    closed, novel = plain["closed"], world.novel
     assert novel.taught is not None
-    yield from ((f"**{name}**" if name == "raml" else name, value) for name, value in plain.items())
+    yield from ((f"**{name}**" if name == "raml" else name, plain[name]) for name in methods)
     yield "raml on novel pixels alone", np.where(view.label >= view.known, plain["raml"], closed)
     readings = {"": view.reading, ", true regions": view.true_reading(world.known.space)}
     for where, rows in ((", true regions", novel.taught), (", exemplars of these images", exemplars)):
@@ -223,12 +238,17 @@ def taught_maps(
             f"best margin:×{factor}",
             _labels(world, view, view.reading, dataclasses.replace(novel, taught=rows), closed),
         )
-    space = world.known.spaces["paper"]
-    embeddings = space.embed(pool_taps(view.encoding, view.truth, space.taps))
-    for name, centres in (("", novel.prototypes["paper"]), (" and prototypes", prototypes)):
+    if prototypes is None:
+        return
+    known = plain["closed:paper"]
+    embeddings, evidence = (
+        branch_embeddings(world, view),
+        branch_evidence(world.branch("paper"), world.store.exemplars()),
+    )
+    for name, centres in (("", evidence.prototypes), (" and prototypes", prototypes)):
         for theta in _THETAS:
             owner = by_threshold(embeddings, centres, theta, inclusive=False)
-            painted = _painted(owner, view.truth, closed, view.known)
+            painted = _painted(owner, view.truth, known, view.known)
             yield f"raml_paper, true regions{name}, best θ:{theta}", painted
 
 
@@ -266,7 +286,8 @@ def anomaly_table(world: OpenWorldModel, seen: Sequence[View], classes: bool) ->
 
 
 def taught_table(world: OpenWorldModel, seen: Sequence[View], split: ClassSplit) -> str:
-    exemplars, prototypes = true_exemplars(world, seen), true_prototypes(world, seen, novel=True)
+    exemplars = true_exemplars(world, seen)
+    prototypes = true_prototypes(world, seen, novel=True) if world.exemplar_branches else None
     states: dict[str, SegmentationMetrics] = {}
     for view in tqdm(seen, desc="taught classes", unit="image"):
         with torch.inference_mode():
@@ -300,7 +321,8 @@ def main(words: Sequence[str] | None = None) -> str:
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--images", type=int, default=10_000)
     args = parser.parse_args(words)
-    world, dataset = untaught_copy(bundle.load(args.world)), open_dataset(args.dataset, args.root, "val")
+    loaded, dataset = bundle.load(args.world), open_dataset(args.dataset, args.root, "val")
+    world = untaught_copy(loaded, [system for system in ("paper",) if system in loaded.branches.systems])
     split = world_split(world, dataset.taxonomy) if dataset.taxonomy else None
     seen = views(world, dataset, split, args.images)
     text = f"{args.dataset}, {len(seen)} images\n\n{anomaly_table(world, seen, split is not None)}"

@@ -24,7 +24,7 @@ def setting(tiny: ExperimentConfig) -> Setting:
     ground = GROUNDS["synthetic"]
     ground = dataclasses.replace(ground, anomaly_sets=ground.anomaly_sets[1:])
     tiny = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, train_length=12))
-    return Setting(ground, Fidelity("tiny", 2, 2, {}), {ground.preset: tiny}, None)
+    return Setting(ground, Fidelity("tiny", 2, 2, 2, {}), {ground.preset: tiny}, None)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +54,8 @@ def invented() -> Callable[[Cell], Mapping[str, Any]]:
         if isinstance(cell, ClosedCell):
             return {"miou": {"all": 0.7}, "iou": {"road": 0.9}}
         variant = getattr(cell, "variant", None)
-        step = 0.01 * ((variant.seed if variant else 0) + (getattr(cell, "draw", 0) or 0))
+        seed = variant.seed + variant.branch_seed if variant else 0
+        step = 0.01 * (getattr(cell, "draw", None) or seed)
         miou = dict.fromkeys(("all", "novel", "old", "harmonic"), 0.5 + step)
         scores = dict.fromkeys(("aupr", "auroc", "fpr95"), 0.5 + step)
         return {"miou": miou, "iou": {"road": 0.9}, "dmlnet": scores, "pooled": scores}

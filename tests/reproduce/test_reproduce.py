@@ -20,18 +20,19 @@ from ignota.anomaly.rbm import RoadMachine
 from ignota.anomaly.vim import VirtualLogit
 from ignota.cli.settings import configuration, read_preset
 from ignota.data.layouts import write_layout
-from ignota.engine import closed_set_run, embedder_run, meta_channel_run
+from ignota.engine import branch_run, closed_set_run, embedder_run, metric_network_run, region_embedder_run
 from ignota.engine.configuration import ExperimentConfig
-from ignota.reproduce import measuring, publishing, runner
+from ignota.reproduce import example, measuring, publishing, runner
 from ignota.reproduce.cells import AnomalyCell, Cell, ClosedCell, ExampleCell, IncrementalCell, Ledger, Variant
+from ignota.reproduce.estimate import estimate
 from ignota.reproduce.given import closed_hash, trained_hash
-from ignota.reproduce.grounds import Setting
+from ignota.reproduce.grounds import GROUNDS, Setting
 from ignota.reproduce.publishing import opened, reproduce
-from ignota.reproduce.pupils import Lesson, School, lesson_of
 from ignota.reproduce.runner import NAMES, Reproduction, chosen_names
 from ignota.reproduce.tables import MIN_SHARE, TABLES
+from ignota.reproduce.taught_worlds import Lesson, SeenImage, Teacher, lesson_of
+from ignota.reproduce.views import View, share_on
 from ignota.structures import InputError
-from ignota.world.model import closed_labels
 
 CPU = torch.device("cpu")
 FOLDER = "synthetic-tiny"
@@ -50,7 +51,7 @@ def forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def stage(module: object, *rest: object) -> None:
         raise AssertionError(f"{type(module).__name__} is trained again")
 
-    for room in (closed_set_run, meta_channel_run, embedder_run):
+    for room in (closed_set_run, branch_run, region_embedder_run, embedder_run, metric_network_run):
         monkeypatch.setattr(room, "run_stage", stage)
 
 
@@ -58,7 +59,10 @@ def test_tables_figures_and_report_are_there(whole: Path) -> None:
     folder = whole / FOLDER
     page = (folder / "table-e.md").read_text(encoding="utf-8")
     assert "| MCA (K = 4) | paper | 63.2 | 36.5 | 68.3 | 47.5 |" in page
-    assert "| MCA (K = 2) | here, as released |" in page
+    for row in ("| MCA (K = 2) | here, as printed |", "| MCA (K = 4) | here, as released |",
+                "| MCA (K = 4) | here, tuned |", "| NPM, frozen features | here |"):  # fmt: skip
+        assert row in page
+    assert "| MCA (K = 2) | here, as released |" not in page  # its K follows from the classes
     assert "not measured" not in page
     for name in ("figure-2", "figure-5", "figure-6", "figure-i"):
         picture = np.asarray(Image.open(folder / f"{name}.png"))
@@ -68,6 +72,7 @@ def test_tables_figures_and_report_are_there(whole: Path) -> None:
     assert "Does the paper&#x27;s order hold?" in html
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert list(results["tables"]) == ["table-1", "table-d", "table-e"]
+    assert results["schedules"]["paper"]["steps"] == 2 and results["schedules"]["paper"]["published_steps"] == 10000
     assert results["seconds"]["table-e"] > 0 and results["trainings"]["16+3"] > 0
     assert results["spent"]["processor"] > 0.2 * results["trainings"]["16+3"]
 
@@ -157,6 +162,9 @@ def test_other_files_are_other_networks_and_other_cells(
 def test_names_are_sorted_and_wrong_ones_refused() -> None:
     assert chosen_names(["figure-8", "table-1", "table-1"]) == ("table-1", "figure-8")
     assert chosen_names(["all"]) == NAMES
+    without = GROUNDS["camvid"].without
+    assert chosen_names(["all"], without) == tuple(name for name in NAMES if name != "figure-7")
+    assert chosen_names(["all", "figure-7"], without) == NAMES
     with pytest.raises(InputError, match="did you mean 'table-2'"):
         chosen_names(["tabel-2"])
 
@@ -173,52 +181,135 @@ def test_the_command_names_the_nearest_table(capsys: pytest.CaptureFixture[str],
 
 
 @pytest.fixture
-def school(copy: Path, setting: Setting) -> School:
-    return School(opened(setting, copy, CPU, quiet=True).workshop, "16+3")
+def teacher(copy: Path, setting: Setting) -> Teacher:
+    return Teacher(opened(setting, copy, CPU, quiet=True).workshop, "16+3")
 
 
-def test_a_gated_pupil_finds_novel_classes_only_where_the_anomaly_map_says_unknown(school: School) -> None:
-    pupil = school.pupil(Lesson("16+3", 1, None, Variant()), ["raml_released"], gated=True)
-    pupil.world.known = dataclasses.replace(
-        pupil.world.known, recipe=dataclasses.replace(pupil.world.known.recipe, theta=-1.0)
-    )
-    pupil.world.novel.selected["released"][:] = True
-    images = school.workshop.setting.evaluate("16+3")
-    novel, unknown = 0, 0
+def test_a_gated_world_finds_novel_classes_only_where_the_anomaly_map_says_unknown(teacher: Teacher) -> None:
+    taught = teacher.taught(Lesson("16+3", 1, None, Variant()), ["raml_released"], gated=True)
+    images = teacher.workshop.setting.evaluate("16+3")
+    novel = free = 0
     for i in range(len(images)):
-        encoding = pupil.world.encode(images[i].image)
-        tables, closed = pupil.world.tables(encoding), closed_labels(encoding)
-        for gates in ({"paper": 1e9, "released": 1e9}, {"paper": -1e9, "released": -1e9}):
-            pupil.gates = gates
-            found = pupil.labels(encoding, tables, closed, "raml_released", True)
-            if gates["released"] > 0:
-                assert (found == closed).all()
+        known = taught.known_labels(SeenImage(taught.world, images[i].image), "raml_released")
+        free += int((taught.labels(SeenImage(taught.world, images[i].image), "raml_released", -1.0) >= 16).sum())
+        for gate in (1e9, -1e9):
+            taught.gates = {"released": gate}
+            found = taught.labels(SeenImage(taught.world, images[i].image), "raml_released", -1.0, gated=True)
+            if gate > 0:
+                assert (found == known).all()
             else:
                 novel += int((found >= 16).sum())
-        unknown += int((pupil.labels(encoding, tables, closed, "raml_released", False) >= 16).sum())
-    assert novel == unknown > 0
+    assert novel == free > 0
 
 
-def test_draws_differ_and_the_largest_are_the_default(school: School) -> None:
-    split = school.workshop.setting.ground.parsed("16+3")
+def test_what_was_old_before_comes_from_the_branch_itself(copy: Path, setting: Setting) -> None:
+    workshop = opened(setting, copy, CPU, quiet=True).workshop
+    branch = workshop.branch("16+3", Variant(), "released")
+    with torch.no_grad():  # a branch that calls everything class 0, beside a closed set that does not
+        branch.head.convolution.weight.zero_()
+        branch.networks.segmenter.eval()
+    taught = Teacher(workshop, "16+3").taught(Lesson("16+3", 1, None, Variant()), ["raml_released", "npm_frozen"])
+    seen = SeenImage(taught.world, setting.evaluate("16+3")[0].image)
+    own, closed = taught.known_labels(seen, "raml_released"), taught.known_labels(seen, "npm_frozen")
+    assert (own == branch.read(seen.encoding).known).all() and (closed == seen.closed).all()
+    assert (own != closed).any()
+    assert taught.base("raml_released") != taught.base("npm_frozen")
+
+
+def test_a_configuration_is_trained_once_and_a_seed_of_d_retrains_d_alone(
+    copy: Path, setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[str] = []
+    for room, name in ((branch_run, "stage 2"), (region_embedder_run, "D")):
+        kept = room.run_stage  # type: ignore[attr-defined]
+
+        def noted(*rest: Any, kept: Any = kept, name: str = name) -> None:
+            trained.append(name)
+            kept(*rest)
+
+        monkeypatch.setattr(room, "run_stage", noted)
+    workshop = opened(setting, copy, CPU, quiet=True).workshop
+    main = workshop.branch("16+3", Variant(), "paper")
+    assert trained == []  # read back
+    assert workshop.branch("16+3", Variant(losses=("split", "inter")), "paper") is main  # L_rec as printed is null
+    assert workshop.branch("16+3", Variant(channels=4), "paper") is main
+    other = workshop.branch("16+3", Variant(seed=7), "paper")
+    assert trained == ["D"] and other.head is main.head
+    assert not torch.equal(other.embedder.first.weight, main.embedder.first.weight)
+    workshop.branch("16+3", Variant(branch_seed=7), "paper")
+    assert trained == ["D", "stage 2", "D"]
+    workshop.branch("16+3", Variant(losses=()), "paper")
+    workshop.branch("16+3", Variant(losses=("rec",)), "paper")
+    assert trained == ["D", *["stage 2", "D"] * 2]
+    assert workshop.branch("16+3", Variant(losses=("split", "inter")), "released") is not workshop.branch(
+        "16+3", Variant(), "released"
+    )
+    config = workshop.branch_config("16+3", Variant(losses=("split",), shown=5), "released").meta_channels
+    assert (config.rec, config.inter, config.shots) == (0.0, 0.0, 5) and config.split > 0
+
+
+def test_worlds_build_branches_only_when_asked(whole: Path, setting: Setting, forbidden: None) -> None:
+    workshop = opened(setting, whole, CPU, quiet=True).workshop
+    world = workshop.world("16+3", Variant(branch_seed=99))
+    assert world.branches.systems == ("paper", "released", "dmlnet")
+    with pytest.raises(AssertionError, match="trained again"):
+        world.branch("paper")
+
+
+def test_table_d_has_meta_channels_regions_or_says_that_there_are_none(
+    copy: Path, setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reproduction = opened(setting, copy, CPU, quiet=True)
+    taught, workshop = reproduction.taught, reproduction.workshop
+    monkeypatch.setattr(example, "METHOD", "raml_released")
+    found = example.measure_example(workshop, taught)
+    assert found["regions"][0]["letter"] == "(e)" and set(found["regions"][0]["similarity"]) == {"car", "truck", "bus"}
+    channels = workshop.branch("16+3", Variant(), "released").head
+    with torch.no_grad():
+        channels.convolution.bias[16:] = -1e4  # all of them are empty
+    found = example.measure_example(workshop, taught)
+    assert found == {"theta": 0.8, "reason": example.NO_REGION}
+    view = View(setting.evaluate("16+3")[0], setting.ground.parsed("16+3"), taught)
+    assert next(iter(view.channel_pictures("released")))[0] == "channel 1: empty, 0 % on"
+    assert view.aggregated("raml_released")[0] == "aggregated: empty, 0 % on"
+
+
+def test_a_caption_states_the_share_of_pixels_on() -> None:
+    on = np.zeros((4, 5), bool)
+    assert share_on("channel 1", on) == "channel 1: empty, 0 % on"
+    on[0, 0] = True
+    assert share_on("channel 1", on) == "channel 1: 5.0% on"
+
+
+def test_the_time_is_estimated_from_what_is_missing(whole: Path, setting: Setting, tmp_path: Path) -> None:
+    done, fresh = (opened(setting, out, CPU, quiet=True) for out in (whole, tmp_path))
+    nothing = estimate(done, ["table-e"])
+    assert nothing.training == nothing.measuring == 0
+    table, more = estimate(fresh, ["table-e"]), estimate(fresh, ["table-3", "table-e"])
+    assert 0 < table.training < more.training and 0 < table.measuring < more.measuring
+    assert "core-hours are left" in str(table) and not list(tmp_path.iterdir())
+
+
+def test_draws_differ_and_the_largest_are_the_default(teacher: Teacher) -> None:
+    split = teacher.workshop.setting.ground.parsed("16+3")
 
     def shots(draw: int | None) -> dict[str, tuple[int, ...]]:
-        return school.shots(split, Lesson("16+3", 1, draw, Variant()))
+        return teacher.shots(split, Lesson("16+3", 1, draw, Variant()))
 
-    areas = school.workshop.areas("16+3")
+    areas = teacher.workshop.areas("16+3")
     assert shots(None)["car"] == (int(areas[13].argmax()),)
     assert len({shots(draw)["car"] for draw in range(5)}) > 1
     assert shots(3) == shots(3)
 
 
-def test_a_random_draw_leaves_out_what_is_too_small_to_learn_from(school: School, setting: Setting) -> None:
-    split, areas = school.workshop.setting.ground.parsed("16+3"), school.workshop.areas("16+3")
+def test_a_random_draw_leaves_out_what_is_too_small_to_learn_from(teacher: Teacher, setting: Setting) -> None:
+    split, areas = teacher.workshop.setting.ground.parsed("16+3"), teacher.workshop.areas("16+3")
     size, car = int(areas[:, 0].sum()), 13
     showing = np.flatnonzero(areas[car] >= MIN_SHARE * size)
     assert size == 48 * 96 and len(showing) > 3
     areas[car, showing[3:]] = 7  # a few pixels each
     cells = [cell for one in TABLES["table-g"](setting) for cell in one.cells() if cell.split == "16+1"]
-    drawn = {index for cell in cells if cell.shots == 1 for index in school.shots(split, lesson_of(cell))["car"]}
+    drawn = {index for cell in cells if cell.shots == 1 for index in teacher.shots(split, lesson_of(cell))["car"]}
     assert drawn <= set(showing[:3].tolist()) and len(drawn) > 1
 
 
@@ -251,7 +342,7 @@ def test_a_score_that_was_fitted_before_a_stop_is_not_fitted_again(
 def test_meta_channels_of_another_k_have_as_many(copy: Path, setting: Setting, forbidden: None) -> None:
     workshop = opened(setting, copy, CPU, quiet=True).workshop
     for k in (2, 6):
-        assert workshop.world("16+3", Variant(channels=k)).networks.heads["paper"].meta_channels == k
+        assert workshop.world("16+3", Variant(channels=k)).branch("paper").head.meta_channels == k
 
 
 def test_a_finished_closed_set_is_taken_over_and_another_refused(
@@ -311,7 +402,7 @@ def test_a_run_that_is_named_as_a_shipped_world_is_the_run(tmp_path: Path, monke
     assert trained_hash(Path("camvid-11")) == "of the run"
 
 
-def test_the_page_is_written_from_the_results(whole: Path) -> None:
+def test_the_page_is_written_from_the_results(whole: Path, tmp_path: Path) -> None:
     place = Path(__file__).resolve().parents[2] / "docs" / "make_paper.py"
     spec = importlib.util.spec_from_file_location("make_paper", place)
     assert spec is not None and spec.loader is not None
@@ -321,3 +412,18 @@ def test_the_page_is_written_from_the_results(whole: Path) -> None:
     assert "| MCA (K = 4) | paper | 63.2 | 36.5 | 68.3 | 47.5 |" in page
     assert "synthetic, tiny: not run: table-2, table-3" in page
     assert "`ignota reproduce table-e --world synthetic --fidelity tiny`" in page
+    assert "branch `paper` 2 steps and its D 2 of 10000" in page
+    found = json.loads((whole / FOLDER / "results.json").read_text(encoding="utf-8"))
+    (tmp_path / "results.json").write_text(json.dumps(found | {"smoke": True}), encoding="utf-8")
+    with pytest.raises(ValueError, match="smoke test"):
+        script.page([tmp_path], pictures=False)
+
+
+def test_a_smoke_test_says_so_and_claims_nothing(copy: Path, setting: Setting) -> None:
+    smoke = dataclasses.replace(setting, fidelity=dataclasses.replace(setting.fidelity, smoke=True))
+    said: list[str] = []
+    reproduce(["table-1"], smoke, copy, CPU, quiet=True, announce=said.append)
+    assert len(said) == 1 and "about 0.0 core-hours" in said[0] and "smoke test" in said[0]
+    assert "(smoke test, no claim)" in (copy / FOLDER / "table-1.md").read_text(encoding="utf-8")
+    results = json.loads((copy / FOLDER / "results.json").read_text(encoding="utf-8"))
+    assert results["smoke"] and results["claims"]["rows"] == []

@@ -29,7 +29,7 @@ def arguments(parser: Parser) -> None:
         metavar="ROOT",
         help="the folder that holds those of the data sets",
     )
-    parser.add_argument("--fidelity", type=Literal["quick", "full"], default="full", help="claims rest on full alone")
+    parser.add_argument("--fidelity", type=Literal["quick", "full"], default="full", help="quick is a smoke test")
     parser.add_argument("--out", type=str, default="runs/reproduce", metavar="DIR", help="where everything is kept")
     parser.add_argument("--reuse", type=str | None, default=None, metavar="RUN,…", help=_REUSE)
     add_download(parser)
@@ -38,13 +38,13 @@ def arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from ignota.cli.opening import chosen_device
-    from ignota.cli.terminal import hush_training, say
-    from ignota.reproduce.grounds import Setting
+    from ignota.cli.terminal import hush_training, note, say
+    from ignota.reproduce.grounds import GROUNDS, Setting
     from ignota.reproduce.publishing import reproduce
     from ignota.reproduce.runner import chosen_names
     from ignota.world.bundle import shipped_worlds
 
-    names = chosen_names(args.tables)
+    names = chosen_names(args.tables, GROUNDS[args.world].without)
     given = tuple(Path(run) for run in (args.reuse or "").split(",") if run)
     for source in given:
         if not source.is_dir() and str(source) not in shipped_worlds():
@@ -56,7 +56,9 @@ def run(args: Namespace) -> None:
     root = None if args.data_root is None else Path(args.data_root)
     setting = Setting.of(args.world, args.fidelity, read, root, bool(given))
     hush_training()
-    device = chosen_device(args)
-    written = reproduce(names, setting, Path(args.out), device, args.quiet, given, args.allow_download)
+    written = reproduce(
+        names, setting, Path(args.out), chosen_device(args), args.quiet, given, None if args.quiet else note,
+        args.allow_download,
+    )  # fmt: skip
     if not args.quiet:
         say("\n".join(str(path) for path in written))

@@ -18,15 +18,19 @@ LOSSES = ("rec", "split", "inter")
 class Variant:
     """How the paper's own part of a world is made.
 
-    seed: of meta channels and D. channels: K, None for the configuration's. losses: those of Equation 6 that are on.
-    one_hot: DMLNet's centres in place of the circle loss. theta: θ_novel, None for the configuration's. sobel: Equation
-    2 with its first term. edges: its α and β, None for those of the training images. gated: only what the anomaly map
-    calls unknown may become a novel class (Figure 2).
+    seed: of D alone, of the anomaly stage and of the branches. branch_seed: of stage 2. channels: K of the branch
+    `paper`, None for the configuration's; that of `released` follows from the classes. losses: those of Equation 6 that
+    are on. shown: so many shots of each novel class join the training images of stage 2 (Appendix C.1). one_hot:
+    DMLNet's centres in place of the circle loss in the anomaly stage. theta: θ_novel, None for the method's own. sobel:
+    Equation 2 with its first term. edges: its α and β, None for those of the training images. gated: only what the
+    anomaly map calls unknown may become a novel class (Figure 2).
     """
 
     seed: int = 0
+    branch_seed: int = 0
     channels: int | None = None
     losses: tuple[str, ...] = LOSSES
+    shown: int = 0
     one_hot: bool = False
     theta: float | None = None
     sobel: bool = True
@@ -79,7 +83,7 @@ Cell = AnomalyCell | IncrementalCell | ClosedCell | ExampleCell
 
 @dataclass(frozen=True)
 class Ledger:
-    """Figures of cells on disk: one JSON file each, there whole or not at all, found by what they depend on."""
+    """Figures of cells on disk: one JSON file each, written atomically, found by what they depend on."""
 
     folder: Path
 

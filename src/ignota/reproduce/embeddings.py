@@ -1,4 +1,4 @@
-"""Figure 6: how tightly classes lie together, pixel by pixel as NPM sees them, and region by region as RAML does."""
+"""Figure 6: how tightly classes lie together, pixel by pixel, and region by region as RAML sees them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from ignota.data.images import resize_label
 from ignota.functional.regions import region_majority
 from ignota.regions.proposals import label_regions
 from ignota.reproduce.example import SPLIT
-from ignota.reproduce.pupils import Pupil
+from ignota.reproduce.taught_worlds import SeenImage, TaughtWorld
 from ignota.reproduce.workshop import Workshop
 from ignota.structures import InputError
 from ignota.taxonomy import IGNORE_INDEX
-from ignota.world.spaces import pool_taps
 
 _EACH = 40
 """Pixels or regions of each class."""
@@ -32,30 +31,33 @@ class Cloud:
     silhouette: float
 
 
-def clouds(workshop: Workshop, pupil: Pupil, space: str = "released") -> tuple[Cloud, Cloud]:
-    """Decoder features of pixels, and embeddings by D of the connected parts of the labels, of the same images."""
+def clouds(workshop: Workshop, taught: TaughtWorld, system: str = "paper") -> tuple[Cloud, Cloud]:
+    """Decoder features of the closed set's pixels, and embeddings by the D of a branch of the connected parts of the
+    labels, of the same images."""
     images, split = workshop.setting.evaluate(SPLIT), workshop.setting.ground.parsed(SPLIT)
-    metric, rng = pupil.world.known.spaces[space], np.random.default_rng(0)
+    branch, rng = taught.world.branch(system), np.random.default_rng(0)
     pixels, regions = [], []
     classes = len(split.world_taxonomy)
     for i in range(len(images)):
         sample = images[i]
-        encoding = pupil.world.encode(sample.image)
-        features = encoding.features["decoder"]
+        seen = SeenImage(taught.world, sample.image)
+        features = seen.encoding.features["decoder"]
         assert sample.label is not None
         label = split.world_lut()[sample.label]
         grid = resize_label(label, (features.shape[1], features.shape[2])).ravel()
         for owner in np.unique(grid[grid != IGNORE_INDEX]):
             chosen = rng.permutation(np.flatnonzero(grid == owner))[: max(1, 2 * _EACH // len(images))]
             pixels += [(features.flatten(1)[:, j].cpu(), int(owner)) for j in chosen.tolist()]
-        working = resize_label(label, (encoding.image.shape[0], encoding.image.shape[1]))
-        found = label_regions(working, pupil.world.known.recipe.min_area)
+        reading = seen.read(branch)
+        working = resize_label(label, reading.size)
+        found = label_regions(working, taught.world.known.recipe.min_area)
         majority, _ = region_majority(working, found, classes)
-        embedded = metric.embed(pool_taps(encoding, found, metric.taps)).cpu()
+        with torch.inference_mode():
+            embedded = branch.embedder(reading.pool(found)).cpu()
         regions += list(zip(embedded, majority.tolist(), strict=True))
     return (
-        _cloud("pixel-wise, NPM", pixels, rng),
-        _cloud("region-aware, RAML as released", regions, rng),
+        _cloud("pixel by pixel, the closed set's features", pixels, rng),
+        _cloud("region by region, D of RAML as printed", regions, rng),
     )
 
 

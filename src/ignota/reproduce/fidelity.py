@@ -9,19 +9,26 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How much is trained and measured. seeds: repetitions of what is random. images: most that are measured on;
-    changes: to presets, by dotted key; later: the same for a network that is given."""
+    """How much is trained and measured.
+
+    seeds: of shots and of D. branches: how often a branch of Tables 3 and E is trained. images: most that are measured
+    on. changes: to presets, by dotted key; later: the same for a network that is given. smoke: a test that everything
+    runs, whose figures support no claim.
+    """
 
     name: str
     seeds: int
+    branches: int
     images: int | None
     changes: Mapping[str, Mapping[str, Any]]
     later: Mapping[str, Any] = field(default_factory=dict)
+    smoke: bool = False
 
 
 _QUICK_LATER = {
     "metric_network.steps": 30,
-    "meta_channels.steps": 50,
+    "meta_channels.steps": 20,
+    "region_embedder.steps": 20,
     "embedder.steps": 120,
     "embedder.batch": 256,
     "fit.images": 30,
@@ -41,18 +48,15 @@ _QUICK_DRAWN = {"data.height": 80, "data.width": 160, "data.train_length": 120, 
 FIDELITIES: dict[str, Fidelity] = {
     "quick": Fidelity(
         "quick",
-        5,
+        2,
+        2,
         12,
         {
             name: _QUICK_SIZE | (_QUICK_DRAWN if name == "synthetic" else {})
             for name in ("synthetic", "camvid", "cityscapes")
         },
         _QUICK_LATER,
+        smoke=True,
     ),
-    "full": Fidelity(
-        "full",
-        5,
-        None,
-        {"synthetic": {"closed_set.steps": 1000, "data.train_length": 1000, "data.evaluate_length": 100}},
-    ),
+    "full": Fidelity("full", 5, 3, None, {"synthetic": {"closed_set.steps": 600, "data.evaluate_length": 60}}),
 }

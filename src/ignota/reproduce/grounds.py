@@ -23,8 +23,9 @@ from ignota.taxonomy import ClassSplit, Taxonomy
 class AnomalySet:
     """One column group of Table 1.
 
-    closed: the split whose network sees it. dataset: name; None for the evaluation images with the split's own novel
-    classes as anomalies. split: of the data set. text: what it holds.
+    title: the data that are measured. closed: the split whose network sees them. dataset: name; None for the evaluation
+    images with the split's own novel classes as anomalies. split: of the data set. text: what it holds. paper: the
+    paper's data set that it stands for, "" for none.
     """
 
     title: str
@@ -32,19 +33,28 @@ class AnomalySet:
     dataset: str | None
     split: str | None
     text: str
+    paper: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The measured data, and in brackets the paper's where they are others."""
+        return self.title if self.paper in ("", self.title) else f"{self.title} (paper: {self.paper})"
 
 
 @dataclass(frozen=True)
 class Ground:
-    """One of `--world`. splits: the paper's name of a setting -> ours. preset: of every network, but for those of the
-    splits that `presets` names. stands_for: what a reader should know about it."""
+    """One of `--world`. title: of its images. splits: the paper's name of a setting -> ours. preset: of every network,
+    but for those of the splits that `presets` names. stands_for: what a reader should know about it. without: tables
+    and figures that `all` leaves out."""
 
     name: str
+    title: str
     preset: str
     splits: Mapping[str, str]
     anomaly_sets: tuple[AnomalySet, ...]
     stands_for: str
     presets: Mapping[str, str] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
 
     def trained_as(self, split: str) -> str:
         """The split whose network serves this one: the first with the same known classes and preset."""
@@ -67,6 +77,18 @@ class Ground:
         parsed = self.parsed(split)
         return f"{len(parsed.known)}+{len(parsed.novel)}"
 
+    def heading(self, split: str) -> str:
+        """The measured data and classes, and in brackets the paper's where they are others."""
+        own, papers = f"{self.title} {self.shown(split)}", f"{PAPERS} {split}"
+        return own if own == papers else f"{own} (paper: {papers})"
+
+    def hides(self, split: str) -> bool:
+        """Whether novel classes of a split lie in its training images, as void pixels."""
+        return bool(self.parsed(split).novel)
+
+
+PAPERS = "Cityscapes"
+"""On which the paper learns classes."""
 
 RATIOS = ("18+1", "16+3", "14+5", "12+7")
 """Figure 7, from few novel classes to many."""
@@ -80,21 +102,27 @@ _NINETEEN = {
     "14+5": "cityscapes:14+5",
     "12+7": "cityscapes:12+7",
 }
-"""The paper's settings, wherever the classes are those of Cityscapes."""
+"""The paper's settings where the classes are those of Cityscapes."""
+_LOST, _ROAD = "Lost and Found", "Road Anomaly"
 
 GROUNDS: dict[str, Ground] = {
     "synthetic": Ground(
         "synthetic",
+        "drawn streets",
         "synthetic-16+3",
         _NINETEEN,
         (
-            AnomalySet("Lost and Found", "All 19", "synthetic", "anomaly", "drawn things on the street, all 19 known"),
-            AnomalySet("Road Anomaly", "16+3", None, None, "drawn cars, trucks and buses, never seen"),
+            AnomalySet(
+                "drawn things", "All 19", "synthetic", "anomaly", "drawn things on the street, all 19 known", _LOST
+            ),
+            AnomalySet("drawn vehicles", "16+3", None, None, "drawn cars, trucks and buses, never seen", _ROAD),
         ),
         "Drawn streets with the nineteen classes of Cityscapes stand in for Cityscapes and BDD100K.",
+        without=("table-3", "table-e"),
     ),
     "camvid": Ground(
         "camvid",
+        "CamVid",
         "camvid-8+3",
         {
             "16+3": "camvid:8+3",
@@ -106,22 +134,24 @@ GROUNDS: dict[str, Ground] = {
             "12+7": "camvid:car,pedestrian,bicyclist,sign,fence",
         },
         (
-            AnomalySet("Lost and Found", "All 19", "road_obstacle_21", "val", "RoadObstacle21, CamVid's eleven known"),
-            AnomalySet("Road Anomaly", "All 19", "road_anomaly_21", "val", "RoadAnomaly21, CamVid's eleven known"),
+            AnomalySet("RoadObstacle21", "All 19", "road_obstacle_21", "val", "CamVid's eleven classes known", _LOST),
+            AnomalySet("RoadAnomaly21", "All 19", "road_anomaly_21", "val", "CamVid's eleven classes known", _ROAD),
             AnomalySet("CamVid 8+3", "16+3", None, None, "CamVid's cars, pedestrians and bicyclists, never seen"),
         ),
         "CamVid 8+1 and 8+3 stand in for Cityscapes 16+1 and 16+3.",
         {"All 19": "camvid-11"},
+        ("figure-7",),
     ),
     "cityscapes": Ground(
         "cityscapes",
+        PAPERS,
         "cityscapes-16+3",
         {**_NINETEEN, "BDD100K": "cityscapes:19+0"},
         (
-            AnomalySet("Lost and Found", "BDD100K", "lost_and_found", "test", "Lost and Found's test images"),
-            AnomalySet("Road Anomaly", "BDD100K", "road_anomaly", None, "Road Anomaly's images"),
+            AnomalySet(_LOST, "BDD100K", "lost_and_found", "test", "the test images", _LOST),
+            AnomalySet(_ROAD, "BDD100K", "road_anomaly", None, "all images", _ROAD),
         ),
-        "The paper's own data; the network stays frozen after stage 1, where the paper fine-tunes it.",
+        "The paper's own data.",
         {"BDD100K": "bdd100k-anomaly"},
     ),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -23,21 +22,22 @@ from ignota.engine.lessons import learnt
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.regions.proposals import MetaChannelRegions
-from ignota.reproduce.cells import AnomalyCell, ClosedCell, IncrementalCell, Variant
-from ignota.reproduce.pupils import Pupil, School, lesson_of
+from ignota.reproduce.cells import AnomalyCell, ClosedCell, IncrementalCell
+from ignota.reproduce.taught_worlds import SeenImage, TaughtWorld, Teacher, lesson_of
 from ignota.reproduce.workshop import Workshop
 from ignota.structures import Encoding, InputError, Sample
 from ignota.taxonomy import ClassSplit
+from ignota.world.branch import BRANCH_SCORES
 from ignota.world.composing import check_name
 from ignota.world.metric_network import METRIC_METHODS
-from ignota.world.model import OpenWorldModel, closed_labels
-from ignota.world.reading import OWN, PRINTED, RELEASED, score_names, uncertainty
+from ignota.world.model import OpenWorldModel
+from ignota.world.reading import OWN, PRINTED, RELEASED, uncertainty
 
 Done = Callable[[Any, dict[str, Any], float], None]
-"""Is told of each measured cell, its figures and its seconds."""
+"""Is called with each measured cell, its figures and its seconds."""
 
 META_REGIONS = "raml_mca"
-"""Q of Equation 5 over the regions of all meta channels in place of URS's."""
+"""Q of Equation 5 over the regions of all meta channels of the branch `paper` in place of URS's."""
 MOST_MAPS = 40
 """Scores of one pass; each holds 16 MB of counts."""
 
@@ -52,7 +52,7 @@ def obtainable(name: str) -> bool:
     return score_of(name) in {
         *LOGIT_SCORES,
         *FITTED_SCORES,
-        *METRIC_SCORES,
+        *BRANCH_SCORES,
         "knn",
         OWN,
         PRINTED,
@@ -107,12 +107,10 @@ def _measure_anomalies(workshop: Workshop, cells: Sequence[AnomalyCell], done: D
             scaled: Maps = {}
             for variant, world in worlds.items():
                 numbers = {cell.score: str(n) for n, cell in enumerate(cells) if cell.variant == variant}
-                names = [name for name in numbers if name not in METRIC_SCORES]
-                found = _single(anomaly_maps(world, encoding, names), label.shape)
-                five = scales.maps(names, partial(anomaly_maps, world))
-                if network is not None and len(names) < len(numbers):
-                    own = [name for name in numbers if name in METRIC_SCORES]
-                    found |= _single(network.scores(network.encode(sample.image), own), label.shape)
+                own = [name for name in numbers if name in METRIC_SCORES]
+                found = _single(anomaly_maps(world, encoding, list(numbers)), label.shape)
+                five = scales.maps([name for name in numbers if name not in own], partial(anomaly_maps, world))
+                if network is not None and own:
                     five |= five_scale_metric_maps(network, sample.image, label.shape, own)
                 maps |= {number: found[name] for name, number in numbers.items()}
                 scaled |= {number: five[name] for name, number in numbers.items()}
@@ -132,13 +130,12 @@ def anomaly_maps(world: OpenWorldModel, encoding: Encoding, names: Sequence[str]
     """The world's scores, and `raml_mca`."""
     for name in names:
         if name != META_REGIONS:
-            check_name(name, score_names(world.known), world.known.states)
+            check_name(name, world.score_names(), world.known.states)
     maps = world.scores(encoding, [name for name in names if name != META_REGIONS])
     if META_REGIONS in names:
-        channels = world.networks.channels(encoding, "released")
-        size = (encoding.image.shape[0], encoding.image.shape[1])
+        reading = world.branch("paper").read(encoding)
         proposer = MetaChannelRegions(world.known.recipe.min_area)
-        regions = proposer(channels, channels.new_ones(len(channels)).bool(), size)
+        regions = proposer(reading.channels, reading.channels.new_ones(len(reading.channels)).bool(), reading.size)
         maps[META_REGIONS] = uncertainty(encoding, world.known, "paper", regions)
     return maps
 
@@ -146,76 +143,63 @@ def anomaly_maps(world: OpenWorldModel, encoding: Encoding, names: Sequence[str]
 def measure_incremental(workshop: Workshop, cells: Sequence[IncrementalCell], done: Done) -> None:
     """Every method of `cells`, all around the same network, whatever was taught and from which shots."""
     split = cells[0].split
-    school, images = School(workshop, split), workshop.setting.evaluate(split)
-    pupils = _pupils(workshop, school, cells, done)
-    cells = list(pupils)
+    teacher, images = Teacher(workshop, split), workshop.setting.evaluate(split)
+    worlds = _taught(workshop, teacher, cells, done)
+    cells = list(worlds)
     if not cells:
         return
     ground = workshop.setting.ground
     splits = {name: ground.parsed(name) for name in dict.fromkeys(cell.split for cell in cells)}
     states = {cell: _empty(splits[cell.split]) for cell in cells}
-    before = {name: _empty(one) for name, one in splits.items()}
+    bases = {cell: (cell.split, *worlds[cell].base(cell.method)) for cell in cells}
+    before = {base: _empty(splits[base[0]]) for base in bases.values()}
+    first = {base: cell for cell, base in reversed(bases.items())}
     network = workshop.metric_network(split) if {cell.method for cell in cells} & set(METRIC_METHODS) else None
     base, started = workshop.base(split), time.monotonic()
     with workshop.bar(f"known and learnt classes, {ground.shown(split)}", len(images)) as bar:
         for i in range(len(images)):
             sample = images[i]
-            encoding = base.encode(sample.image)
-            tables, closed = base.tables(encoding), closed_labels(encoding)
+            seen = SeenImage(base, sample.image, network)
             labels = {name: one.world_lut()[_label(sample, images.name)] for name, one in splits.items()}
-            for name, state in before.items():
-                state.update(labels[name], resize_label(closed, labels[name].shape))
-            seen = None if network is None else network.encode(sample.image)
+            for place, state in before.items():
+                found = worlds[first[place]].known_labels(seen, first[place].method)
+                state.update(labels[place[0]], resize_label(found, labels[place[0]].shape))
             for cell, state in states.items():
-                found = pupils[cell].labels(encoding, tables, closed, cell.method, cell.variant.gated, seen)
+                found = worlds[cell].labels(seen, cell.method, cell.variant.theta, cell.variant.gated)
                 state.update(labels[cell.split], resize_label(found, labels[cell.split].shape))
             bar.update()
     seconds = (time.monotonic() - started) / len(cells)
     for cell, state in states.items():
-        shots = {name: list(used) for name, used in school.shots(splits[cell.split], lesson_of(cell)).items()}
-        done(cell, learnt(state, before[cell.split]) | {"shots": shots}, seconds)
+        shots = {name: list(used) for name, used in teacher.shots(splits[cell.split], lesson_of(cell)).items()}
+        done(cell, learnt(state, before[bases[cell]]) | {"shots": shots}, seconds)
 
 
-def _pupils(
-    workshop: Workshop, school: School, cells: Sequence[IncrementalCell], done: Done
-) -> dict[IncrementalCell, Pupil]:
-    """The pupil of each cell; cells that look at the same one share it, and those that differ in θ share its shots.
+def _taught(
+    workshop: Workshop, teacher: Teacher, cells: Sequence[IncrementalCell], done: Done
+) -> dict[IncrementalCell, TaughtWorld]:
+    """The taught world of each cell; cells of the same lesson share it.
 
-    Without those that cannot be taught, as where a class has too few images: their reason is told at once.
+    Without those that cannot be taught, as where a class has too few images: their reason is given at once.
     """
     groups: dict[Any, list[IncrementalCell]] = {}
     for cell in cells:
-        lesson = lesson_of(cell)
-        groups.setdefault(dataclasses.replace(lesson, variant=_plain(lesson.variant)), []).append(cell)
-    pupils: dict[IncrementalCell, Pupil] = {}
+        groups.setdefault(lesson_of(cell), []).append(cell)
+    worlds: dict[IncrementalCell, TaughtWorld] = {}
     with workshop.bar("teaching", len(groups), "lesson") as bar:
         for lesson, members in groups.items():
             methods = [cell.method for cell in members]
-            bar.update()
             try:
-                taught = school.pupil(lesson, methods, any(cell.variant.gated for cell in members))
+                taught = teacher.taught(lesson, methods, any(cell.variant.gated for cell in members))
+                worlds |= dict.fromkeys(members, taught)
             except InputError as error:
                 for cell in members:
                     done(cell, {"reason": str(error)}, 0.0)
-                continue
-            for cell in members:
-                pupils[cell] = taught if cell.variant.theta is None else _at(taught, cell.variant.theta)
-    return pupils
+            bar.update()
+    return worlds
 
 
 def _empty(split: ClassSplit) -> SegmentationMetrics:
     return SegmentationMetrics(split.world_taxonomy, len(split.known))
-
-
-def _plain(variant: Variant) -> Variant:
-    return dataclasses.replace(variant, theta=None)
-
-
-def _at(pupil: Pupil, theta: float) -> Pupil:
-    """The same pupil with another θ_novel."""
-    known = pupil.world.known
-    known = dataclasses.replace(known, recipe=dataclasses.replace(known.recipe, theta=theta))
-    return dataclasses.replace(pupil, world=dataclasses.replace(pupil.world, known=known))
 
 
 def _label(sample: Sample, name: str) -> UInt8[np.ndarray, "H W"]:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,14 @@ from ignota.data.images import read_image
 from ignota.engine.records import fingerprint, write_json
 from ignota.reports.report import Item, PictureRow, Report, Section, write_report
 from ignota.reports.tables import Table, to_csv, to_markdown
-from ignota.reproduce.claims import claims, verdict
+from ignota.reproduce.claims import Verdict, claims, verdict
+from ignota.reproduce.estimate import estimate
 from ignota.reproduce.example import SPLIT
 from ignota.reproduce.figures import FIGURES, Figure
 from ignota.reproduce.grounds import Setting
 from ignota.reproduce.rendering import claim_table, example_table, number_table, shown_table
 from ignota.reproduce.runner import NAMES, Reproduction
-from ignota.reproduce.workshop import Workshop
+from ignota.reproduce.workshop import RAML, Workshop
 
 REPORT, RESULTS, SPENT, EXAMPLE = "report.html", "results.json", "spent.json", "table-d"
 _SMALLEST_WIDTH = 320
@@ -38,11 +39,17 @@ _SMALLEST_WIDTH = 320
 
 def reproduce(
     names: Sequence[str], setting: Setting, out: Path, device: torch.device, quiet: bool = False,
-    given: Sequence[Path] = (), allow_download: bool = False,
+    given: Sequence[Path] = (), announce: Callable[[str], object] | None = None, allow_download: bool = False,
 ) -> list[Path]:  # fmt: skip
-    """Measures what is missing, then writes the files of `names` and the report; returns what was written."""
+    """Measures what is missing, then writes the files of `names` and the report; returns what was written.
+
+    announce: receives one line beforehand, with the time that it will take and what its figures are good for.
+    """
     reproduction = opened(setting, out, device, quiet, given, allow_download)
     reproduction.workshop.check_given()
+    if announce is not None:
+        smoke = f" ({setting.fidelity.name} is a smoke test: its figures support no claim)"
+        announce(f"{estimate(reproduction, names)}{smoke if setting.fidelity.smoke else ''}")
     written = []
     with spending(reproduction.folder / SPENT):
         reproduction.measure(names)
@@ -85,13 +92,22 @@ def opened(
 
 def tables_of(reproduction: Reproduction, name: str) -> tuple[tuple[Table, Table], ...]:
     """Each table of a name for people and for programs."""
+    found: tuple[tuple[Table, Table], ...]
     if name == EXAMPLE:
         table = example_table(reproduction.example())
-        return ((table, table),)
-    return tuple(
-        (shown_table(one, reproduction.lookup), number_table(one, reproduction.lookup))
-        for one in reproduction.descriptions(name)
-    )
+        found = ((table, table),)
+    else:
+        found = tuple(
+            (shown_table(one, reproduction.lookup), number_table(one, reproduction.lookup))
+            for one in reproduction.descriptions(name)
+        )
+    return tuple((_marked(reproduction, shown), _marked(reproduction, plain)) for shown, plain in found)
+
+
+def _marked(reproduction: Reproduction, table: Table) -> Table:
+    """With a title that says so where the figures are those of a smoke test."""
+    smoke = reproduction.setting.fidelity.smoke
+    return dataclasses.replace(table, title=f"{table.title} (smoke test, no claim)") if smoke else table
 
 
 def write_tables(reproduction: Reproduction, name: str) -> list[Path]:
@@ -145,13 +161,15 @@ def results(reproduction: Reproduction) -> dict[str, Any]:
     setting, workshop = reproduction.setting, reproduction.workshop
     tables = {name: tables_of(reproduction, name) for name in NAMES if reproduction.measured(name)}
     figures = {name: _record(reproduction.folder / "figures" / name / "figure.json") for name in FIGURES}
-    verdicts = [verdict(claim, reproduction.lookup) for claim in claims(setting)]
     networks = dict.fromkeys(setting.ground.trained_as(split) for split in setting.ground.splits)
     return {
         "world": setting.ground.name,
         "stands_for": setting.ground.stands_for,
         "fidelity": setting.fidelity.name,
+        "smoke": setting.fidelity.smoke,
         "seeds": setting.fidelity.seeds,
+        "branches": setting.fidelity.branches,
+        "schedules": {system: workshop.card(SPLIT, system) for system in RAML},
         "size": workshop.config(SPLIT).size,
         "images": len(setting.evaluate(SPLIT)),
         "reuse": [str(source) for source in workshop.given],
@@ -161,16 +179,24 @@ def results(reproduction: Reproduction) -> dict[str, Any]:
         "figures": {
             name: {key: one[key] for key in ("title", "text", "seconds")} for name, one in figures.items() if one
         },
-        "claims": dataclasses.asdict(claim_table(verdicts)),
+        "claims": dataclasses.asdict(claim_table(verdicts(reproduction))),
         "spent": _record(reproduction.folder / SPENT),
     }
+
+
+def verdicts(reproduction: Reproduction) -> list[Verdict]:
+    """Of every claim; a smoke test has none."""
+    if reproduction.setting.fidelity.smoke:
+        return []
+    return [verdict(claim, reproduction.lookup) for claim in claims(reproduction.setting)]
 
 
 def report(reproduction: Reproduction) -> Report:
     """Everything that is measured so far, in the paper's order, the claims first."""
     setting = reproduction.setting
-    found = [verdict(claim, reproduction.lookup) for claim in claims(setting)]
-    sections = [Section("Does the paper's order hold?", _CLAIMS, (claim_table(found),))]
+    smoke = setting.fidelity.smoke
+    tables: tuple[Item, ...] = () if smoke else (claim_table(verdicts(reproduction)),)
+    sections = [Section("Does the paper's order hold?", _SMOKE if smoke else _CLAIMS, tables)]
     for name in NAMES:
         items: list[Item] = []
         if reproduction.measured(name):
@@ -183,7 +209,8 @@ def report(reproduction: Reproduction) -> Report:
     provenance = {
         "command": f"ignota reproduce all --world {setting.ground.name} --fidelity {setting.fidelity.name}",
         "world": setting.ground.stands_for,
-        "runs": f"{setting.fidelity.seeds} seeds of D and meta channels; the closed sets are trained once",
+        "runs": f"{setting.fidelity.seeds} seeds of shots and D, {setting.fidelity.branches} trainings of each branch "
+        "of Tables 3 and E; the closed sets are trained once",
         "torch": torch.__version__,
     }
     return Report("The paper, reproduced", f"{setting.ground.stands_for} Fidelity: {setting.fidelity.name}.",
@@ -191,9 +218,11 @@ def report(reproduction: Reproduction) -> Report:
 
 
 _CLAIMS = (
-    "Differences in points, ours minus the rival's, mean over seeds with its standard error where there is more than "
-    "one pair. Undecided: less than two standard errors from zero, or no difference at all."
+    "Differences in points, the first minus the second, paired over seeds, with the 95 % interval of their mean "
+    "(Student's t). A claim holds where the interval lies above 0 and the mean is one point or more; it does not hold "
+    "where the whole interval lies below one point; it is undecided otherwise."
 )
+_SMOKE = "This is a smoke test: it shows that everything runs. Its figures support no claim; `--fidelity full` does."
 
 
 def figure_rows(folder: Path, record: dict[str, Any]) -> list[PictureRow]:

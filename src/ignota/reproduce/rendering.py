@@ -81,16 +81,18 @@ def _note(description: Description, lookup: Lookup) -> str:
 
 
 def claim_table(verdicts: Sequence[Verdict]) -> Table:
-    """Each comparison with both means, the difference and the verdict."""
+    """Each comparison with both means, the difference, its interval and the verdict."""
     rows = tuple(
         (
             one.claim.claim, one.claim.comparison, one.first, one.second,
-            None if one.difference is None else f"{one.difference:+.1f}" + (f" ± {one.error:.1f}" if one.error else ""),
+            None if one.difference is None else f"{one.difference:+.1f}",
+            None if one.interval is None else f"{one.interval[0]:+.1f} to {one.interval[1]:+.1f}",
             one.word,
         )
         for one in verdicts
     )  # fmt: skip
-    return Table("", ("the paper claims", "comparison", "first", "second", "difference", "here it"), rows)
+    heads = ("the paper claims", "comparison", "first", "second", "difference", "95 % interval", "here it")
+    return Table("", heads, rows)
 
 
 def example_table(example: Mapping[str, Any]) -> Table:
@@ -103,9 +105,9 @@ def example_table(example: Mapping[str, Any]) -> Table:
     for row in example.get("regions", []):
         rows.append((row["letter"], "here", row["output"], row["truth"], *map(_cosine, row["similarity"].values())))
     note = (
-        f"Cosine similarities; a region bears the class of the largest one from θ_novel = {example.get('theta', 0.8):g}"
-        f" on. Here: image {example.get('key', '–')}, regions of {example.get('from', 'nothing')}, as released, "
-        "5 shots."
+        "Cosine similarities; a region is assigned the class of the largest one above θ_novel = "
+        f"{example.get('theta', 0.8):g}. Here: image {example.get('key', '–')}, candidate regions of the meta "
+        "channels, as printed, 5 shots."
     )
     heads = ("Region", "by", "Output", "Truth", *classes)
     return Table("Table D, an example", heads, tuple(rows), note + _why(example))
@@ -116,4 +118,4 @@ def _cosine(value: float | None) -> Cell:
 
 
 def _why(example: Mapping[str, Any]) -> str:
-    return f" No figures: {example['reason']}." if "reason" in example else ""
+    return f" No figures of ours: {example['reason']}." if "reason" in example else ""

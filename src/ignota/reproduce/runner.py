@@ -12,11 +12,11 @@ from typing import Any
 
 from ignota.reproduce.cells import AnomalyCell, Cell, ClosedCell, ExampleCell, IncrementalCell, Ledger
 from ignota.reproduce.description import Description
-from ignota.reproduce.example import example_pupil, measure_example
+from ignota.reproduce.example import example_world, measure_example
 from ignota.reproduce.grounds import Setting
 from ignota.reproduce.measuring import measure_anomalies, measure_closed, measure_incremental
-from ignota.reproduce.pupils import Pupil
 from ignota.reproduce.tables import TABLES
+from ignota.reproduce.taught_worlds import TaughtWorld
 from ignota.reproduce.workshop import Workshop
 from ignota.structures import InputError
 from ignota.taxonomy import nearest
@@ -28,12 +28,15 @@ NAMES = (
 """Everything, in the paper's order; `all` is short for it."""
 
 
-def chosen_names(words: Sequence[str]) -> tuple[str, ...]:
-    """The names asked for, each once, in the paper's order; raises InputError with the nearest one."""
+def chosen_names(words: Sequence[str], without: Sequence[str] = ()) -> tuple[str, ...]:
+    """The names asked for, each once, in the paper's order; raises InputError with the nearest one.
+
+    without: what `all` leaves out, see `Ground`.
+    """
     for word in words:
         if word not in (*NAMES, "all"):
             raise InputError(f"no table or figure {word!r}{nearest(word, (*NAMES, 'all'))}")
-    return tuple(name for name in NAMES if "all" in words or name in words)
+    return tuple(name for name in NAMES if name in words or ("all" in words and name not in without))
 
 
 @dataclass
@@ -79,16 +82,16 @@ class Reproduction:
         return all(self.lookup(cell) is not None for cell in self.cells(name))
 
     @cached_property
-    def pupil(self) -> Pupil:
+    def taught(self) -> TaughtWorld:
         """The taught world that figures look through."""
-        return example_pupil(self.workshop)
+        return example_world(self.workshop)
 
     def example(self) -> Mapping[str, Any]:
         """The image of Table D and Figure I, looked for once."""
         cell = ExampleCell()
         if self._entry(cell) is None:
             started = time.monotonic()
-            figures = measure_example(self.workshop, self.pupil)
+            figures = measure_example(self.workshop, self.taught)
             self._keep(cell, figures, time.monotonic() - started)
         return dict(self.lookup(cell) or {})
 
@@ -98,10 +101,14 @@ class Reproduction:
             return self._entry(ExampleCell()) is not None
         return bool(self.cells(name)) and self.complete(name)
 
-    def measure(self, names: Sequence[str]) -> int:
-        """Measures whatever cells of these tables are missing; returns how many there were."""
+    def missing(self, names: Sequence[str]) -> list[Cell]:
+        """The cells of these tables that are still to be measured, each once."""
         wanted = dict.fromkeys(cell for name in names for cell in self.cells(name))
-        missing = [cell for cell in wanted if self.lookup(cell) is None]
+        return [cell for cell in wanted if self.lookup(cell) is None]
+
+    def measure(self, names: Sequence[str]) -> int:
+        """Measures the missing cells of these tables; returns how many there were."""
+        missing = self.missing(names)
         closed = [cell for cell in missing if isinstance(cell, ClosedCell)]
         measure_closed(self.workshop, closed, self._keep)
         for place in range(len(self.setting.ground.anomaly_sets)):

@@ -8,48 +8,42 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 
 from ignota.engine.exhibition import stretched
 from ignota.functional.edges import edge_map
 from ignota.functional.meta_channels import aggregate
 from ignota.functional.regions import paint
-from ignota.incremental.metric_methods import MetricEncoding
 from ignota.regions.proposals import edge_evidence
 from ignota.reports.pictures import channels_picture, colour_labels, heat_map, region_picture
-from ignota.reproduce.pupils import Pupil
+from ignota.reproduce.taught_worlds import SeenImage, TaughtWorld
 from ignota.structures import Encoding, RegionSet, Sample
 from ignota.taxonomy import ClassSplit
-from ignota.world.labelling import meta_regions
-from ignota.world.model import closed_labels
+from ignota.world.raml import RULES
 from ignota.world.reading import uncertainty
-from ignota.world.scene import Tables
 from ignota.world.spaces import pool_taps
 
 Picture = UInt8[np.ndarray, "H W 3"]
+ON = 0.5
+"""A meta channel is on from here, as in Equation 15."""
 
 
 @dataclass(frozen=True)
 class View:
-    """An image with its labels before a pupil that was taught the novel classes of `split`."""
+    """An image with its labels before a world that was taught the novel classes of `split`."""
 
     sample: Sample
     split: ClassSplit
-    pupil: Pupil
+    taught: TaughtWorld
 
     @cached_property
+    def seen(self) -> SeenImage:
+        return SeenImage(self.taught.world, self.sample.image, self.taught.network)
+
+    @property
     def encoding(self) -> Encoding:
-        return self.pupil.world.encode(self.sample.image)
-
-    @cached_property
-    def tables(self) -> Tables:
-        return self.pupil.world.tables(self.encoding)
-
-    @cached_property
-    def metric_encoding(self) -> MetricEncoding | None:
-        """What DMLNet's network gives, if the pupil has one."""
-        return None if self.pupil.network is None else self.pupil.network.encode(self.sample.image)
+        return self.seen.encoding
 
     @property
     def image(self) -> Picture:
@@ -66,20 +60,19 @@ class View:
 
     def labels(self, method: str) -> NDArray[np.uint8]:
         """World ids by a method, `closed` among them."""
-        closed = closed_labels(self.encoding)
-        return self.pupil.labels(self.encoding, self.tables, closed, method, False, self.metric_encoding)
+        return self.taught.labels(self.seen, method)
 
     def coloured(self, method: str) -> Picture:
         return colour_labels(self.labels(method), self.palette)
 
     def edges(self) -> Picture:
         """Equation 2, black lines on white."""
-        recipe, (sobel, unsure) = self.pupil.world.known.recipe, edge_evidence(self.image, self.encoding.logits)
+        recipe, (sobel, unsure) = self.taught.world.known.recipe, edge_evidence(self.image, self.encoding.logits)
         found = edge_map(sobel, unsure, recipe.alpha, recipe.beta)[0].cpu().numpy()
         return np.repeat(np.where(found, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
 
     def regions(self) -> RegionSet:
-        return self.pupil.world.known.recipe.urs(self.image, self.encoding.logits)
+        return self.taught.world.known.recipe.urs(self.image, self.encoding.logits)
 
     def region_picture(self) -> Picture:
         return region_picture(self.regions().ids)
@@ -91,43 +84,61 @@ class View:
 
     def likeness(self, space: str) -> Picture:
         """P of Equation 4, region by region."""
-        metric, regions = self.pupil.world.known.spaces[space], self.regions()
+        metric, regions = self.taught.world.known.spaces[space], self.regions()
         values = metric.known_similarity(metric.embed(pool_taps(self.encoding, regions, metric.taps)))
         return heat_map(stretched(paint(values, regions, float(values.min()) if len(values) else 0.0).cpu().numpy()))
 
     def anomaly(self, score: str) -> Picture:
         """A score of the unlearnt world, stretched for the eye alone, over the grey image."""
-        found = self.pupil.world.scores(self.encoding, [score])[score]
+        found = self.taught.world.scores(self.encoding, [score])[score]
         return heat_map(stretched(found.cpu().numpy()), self.image)
 
     def intensity(self, space: str) -> Picture:
         """Q of Equation 5."""
-        return heat_map(stretched(uncertainty(self.encoding, self.pupil.world.known, space).cpu().numpy()), self.image)
+        return heat_map(stretched(uncertainty(self.encoding, self.taught.world.known, space).cpu().numpy()), self.image)
 
-    def channels(self, preset: str) -> NDArray[np.float32]:
-        """Meta channels "M h w" in 0..1."""
-        return np.asarray(self.pupil.world.networks.channels(self.encoding, preset).cpu().numpy())
+    def channels(self, system: str) -> NDArray[np.float32]:
+        """Meta channels "M h w" of a branch in 0..1."""
+        return np.asarray(self.seen.read(self.taught.world.branch(system)).channels.cpu().numpy())
 
-    def channel_tiles(self, preset: str) -> Picture:
-        return channels_picture(np.stack([self.enlarged(channel) for channel in self.channels(preset)]))
+    def channel_tiles(self, system: str) -> tuple[str, Picture]:
+        """All meta channels on one picture, captioned with the share of pixels on which any is on."""
+        found = self.channels(system)
+        text = share_on("meta channels C (Eq. 6-9)", found.max(0) >= ON)
+        return text, channels_picture(np.stack([self.enlarged(channel) for channel in found]))
 
-    def aggregated(self, preset: str) -> Picture:
-        """The union of the channels that the taught classes use, white."""
-        world = self.pupil.world
-        union = aggregate(world.networks.channels(self.encoding, preset), world.novel.selected[preset]).cpu().numpy()
+    def channel_pictures(self, system: str) -> list[tuple[str, Picture]]:
+        """Each meta channel, captioned with the share of pixels on which it is on."""
+        return [
+            (share_on(f"channel {i + 1}", channel >= ON), heat_map(self.enlarged(channel)))
+            for i, channel in enumerate(self.channels(system))
+        ]
+
+    def aggregated(self, method: str, title: str = "aggregated") -> tuple[str, Picture]:
+        """The union of the channels that the taught classes use, white, with its caption."""
+        rule = RULES[method]
+        _, reading, evidence = self.taught.on_branch(self.seen, rule.system)
+        union = aggregate(reading.channels, evidence.selected(rule.kappa)).cpu().numpy()
         white = np.where(self.enlarged(union.astype(np.float32)) > 0.5, 255, 0).astype(np.uint8)
-        return np.repeat(white[:, :, None], 3, axis=2)
+        return share_on(title, union), np.repeat(white[:, :, None], 3, axis=2)
 
     def enlarged(self, grid: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "H W"]:
         """A map on the logits' grid on the image's."""
         height, width = self.image.shape[:2]
         return np.asarray(cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR))
 
-    def candidates(self, preset: str) -> RegionSet:
-        return meta_regions(self.pupil.world, self.encoding, preset)
+    def candidates(self, method: str) -> RegionSet:
+        return self.taught.candidates(self.seen, method)
 
-    def candidate_picture(self, preset: str) -> Picture:
-        return region_picture(self.candidates(preset).ids)
+    def candidate_picture(self, method: str) -> tuple[str, Picture]:
+        """The candidate regions, captioned with their number."""
+        regions = self.candidates(method)
+        return f"candidate regions: {regions.count or 'none'}", region_picture(regions.ids)
+
+
+def share_on(title: str, on: Bool[np.ndarray, "h w"]) -> str:
+    """A caption that says on how many pixels something is on, and so whether a picture is empty."""
+    return f"{title}: {on.mean():.1%} on" if on.any() else f"{title}: empty, 0 % on"
 
 
 def worthiest(labels: Sequence[NDArray[np.uint8]], novel: Sequence[int], count: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Trains what tables share, each thing once: closed sets by their classes, worlds around them, meta channels, D."""
+"""Trains what tables share, each thing once: closed sets by their classes, worlds around them, branches, D."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import safetensors.torch
@@ -20,28 +21,31 @@ from ignota.anomaly.score import State
 from ignota.data.datasets import file_mark
 from ignota.data.files import write_atomically
 from ignota.data.shots import class_areas
-from ignota.engine.configuration import EmbedderConfig, ExperimentConfig, MetaChannelConfig
+from ignota.engine.branch_run import train_branch
+from ignota.engine.configuration import ExperimentConfig
 from ignota.engine.embedder_run import train_embedder
 from ignota.engine.fitting import metric_space, split_images
-from ignota.engine.harvest import collect_grids
-from ignota.engine.meta_channel_run import Grids, train_meta_channels
 from ignota.engine.records import RECORD, StageFolder, fingerprint, write_json
 from ignota.engine.refitting import with_scores
+from ignota.engine.region_embedder_run import train_region_embedder
 from ignota.engine.score_states import KeptStates
-from ignota.engine.stages import Stages, embedder_variants
-from ignota.models.meta_channels import MetaChannelHead
+from ignota.engine.stages import Stages, branch_card, embedder_variants
+from ignota.models.meta_channels import MetaChannelNetwork
 from ignota.reproduce.cells import LOSSES, Variant
 from ignota.reproduce.given import closed_hash, take, trained_hash
 from ignota.reproduce.grounds import Setting
 from ignota.structures import InputError
 from ignota.world import bundle
+from ignota.world.branch import Branch, Branches
+from ignota.world.branch_files import make_branch
 from ignota.world.exemplars import ExemplarStore
-from ignota.world.metric_network import MetricNetwork
+from ignota.world.metric_network import SYSTEM, MetricNetwork
 from ignota.world.model import OpenWorldModel
 from ignota.world.networks import Networks
 from ignota.world.spaces import MetricSpace
 
-_PRESETS = ("paper", "released")
+RAML = ("paper", "released")
+"""RAML's own branches."""
 _SECONDS = "seconds.json"
 CPU = torch.device("cpu")
 
@@ -52,9 +56,11 @@ def _on(state: State, device: torch.device) -> State:
 
 @dataclass
 class Workshop:
-    """The trained things of one setting in `folder`; what is finished is read back. given: folders of `ignota run`
-    and worlds whose closed sets are taken where they were trained with the same configuration. allow_download: whether
-    a hub may be asked for weights."""
+    """The trained things of one setting in `folder`; what is finished is read back.
+
+    given: folders of `ignota run` and worlds whose closed sets are taken where they were trained with the same
+    configuration. allow_download: whether a hub may be asked for weights.
+    """
 
     setting: Setting
     folder: Path
@@ -64,14 +70,17 @@ class Workshop:
     allow_download: bool = False
     _stages: dict[str, Stages] = field(init=False, default_factory=dict)
     _bases: dict[str, OpenWorldModel] = field(init=False, default_factory=dict)
-    _grids: dict[str, Grids] = field(init=False, default_factory=dict)
+    _trained: dict[str, MetaChannelNetwork] = field(init=False, default_factory=dict)
+    _branches: dict[str, Branch] = field(init=False, default_factory=dict)
+    _metric: dict[str, MetricNetwork] = field(init=False, default_factory=dict)
     _areas: dict[str, Int[np.ndarray, "256 N"]] = field(init=False, default_factory=dict)
     _files: dict[tuple[str, str], str] = field(init=False, default_factory=dict)
 
     def config(self, split: str) -> ExperimentConfig:
-        """Of the world that serves a split, without scores that need a state of their own."""
+        """Of the world that serves a split, without branches and scores that need a state of their own."""
         config = self.setting.config(split)
-        return dataclasses.replace(config, fit=dataclasses.replace(config.fit, scores=()))
+        second = dataclasses.replace(config.meta_channels, branches=())
+        return dataclasses.replace(config, fit=dataclasses.replace(config.fit, scores=()), meta_channels=second)
 
     def place(self, split: str) -> Path:
         """Where everything around the network of a split lies."""
@@ -122,28 +131,80 @@ class Workshop:
 
     def metric_network(self, split: str) -> MetricNetwork:
         """DMLNet's network with the known classes of a split, trained once."""
-        stages = self.stages(split)
-        networks = Networks(stages.metric_network, None, {}, stages.config.size, ("decoder",), self.device)
-        return MetricNetwork(networks)
+        name = self.setting.ground.trained_as(split)
+        if name not in self._metric:
+            self._metric[name] = self.stages(name).metric_network()
+        return self._metric[name]
 
     def world(self, split: str, variant: Variant) -> OpenWorldModel:
-        """The base world with its paper's part made as `variant` says, and an empty store of its own."""
+        """The base world with its paper's part made as `variant` says, and an empty store of its own.
+
+        Its branches are trained or read when they are first asked for.
+        """
         base = self.base(split)
         known = base.known
         if variant.one_hot or variant.seed:
             known = dataclasses.replace(known, spaces=self._spaces(split, variant))
         recipe = known.recipe
-        if variant.theta is not None:
-            recipe = dataclasses.replace(recipe, theta=variant.theta)
         if variant.edges is not None:
             recipe = dataclasses.replace(recipe, alpha=variant.edges[0], beta=variant.edges[1])
         if not variant.sobel:
             recipe = dataclasses.replace(recipe, alpha=float("inf"))
-        networks = base.networks
-        if variant.seed or variant.losses != LOSSES or variant.channels is not None:
-            networks = dataclasses.replace(networks, heads=self._heads(split, variant))
         known = dataclasses.replace(known, recipe=recipe)
-        return dataclasses.replace(base, known=known, networks=networks, store=ExemplarStore(None))
+        return dataclasses.replace(base, known=known, store=ExemplarStore(None), branches=self.branches(split, variant))
+
+    def branches(self, split: str, variant: Variant) -> Branches:
+        """The branches of a variant, each made when it is first asked for."""
+
+        def make(system: str, _: Networks) -> Branch:
+            return self.branch(split, variant, system)
+
+        makers = {system: partial(make, system) for system in RAML}
+        return Branches(makers | {SYSTEM: lambda _: self.metric_network(split)})
+
+    def branch(self, split: str, variant: Variant, system: str) -> Branch:
+        """The branch `paper` or `released` of a variant: each stage 2 and each D is trained once, whoever asks."""
+        second, third = self.branch_folders(split, variant, system)
+        stages, config = self.stages(split), self.branch_config(split, variant, system)
+        seed = config.seed
+        if second.hash not in self._trained:
+            shown = dataclasses.replace(stages, config=config).shown
+            self._trained[second.hash] = train_branch(
+                config, system, stages.segmenter, shown, second, self.device, seed + variant.branch_seed, self.quiet
+            )
+        if third.hash not in self._branches:
+            network = self._trained[second.hash]
+            embedder = train_region_embedder(
+                config, system, network.segmenter, stages.samples, third, self.device, seed + variant.seed, self.quiet
+            )
+            card = branch_card(system, config, second.finished() or {}, third.finished() or {})
+            networks = self.base(split).networks
+            self._branches[third.hash] = make_branch(system, network.segmenter, network.head, embedder, networks, card)
+        return self._branches[third.hash]
+
+    def branch_config(self, split: str, variant: Variant, system: str) -> ExperimentConfig:
+        """What a branch is trained by. L_rec as printed is null under softmax (ΣC = 1), so `paper` never has it."""
+        config = self.config(split)
+        own = config.meta_channels
+        off = {name for name in LOSSES if name not in variant.losses or (name == "rec" and system == "paper")}
+        changes: dict[str, Any] = dict.fromkeys(off, 0.0) | {"branches": (system,), "shots": variant.shown}
+        if system == "paper" and variant.channels is not None:
+            changes["channels"] = variant.channels
+        return dataclasses.replace(config, meta_channels=dataclasses.replace(own, **changes))
+
+    def branch_folders(self, split: str, variant: Variant, system: str) -> tuple[StageFolder, StageFolder]:
+        """Of stage 2 and of D; those of branches that are the same are the same."""
+        config = self.branch_config(split, variant, system)
+        mark = fingerprint(self.place(split).name, config.meta_channels, config.seed + variant.branch_seed)
+        second = self._folder(split, f"meta_channels_{system}", mark)
+        mark = fingerprint(mark, config.region_embedder, config.regions.min_area, config.seed + variant.seed)
+        return second, self._folder(split, f"region_embedder_{system}", mark)
+
+    def card(self, split: str, system: str) -> dict[str, Any]:
+        """How the main run's branch is trained: its schedule beside the paper's, and its seconds if it is there."""
+        second, third = self.branch_folders(split, Variant(), system)
+        config = self.branch_config(split, Variant(), system)
+        return branch_card(system, config, second.finished() or {}, third.finished() or {})
 
     def scored(self, world: OpenWorldModel, split: str, names: Sequence[str]) -> OpenWorldModel:
         """`world` with the states of further scores, as `refused` has fitted them."""
@@ -197,47 +258,20 @@ class Workshop:
         records = [*place.glob(f"stages/*/{RECORD}"), *place.glob(_SECONDS)]
         return sum(float(json.loads(path.read_text(encoding="utf-8"))["seconds"]) for path in records)
 
-    def _heads(self, split: str, variant: Variant) -> dict[str, MetaChannelHead]:
-        stages = self.stages(split)
-        base = stages.config.meta_channels
-        weights = {name: getattr(base, name) if name in variant.losses else 0.0 for name in LOSSES}
-        config = dataclasses.replace(base, channels=variant.channels or base.channels)
-        config = dataclasses.replace(config, **weights)  # type: ignore[arg-type]
-        folders = {preset: self._folder(split, f"meta_channels_{preset}", config, variant.seed) for preset in _PRESETS}
-        grids = None
-        if any(folder.finished() is None for folder in folders.values()):
-            grids = self._grids_of(split)
-        known, seed = len(stages.split.known), stages.config.seed + variant.seed
-        return {
-            preset: train_meta_channels(config, preset, known, grids, folder, self.device, seed, self.quiet)
-            for preset, folder in folders.items()
-        }
-
     def _spaces(self, split: str, variant: Variant) -> dict[str, MetricSpace]:
         stages, spaces = self.stages(split), {}
         _, held_out = split_images(stages.images, stages.config.fit.held_out)
         classes, seed = len(stages.split.known), stages.config.seed + variant.seed
         for name, config in embedder_variants(stages.config.embedder).items():
             config = dataclasses.replace(config, one_hot=variant.one_hot)
-            folder = self._folder(split, f"embedder_{name}", config, variant.seed)
+            folder = self._folder(split, f"embedder_{name}", fingerprint(config, seed))
             title = f"embedder ({name}, seed {seed})"
             found = train_embedder(config, stages.rows, classes, folder, self.device, seed, self.quiet, title)
             spaces[name] = metric_space(config, found, stages.rows, set(held_out), classes)
         return spaces
 
-    def _folder(self, split: str, name: str, config: MetaChannelConfig | EmbedderConfig, seed: int) -> StageFolder:
-        mark = fingerprint(config, seed)
+    def _folder(self, split: str, name: str, mark: str) -> StageFolder:
         return StageFolder(self.place(split) / "stages" / f"{name}-{mark[:8]}", mark)
-
-    def _grids_of(self, split: str) -> Grids:
-        name = self.setting.ground.trained_as(split)
-        if name not in self._grids:
-            stages = self.stages(name)
-            networks = dataclasses.replace(stages.networks({}), frozen=None, taps=())
-            lut = stages.split.training_lut()
-            with self.bar("reading logits", len(stages.images)) as bar:
-                self._grids = {name: collect_grids(networks, stages.samples, stages.images, lut, bar.update)}
-        return self._grids[name]
 
     def bar(self, title: str, total: int, unit: str = "image") -> tqdm:
         """A progress bar, unless the workshop is quiet."""
@@ -251,8 +285,13 @@ class Workshop:
             if trained_hash(run) not in wanted:
                 raise InputError(f"{run} was trained with another configuration than any network here: leave it out")
 
+    def is_given(self, split: str) -> bool:
+        """Whether the closed set of a split is taken from a given folder."""
+        wanted = closed_hash(self.config(split))
+        return any(trained_hash(source) == wanted for source in self.given)
+
     def _take(self, config: ExperimentConfig, place: Path) -> None:
-        """The given closed set of the same configuration, if there is one, whole or not at all."""
+        """The given closed set of the same configuration, if there is one, atomically."""
         target = place / "stages" / "closed_set"
         for source in self.given:
             if not target.exists() and trained_hash(source) == closed_hash(config):
