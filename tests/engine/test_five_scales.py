@@ -112,7 +112,7 @@ def test_scores_of_features_are_averaged_over_the_scales(world: OpenWorldModel, 
 def test_metric_logits_are_averaged_rather_than_embeddings(world: OpenWorldModel, val: LabelledImages) -> None:
     """Any network will do: its outputs are taken for embeddings f."""
     own = world.networks
-    network = MetricNetwork(Networks(own.segmenter, None, {}, own.size, ("decoder",), own.device))
+    network = MetricNetwork(Networks(own.segmenter, None, own.size, ("decoder",), own.device))
     image, size = val[0].image, (40, 70)
     distances = np.zeros(size)
     for encoding in FiveScales.of(own, image, size).scales:

@@ -45,7 +45,7 @@ class Smallest(torch.nn.Conv2d):
 
 @pytest.fixture
 def networks() -> Networks:
-    return Networks(Smallest(3, 2, 1), None, {}, 48, ("decoder",), torch.device("cpu"))
+    return Networks(Smallest(3, 2, 1), None, 48, ("decoder",), torch.device("cpu"))
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from ignota.metrics.bootstrap import ImageHistograms, drawn_weights, interval, w
 from ignota.structures import InputError
 from ignota.world.composing import REGION
 from ignota.world.known import KnownEvidence
-from ignota.world.metric_network import MetricNetwork
 from ignota.world.model import OpenWorldModel
 from ignota.world.reading import score_names
 
@@ -41,19 +40,17 @@ def compare_scores(
     draws: int = 1000,
     seed: int = 0,
     tick: Callable[[], object] | None = None,
-    metric: MetricNetwork | None = None,
 ) -> dict[str, Any]:
     """{"dataset", "images", "scores": [{"name", "aupr", "fpr95", "behind"}]}, the best pooled AUPR first.
 
     aupr and fpr95 are {"value", "low", "high"}, fractions over all pixels of the set with the limits of the middle 95 %
     of a bootstrap over images; behind is by how much the AUPR falls short of the best one's, {"mean", "low", "high"}
     from the same draws for both: where `low` is not above 0, the score may be as good as the best. Scores are read at
-    bfloat16's resolution. metric: the branch `dmlnet`, for its scores. Raises InputError where there is nothing to rank
-    by.
+    bfloat16's resolution. Raises InputError where there is nothing to rank by.
     """
     lut = anomaly_label_lut(world, dataset)
     histograms = ImageHistograms()
-    for i, (sample, label, _, raw) in enumerate(scored_images(world, dataset, scores, lut, metric)):
+    for i, (sample, label, _, raw) in enumerate(scored_images(world, dataset, scores, lut)):
         one = ImageHistograms()
         one.update(sample.key, {name: to_size(value, label.shape) for name, value in raw.items()}, label)
         histograms.fold(f"{i % BLOCKS:03}", one)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from ignota.data.datasets import LabelledImages
 from ignota.data.pasting import cut_things
 from ignota.data.shots import Shots, class_areas
 from ignota.engine.branch_run import train_branch
@@ -158,10 +159,10 @@ class Stages:
         count = self.config.meta_channels.shots
         if not count:
             return self.samples
-        shots = Shots(count)
-        areas = class_areas(self.samples, self.split.novel)
-        again = [i for c, row in zip(self.split.novel, areas, strict=True) for i in shots.choose(self.samples, c, row)]
-        return Chosen(self.samples, [*range(len(self.samples)), *again])
+        images = cast(LabelledImages, self.samples)  # every source of training images of an experiment
+        shots, areas = Shots(count), class_areas(images, self.split.novel)
+        again = [i for c, row in zip(self.split.novel, areas, strict=True) for i in shots.choose(images, c, row)]
+        return Chosen(images, [*range(len(images)), *again])
 
     @property
     def _crops(self) -> list[object]:

@@ -34,7 +34,8 @@ class Archive:
         """Raises Missing for an image that is not open."""
         for key in keys:
             desk.image(key)
-        listed = [{k: v for k, v in entry.items() if k != "thumbnail"} for entry in views.classes(desk.world)]
+        entries = views.classes(desk.world, desk.world.snapshot)
+        listed = [{k: v for k, v in entry.items() if k != "thumbnail"} for entry in entries]
         self._zip.writestr("classes.json", json.dumps(listed, indent=2, ensure_ascii=False))
 
     def add(self, desk: Desk, key: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from ignota.world.networks import Networks, largest_class
 from ignota.world.scene import resize_mask
 
 SYSTEMS = ("paper", "released", "dmlnet")
+Trained = TypeVar("Trained")
 BRANCH_SCORES = {"meta_mass": "paper"} | dict.fromkeys(METRIC_SCORES, "dmlnet")
 """Anomaly scores that a branch gives. meta_mass is transductive where the unknown classes lie, as void pixels, in the
 images that the branch was fine-tuned on."""
@@ -109,7 +110,7 @@ def share_key(system: str) -> str:
     return f"{system}/channels"
 
 
-def built(branch: Branch, networks: Networks) -> Branch:
+def built(branch: Trained, networks: Networks) -> Trained:
     """The maker of a branch that exists already, on the device that it was built for."""
     return branch
 

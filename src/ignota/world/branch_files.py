@@ -67,7 +67,7 @@ def make_branch(
 
 def beside(networks: Networks, segmenter: ClosedSetSegmenter) -> Networks:
     """Another segmenter in the place of the closed set, run eagerly, without the frozen encoder."""
-    segmenter = segmenter.eval().requires_grad_(False).to(networks.device, memory_format=torch.channels_last)
+    segmenter = segmenter.eval().requires_grad_(False).to(networks.device).to(memory_format=torch.channels_last)
     own = dataclasses.replace(
         networks, segmenter=segmenter, frozen=None, taps=("decoder",), runner=run_eagerly, backend="torch"
     )

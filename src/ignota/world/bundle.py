@@ -27,7 +27,17 @@ from ignota.taxonomy import ClassLabel, Taxonomy, nearest
 from ignota.world.branch import Branch, Branches
 from ignota.world.branch_files import branch_from_tensors, branch_tensors
 from ignota.world.consistency import check_shapes
-from ignota.world.document import FORM, RECIPE, SCHEMA, WEIGHTS, WORLD, WorldDocument, branch_file, validated
+from ignota.world.document import (
+    FORM,
+    RECIPE,
+    SCHEMA,
+    WEIGHTS,
+    WORLD,
+    BranchName,
+    WorldDocument,
+    branch_file,
+    validated,
+)
 from ignota.world.exemplars import FILE, ExemplarStore
 from ignota.world.known import KnownEvidence
 from ignota.world.metric_network import MetricNetwork
@@ -187,7 +197,7 @@ def _branch(
     path: Path,
     document: WorldDocument,
     description: SegmenterDescription,
-    system: str,
+    system: BranchName,
     allow_code: bool,
     networks: Networks,
 ) -> Branch | MetricNetwork:
