@@ -134,8 +134,7 @@ class Branches:
         if system not in self.makers:
             there = f"it has {', '.join(self.makers)}" if self.makers else "it has none"
             raise InputError(
-                f"this world has no branch {system!r} ({there}): `ignota fit --branches {system}` adds it, and the "
-                "shipped world camvid-8+3 has it"
+                f"this world has no branch {system!r} ({there}): `ignota fit --branches {system}` adds it"
             )
         key = system, str(networks.device)
         if key not in self._built:

@@ -48,7 +48,9 @@ RULES: dict[str, IncrementalRule] = {
         kappa=0.15,
         inclusive=True,
     ),
-    "raml_tuned": IncrementalRule("paper", StrongestChannelRegions(min_area=0.0005), kappa=0.1, features=1.0),
+    "raml_tuned": IncrementalRule(
+        "paper", StrongestChannelRegions(min_area=0.0005, threshold=0.7), kappa=0.1, theta=0.5, features=0.5
+    ),
 }
 """`raml_tuned` departs from the paper where training images say so, see docs/paper.md."""
 
