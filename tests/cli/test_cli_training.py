@@ -107,6 +107,14 @@ def test_a_full_disk_ends_a_run_in_one_line(
     assert written == {"config.yaml", "hash"}
 
 
+@pytest.mark.parametrize("setting", ["--segmenter.weights", "--fit.frozen_weights"])
+def test_a_run_asks_no_hub_without_leave(
+    setting: str, tiny_file: Path, tmp_path: Path, wrong: Callable[..., str]
+) -> None:
+    line = wrong("run", tiny_file, "--out", tmp_path / "out", "--quiet", setting, "hub")
+    assert "pass --allow-download" in line
+
+
 def test_adapt(streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: Callable[..., str]) -> None:
     from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
 

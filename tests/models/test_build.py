@@ -174,6 +174,17 @@ def test_networks_that_cannot_be_built() -> None:
     one_line(lambda: build_segmenter(wrong, None), "config.encoder_name: timm registers no encoder 'nothing'")
 
 
+@pytest.mark.parametrize(
+    "more",
+    [{"checkpoint_path": "bomb"}, {"pretrained_cfg": {"file": "x"}}, {"pretrained": True}, {"cache_dir": "x"},
+     {"pretrained_cfg_overlay": {}}, {"encoder_weights": "a/b"}, {"features_cls": None}],
+    ids=repr,
+)  # fmt: skip
+def test_smp_hands_timm_numbers_alone(more: dict[str, Any]) -> None:
+    config = {"_model_class": "Unet", "encoder_name": "tu-resnet18", "classes": 5} | more
+    one_line(lambda: build_segmenter(SegmenterDescription("smp", 5, config=config), None), f"config.{next(iter(more))}")
+
+
 @pytest.mark.parametrize("name", ["Unet", "DeepLabV3Plus"])
 def test_a_folder_of_smp(tmp_path: Path, name: str) -> None:
     network = getattr(smp, name)("resnet18", encoder_weights=None, classes=5).eval()

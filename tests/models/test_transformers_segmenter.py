@@ -190,6 +190,15 @@ def test_code_beside_the_weights_is_not_run(folder: Path, tmp_path: Path) -> Non
     assert not sign.exists()
 
 
+@pytest.mark.parametrize("backbone", ["somebody/network", "hf-hub:timm/resnet18", "unregistered"])
+def test_a_folder_asks_no_hub_for_a_backbone(folder: Path, backbone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import HfApi
+
+    monkeypatch.setattr(HfApi, "repo_exists", lambda *_, **__: pytest.fail("it asked the hub"))
+    edit(folder / "config.json", model_type="upernet", backbone=backbone, backbone_config=None)
+    one_line(folder, "config.json: config.backbone", backbone)
+
+
 def test_without_transformers_the_error_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 

@@ -146,6 +146,15 @@ def test_a_file_without_tensors(tmp_path: Path) -> None:
     one_line(lambda: read_state_dict(tmp_path / "w.pth"))
 
 
+def test_no_hub_is_asked_without_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: pytest.fail("it asked the hub"))
+    assert "pass --allow-download" in one_line(lambda: imagenet_weights("resnet50", "hub"))
+    for name in ("hf-hub:timm/resnet50", "local-dir:/tmp/net"):
+        for source in ("hub", "package", "/tmp/net.pth"):
+            text = one_line(lambda name=name, source=source: imagenet_weights(name, source, allow_download=True))
+            assert "timm registers no encoder" in text
+
+
 @pytest.mark.parametrize("error", [OSError("no route"), RuntimeError("no pretrained weights exist")])
 def test_no_hub_names_the_two_other_ways(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def refuse(*_: object, **__: object) -> None:

@@ -1,7 +1,8 @@
 """Opens worlds in a process of its own, with everything watched that could reach the network or run code.
 
 Reads cases from standard input, a JSON list of {"world": folder, "options": […], "document": world.json or null}, and
-prints {"code", "error", "events"} of `ignota classes` for each. With "--no-sockets" a socket cannot even be made.
+prints {"code", "error", "events", "ran"} of `ignota classes` for each; ran: whether code made the folder $IGNOTA_SIGN.
+With "--no-sockets" a socket cannot even be made.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -34,7 +36,11 @@ def opened(case: dict[str, Any]) -> dict[str, Any]:
     events.clear()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as error:
         code = main(["classes", "--world", case["world"], *case["options"]])
-    return {"code": code, "error": error.getvalue(), "events": list(events)}
+    sign = Path(os.environ["IGNOTA_SIGN"])
+    ran = sign.exists()
+    if ran:
+        sign.rmdir()
+    return {"code": code, "error": error.getvalue(), "events": list(events), "ran": ran}
 
 
 if __name__ == "__main__":
