@@ -21,6 +21,9 @@ from ignota.world.metric_network import MetricNetwork
 from ignota.world.model import OpenWorldModel
 from ignota.world.networks import Networks
 
+SMALL = (24, 32, 40, 48, 56)
+"""What the fixture `small_scales` puts in place of the protocol's own sizes, which would take seconds an image."""
+
 
 @pytest.fixture(scope="module")
 def world(trained: Path) -> OpenWorldModel:
@@ -53,7 +56,7 @@ def test_sizes_are_multiples_of_8_and_never_too_long(height: int, width: int, sh
 def slow_logits(world: OpenWorldModel, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Mean logits "C H W", scale by scale, by the network itself and OpenCV."""
     segmenter, total = world.networks.segmenter, np.zeros((len(world.taxonomy), *size))
-    for short in (300, 375, 450, 525, 600):
+    for short in SMALL:
         factor = min(short / min(image.shape[:2]), 1000 / max(image.shape[:2]))
         height, width = (8 * int(np.ceil(int(side * factor) / 8)) for side in image.shape[:2])
         grown = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -71,6 +74,7 @@ def nearest_fpr95(truth: np.ndarray, score: np.ndarray) -> float:
     return float(fpr[np.flatnonzero(distance == distance.min())[-1]])
 
 
+@pytest.mark.usefixtures("small_scales")
 def test_the_figures_are_those_of_a_slow_reading(world: OpenWorldModel, val: LabelledImages) -> None:
     found = evaluate_anomaly(world, val, ("max_logit", "msp"), "dmlnet").figures
     lut, rows = world_split(world, CITYSCAPES).anomaly_lut(), []
@@ -95,10 +99,11 @@ def test_the_figures_are_those_of_a_slow_reading(world: OpenWorldModel, val: Lab
         assert set(found["scores"][name]) - set(readings) == {"dmlnet"}
 
 
+@pytest.mark.usefixtures("small_scales")
 def test_scores_of_features_are_averaged_over_the_scales(world: OpenWorldModel, val: LabelledImages) -> None:
     image, size = val[0].image, (40, 70)
     scales = FiveScales.of(world.networks, image, size)
-    assert [encoding.image.shape[:2] for encoding in scales.scales] == [scaled_size(48, 96, s) for s in SHORT_SIDES]
+    assert [encoding.image.shape[:2] for encoding in scales.scales] == [scaled_size(48, 96, short) for short in SMALL]
     maps = scales.maps(("knn", "max_logit", "region:max_logit"), world.scores)
     total = np.zeros(size)
     for encoding in scales.scales:
@@ -109,6 +114,7 @@ def test_scores_of_features_are_averaged_over_the_scales(world: OpenWorldModel, 
     assert {value.shape for value in maps.values()} == {size}
 
 
+@pytest.mark.usefixtures("small_scales")
 def test_metric_logits_are_averaged_rather_than_embeddings(world: OpenWorldModel, val: LabelledImages) -> None:
     """Any network will do: its outputs are taken for embeddings f."""
     own = world.networks
