@@ -300,9 +300,12 @@ def _document(world: OpenWorldModel, description: SegmenterDescription, results:
 
 
 def _read_tensors(path: Path, document: WorldDocument, name: str) -> dict[str, Tensor]:
-    """The tensors of a sealed file, half precision widened; raises InputError for numbers that are not finite."""
+    """The tensors of a sealed file by name, half precision widened; raises InputError for numbers that are not finite.
+
+    They are sorted, since safetensors gives those of bytes in any order and fingerprints go by it.
+    """
     try:
-        tensors = safetensors.torch.load(read_sealed(path, document, name))
+        tensors = dict(sorted(safetensors.torch.load(read_sealed(path, document, name)).items()))
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise
