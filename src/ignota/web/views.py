@@ -98,7 +98,8 @@ def export(desk: Desk, keys: Sequence[str], threshold: float) -> bytes:
     """A ZIP with NAME_labels.png (indexed, 254 unknown), NAME_anomaly.png (16 bit), NAME.json and classes.json."""
     stream, used = io.BytesIO(), set[str]()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("classes.json", json.dumps(_plain(classes(desk.world, desk.world.snapshot)), indent=2, ensure_ascii=False))
+        listed = _plain(classes(desk.world, desk.world.snapshot))
+        archive.writestr("classes.json", json.dumps(listed, indent=2, ensure_ascii=False))
         for key in keys:
             image, scene = desk.scene(desk.image(key))
             name = _file_name(image.name or key, used)
