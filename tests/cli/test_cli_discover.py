@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 from ignota.cli import gathering, main
 from ignota.data.synthetic.streets import SyntheticStreets
 from ignota.world import bundle
+from ignota.world.model import calibrated
 
 
 def run(*words: object) -> int:
@@ -136,3 +138,28 @@ def test_wrong_calls_end_in_one_line(
     monkeypatch.setattr(gathering, "find_spec", lambda module: None if module == "sklearn" else module)
     assert "pip install 'ignota[discover]'" in wrong("discover", photos, *here)
     assert "pip install 'ignota[discover]'" in wrong("suggest", photos, "--world", world)
+
+
+def test_groups_names_and_tables_belong_to_their_run_and_world(
+    world: Path, photos: Path, tmp_path: Path, wrong: Callable[..., str]
+) -> None:
+    out, names = tmp_path / "found", tmp_path / "names.csv"
+    assert run("discover", photos, "--world", world, "--out", out, "--smallest", 2, "--quiet") == 0
+    made = json.loads((out / "groups.json").read_text())
+    names.write_text(f"group,name,without,of\n1,thing,,{made['state'][::-1]}\n")
+    accept = ("discover", "--accept", names, "--out", out)
+    assert "names groups of another run" in wrong(*accept, "--world", world)
+
+    other = tmp_path / "other"
+    opened = bundle.load(world)
+    known = calibrated(opened.known, threshold=opened.known.recipe.threshold + 0.01)
+    bundle.save(dataclasses.replace(opened, known=known), other)
+    opened.store.close()
+    table = out / "regions" / "regions.parquet"
+    assert "another world" in wrong(*accept, "--world", other)
+    assert "another world" in wrong("suggest", table, "--world", other)
+    assert "another world" in wrong("discover", table, "--world", other, "--out", tmp_path / "more")
+
+    made["groups"][0]["parts"] = [dict(made["groups"][0], key="1a", rows=[-1], parts=[])]
+    (out / "groups.json").write_text(json.dumps(made))
+    assert "is damaged" in wrong(*accept, "--world", world)

@@ -264,3 +264,59 @@ def test_a_video_cut_short_keeps_its_whole_frames(
     assert told.err.count("\n") == 1
     assert len(list((tmp_path / "out").glob("*.json"))) >= 2
     assert (tmp_path / "out" / "regions.parquet").is_file()
+
+
+def test_all_files_of_a_call_have_the_classes_that_it_began_with(
+    world: Path, photos: Path, mask: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process teaches and forgets while a folder is segmented."""
+    from ignota.data.images import read_image
+
+    inner, other = pictures.write_scene, bundle.load(world, writable=True)
+    steps = [
+        lambda: other.learn("other", [(photos / "p1.png", read_image(mask)[:, :, 0])], force=True),
+        lambda: other.rename("other", "crate"),
+        lambda: other.forget("crate"),
+    ]
+
+    def write(*args: object) -> None:
+        inner(*args)  # type: ignore[arg-type]
+        if steps:
+            steps.pop(0)()
+
+    monkeypatch.setattr(pictures, "write_scene", write)
+    out = tmp_path / "out"
+    call = ("segment", photos, "--world", world, "--out", out, "--quiet")
+    assert run(*call) == 0 and not steps
+    results = [json.loads(path.read_text()) for path in sorted(out.glob("*.json"))]
+    assert len(results) == 4 and all(result["classes"][-1]["name"] != "other" for result in results)
+    assert len({json.dumps([c["name"] for c in result["classes"]]) for result in results}) == 1
+    assert len({result["made_by"]["world"] for result in results}) == 1
+    other.learn("other", [(photos / "p1.png", read_image(mask)[:, :, 0])], force=True)
+    other.store.close()
+    assert run(*call) == 0
+    results = [json.loads(path.read_text()) for path in sorted(out.glob("*.json"))]
+    assert all(result["classes"][-1]["name"] == "other" for result in results)  # none was taken for finished
+
+
+def test_one_bad_file_stops_no_folder(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that is no UTF-8 is an image like others; a disk that fails is told, and the others go on."""
+    odd = os.fsdecode(b"p\xff.png")
+    shutil.copy(photos / "p1.png", photos / odd)
+    (photos / "p3.png").symlink_to("/proc/self/mem")  # reading it is an I/O error
+    out = tmp_path / "out"
+    assert run("segment", photos, "--world", trained, "--out", out, "--quiet") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("ignota: cannot read ") and error.count("\n") == 1 and "p3.png" in error
+    assert {path.stem for path in out.glob("*.json")} == {"p1", "p2", "p10", "p11", Path(odd).stem}
+    assert json.loads((out / f"{Path(odd).stem}.json").read_text())["image"] == str(photos / r"p\xff.png")
+    names = {row["name"] for row in pq.read_table(out / "regions.parquet").to_pylist()}
+    assert r"p\xff" in names
+    (photos / "p3.png").unlink()
+    assert run("segment", photos, "--world", trained, "--out", out, "--quiet") == 0
+    found = tmp_path / "found"
+    table = out / "regions.parquet"
+    assert run("discover", table, "--world", trained, "--out", found, "--smallest", 2, "--quiet") == 0  # pictures found
+    assert run("export-labels", "coco", out, "--out", tmp_path / "coco", "--quiet") == 0

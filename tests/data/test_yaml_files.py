@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from pathlib import Path
 
@@ -63,5 +64,8 @@ def test_large_and_missing_files(tmp_path: Path) -> None:
     assert read_yaml(path, 100) == {"a": "x" * 97}
     with pytest.raises(YamlError, match="larger than 99 bytes"):
         read_yaml(path, 99)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(YamlError, match="no plain file"):
+        read_yaml(tmp_path / "pipe", 100)
     with pytest.raises(FileNotFoundError):
         read_yaml(tmp_path / "b.yaml", 100)

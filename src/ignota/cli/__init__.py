@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from importlib import import_module
@@ -22,6 +23,8 @@ def main(argv: list[str] | None = None) -> int:
     with Boundary() as boundary:
         if argv is None and not sys.warnoptions:
             warnings.simplefilter("ignore")  # libraries' advice to programmers, of no use to who runs a command
+        if argv is None and isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold bytes that are no UTF-8
         _dispatch(words)
         sys.stdout.flush()
     return boundary.code

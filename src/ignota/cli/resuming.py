@@ -55,7 +55,7 @@ def is_finished(out: Path, name: str, made_by: dict[str, str]) -> bool:
 def read_result(path: Path) -> dict[str, Any] | None:
     """A NAME.json of `segment`; None for whatever else is called so."""
     try:
-        if path.stat().st_size > LARGEST_RESULT:
+        if path.stat().st_size > LARGEST_RESULT or not path.is_file():
             return None
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -25,6 +25,8 @@ def read_yaml(path: Path, largest: int) -> Any:
     Raises YamlError for whatever is no such YAML, also where aliases expand to more than `MOST_NODES` values, and
     OSError where the file cannot be read.
     """
+    if path.exists() and not path.is_file():
+        raise YamlError("it is no plain file")
     with path.open("rb") as stream:
         data = stream.read(largest + 1)
     if len(data) > largest:

@@ -59,8 +59,8 @@ def write_discovery(path: Path, made: Discovery, found: FoundRegions) -> None:
 def read_discovery(path: Path) -> Discovery:
     """Reads groups.json; raises InputError for whatever is none, and for one that was changed."""
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError("too large")
+        if path.stat().st_size > _LARGEST or not path.is_file():
+            raise ValueError("too large, or no plain file")
         content = json.loads(path.read_bytes())
         given, table = content["groups"], Path(as_name(_text(content["table"])))
         groups = tuple(_from_dict(each, _KEY) for each in given)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.drawn import DrawnImages
+from ignota.data.drafts import sweep
 from ignota.data.files import write_atomically
 from ignota.engine import exhibition
 from ignota.engine.configuration import DataConfig, ExperimentConfig, FitConfig
@@ -100,6 +101,7 @@ def train_experiment(
         check_source(config.fit.frozen_encoder, config.fit.frozen_weights, allow_download)
     if leads():
         out.mkdir(parents=True, exist_ok=True)
+        sweep(out)
         write_atomically(out / CONFIG, yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False).encode())
     if not told((out / WORLD).exists()):
         world = Stages(config, train, out, device, quiet, allow_download=allow_download).world()

@@ -32,6 +32,8 @@ def load_json(path: Path, kind: type[T]) -> T:
     try:
         if path.stat().st_size > LARGEST_JSON:
             raise wrong(path, "it is larger than 1 GB", "split it")
+        if not path.is_file():
+            raise wrong(path, "it is no plain file", "name a JSON file")
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise wrong(path, "no such file", "check the path") from error

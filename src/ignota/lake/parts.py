@@ -14,6 +14,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ignota.data.drafts import sweep
 from ignota.data.files import one_line
 from ignota.lake.places import address, faults, is_local, located, opened, write_whole
 from ignota.lake.sources import Source
@@ -134,6 +135,8 @@ def _encoded(table: pa.Table) -> bytes:
 
 def _parts(out: str, name: str) -> list[str]:
     fs, path = located(f"{out.rstrip('/')}/source={name}")
+    if is_local(fs):
+        sweep(Path(path))
     try:
         found = fs.ls(path, detail=False) if fs.isdir(path) else []
     except faults() as error:
