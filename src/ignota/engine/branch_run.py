@@ -27,6 +27,10 @@ from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.taxonomy import ClassSplit
 
 
+_PUBLISHED_CELLS = 191 * 191
+"""Cells of the grid on which Appendix C.1 sets η: crops of 762 pixels at stride 4."""
+
+
 def meta_channel_count(preset: str, config: MetaChannelConfig, split: ClassSplit) -> int:
     """K: `channels` as printed; all classes - N + 1 in the released code, 20 - N of Cityscapes' 19."""
     return config.channels if preset == "paper" else len(split.taxonomy) - len(split.known) + 1
@@ -37,6 +41,17 @@ def losses_of(preset: str, config: MetaChannelConfig) -> MetaChannelLossConfig:
     return dataclasses.replace(
         PRESETS[preset], weight_overlap=config.inter, weight_split=config.split, weight_reconstruction=config.rec
     )
+
+
+def on_grid(losses: MetaChannelLossConfig, grid: tuple[int, int]) -> MetaChannelLossConfig:
+    """The losses with the η of Equation 8 for a grid of another size than the paper's.
+
+    As printed, η ΣC counts cells, so η = 0.02 keeps a channel above the share 1 / (η cells) of a crop. It is scaled so
+    that this share is that of Appendix C.1's crops on every grid; the released form takes the mean and needs nothing.
+    """
+    if losses.split != "paper":
+        return losses
+    return dataclasses.replace(losses, eta=losses.eta * _PUBLISHED_CELLS / (grid[0] * grid[1]))
 
 
 def branch_loss(
@@ -52,7 +67,7 @@ def branch_loss(
     input, the X of Equation 9. L_seg is the cross entropy over what `losses.segmentation` names. Void and novel pixels
     are 255 in `labels` and do not count in it. The other terms are taken on the grid of the channels.
     """
-    raw = raw.float()
+    raw, losses = raw.float(), on_grid(losses, (raw.shape[-2], raw.shape[-1]))
     segmentation = segmentation_loss(raw if losses.segmentation == "channels" else logits, labels)
     channels, grid = activate(raw, losses), raw.shape[-2:]
     small_labels = F.interpolate(labels[:, None].float(), grid, mode="nearest")[:, 0].long()
