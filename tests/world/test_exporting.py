@@ -122,7 +122,7 @@ def test_metadata_tells_how_to_use_it(world: OpenWorldModel, graph: Path) -> Non
     assert json.loads(told["labels"]) == {str(i): name for i, name in enumerate(world.taxonomy.names)}
     thresholds = json.loads(told["thresholds"])
     assert set(thresholds) == set(SCORES)
-    assert thresholds["knn"] == pytest.approx(float(world.known.states["knn"][LEVEL][2]), abs=1e-5)
+    assert thresholds["knn"] == float(world.known.states["knn"][LEVEL][2])  # a rounded one would part other pixels
     assert "raml" in told["left_out"]
 
 

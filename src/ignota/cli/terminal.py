@@ -38,7 +38,7 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str |
     """A table; columns after the first stand right-aligned where they hold numbers."""
     table = Table(highlight=False)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if numbers and i else "left", overflow="fold")
+        table.add_column(Text(plain(column)), justify="right" if numbers and i else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(plain(cell)) if isinstance(cell, str) else cell for cell in row))
     say(title)

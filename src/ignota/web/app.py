@@ -181,7 +181,6 @@ def _add_images(app: FastAPI, desk: Desk) -> None:
             await desk.run(lambda: archive.begin(desk, form.images))
             for key in dict.fromkeys(form.images):  # one job for each, so that others get their turn
                 await desk.run(partial(archive.add, desk, key))
-            await desk.run(archive.finish)
             return StreamingResponse(archive.parts(), media_type="application/zip")
         except BaseException:
             archive.close()

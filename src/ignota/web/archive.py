@@ -21,13 +21,12 @@ _PART = 1 << 18
 class Archive:
     """classes.json, and NAME_labels.png (indexed, 254 unknown), NAME_anomaly.png (16 bit), NAME.json of each image.
 
-    threshold: beyond which pixels are unknown. All but `parts` and `close` run in the thread of the desk.
+    threshold: beyond which pixels are unknown. `begin` and `add` run in the thread of the desk.
     """
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  (it is closed when all of it is sent)
-        self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_STORED)
         self._used: set[str] = set()
 
     def begin(self, desk: Desk, keys: Iterable[str]) -> None:
@@ -36,7 +35,7 @@ class Archive:
             desk.image(key)
         entries = views.classes(desk.world, desk.world.snapshot)
         listed = [{k: v for k, v in entry.items() if k != "thumbnail"} for entry in entries]
-        self._zip.writestr("classes.json", json.dumps(listed, indent=2, ensure_ascii=False))
+        self._write({"classes.json": json.dumps(listed, indent=2, ensure_ascii=False)})
 
     def add(self, desk: Desk, key: str) -> None:
         """Adds an image; raises InputError where the archive grows too large."""
@@ -44,20 +43,20 @@ class Archive:
         scene = desk.world.scene(image.bare, image.tables)
         name = _file_name(image.name or key, self._used)
         labels = scene.labels_with_unknown(self.threshold)
-        self._zip.writestr(f"{name}_labels.png", views.labels_png(scene, labels))
-        self._zip.writestr(f"{name}_anomaly.png", views.anomaly_png(scene))
         told = {
             "image": image.name, "width": labels.shape[1], "height": labels.shape[0], "threshold": self.threshold,
             "labels": {c.name: c.id for c in scene.taxonomy.classes} | {"unknown": UNKNOWN_INDEX},
             "regions": [views.region(found) for found in scene.unknown_at(self.threshold)],
         }  # fmt: skip
-        self._zip.writestr(f"{name}.json", json.dumps(told, indent=2, ensure_ascii=False))
+        self._write(
+            {
+                f"{name}_labels.png": views.labels_png(scene, labels),
+                f"{name}_anomaly.png": views.anomaly_png(scene),
+                f"{name}.json": json.dumps(told, indent=2, ensure_ascii=False),
+            }
+        )
         if self._file.tell() > _MOST:
             raise InputError(f"these images take more than {_MOST >> 20} MiB: export fewer of them at once")
-
-    def finish(self) -> None:
-        """Writes its list of contents."""
-        self._zip.close()
 
     def parts(self) -> Iterator[bytes]:
         """The whole archive, part by part; it is dropped after the last one."""
@@ -69,6 +68,11 @@ class Archive:
     def close(self) -> None:
         """Drops it."""
         self._file.close()
+
+    def _write(self, entries: dict[str, str | bytes]) -> None:
+        with zipfile.ZipFile(self._file, "a", zipfile.ZIP_STORED) as archive:
+            for name, data in entries.items():
+                archive.writestr(name, data)
 
 
 def _file_name(name: str, used: set[str]) -> str:

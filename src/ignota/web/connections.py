@@ -31,7 +31,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.waiting_since = self.loop.time()
-        self._timer = self.loop.call_later(self.limits.patience, self._look)
+        self._timer = self.loop.call_later(self.limits.patience, self._check)
         self.everyone.add(self)
         if len(self.everyone) > self.limits.connections:
             self._cut_longest_waiting()
@@ -72,7 +72,7 @@ class Connection(H11Protocol):
         if waiting:
             min(waiting)[2].transport.abort()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         """Every `patience` seconds, and at the deadline of a head: cuts off what does not move."""
         waited = 0.0 if self.waiting_since is None or self._answering else self.loop.time() - self.waiting_since
         stalled = self.unread > 0 and self.unread >= self._unread > 0 and not self._progress
@@ -82,7 +82,7 @@ class Connection(H11Protocol):
             return
         self._unread, self._progress = self.unread, False
         rest = self.limits.patience - waited
-        self._timer = self.loop.call_later(rest if rest > 0 else self.limits.patience, self._look)
+        self._timer = self.loop.call_later(rest if rest > 0 else self.limits.patience, self._check)
 
 
 def limited(limits: Limits) -> type[Connection]:

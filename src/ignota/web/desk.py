@@ -69,14 +69,14 @@ class Desk:
         if self.waiting >= self.limits.queue:
             raise Busy("too much to do: try again in a second")
         self.waiting += 1
-        future = asyncio.get_running_loop().run_in_executor(self._pool, self._done_fairly, job)
+        future = asyncio.get_running_loop().run_in_executor(self._pool, self._guarded, job)
         future.add_done_callback(self._done)
         try:
             return await asyncio.wait_for(asyncio.shield(future), self.limits.seconds)
         except TimeoutError:
             raise Busy(f"no answer within {self.limits.seconds:g} seconds: try again later") from None
 
-    def _done_fairly(self, job: Callable[[], T]) -> T:
+    def _guarded(self, job: Callable[[], T]) -> T:
         """Raises Busy for what is no fault of the request or the program: a store that fails, a world that changed."""
         state = None
         try:

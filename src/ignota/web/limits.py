@@ -6,6 +6,15 @@ from dataclasses import dataclass, replace
 
 from ignota.structures import InputError
 
+_ONE_IMAGE = 320 << 20
+"""Bytes that the networks take while an image passes them."""
+_PER_PIXEL = 16
+"""Bytes that a pixel of an image takes while it is decoded, labelled and written."""
+_SMALLEST = 2_000_000
+"""Pixels that are always taken."""
+FORM_WEIGHT = 12
+"""Bytes that a byte of JSON takes once it is read into Python's objects."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -59,16 +68,6 @@ def fitted(limits: Limits, resident: int | None, files: int) -> Limits:
         limits, connections=connections, memory=max(limits.process // 16, room),
         pixels=min(limits.pixels, max(_SMALLEST, largest)),
     )  # fmt: skip
-
-
-_ONE_IMAGE = 320 << 20
-"""Bytes that the networks take while an image passes them."""
-_PER_PIXEL = 16
-"""Bytes that a pixel of an image takes while it is decoded, labelled and written."""
-_SMALLEST = 2_000_000
-"""Pixels that are always taken."""
-FORM_WEIGHT = 12
-"""Bytes that a byte of JSON takes once it is read into Python's objects."""
 
 
 class Busy(Exception):

@@ -209,7 +209,7 @@ def metadata(world: OpenWorldModel, module: PortableWorld) -> dict[str, Any]:
         "colours": {str(i): list(label.colour) for i, label in enumerate(world.taxonomy.classes)},
         "unknown": str(UNKNOWN_INDEX),
         "score": module.score,
-        "thresholds": {name: round(float(world.known.states[name][LEVEL][2]), 6) for name in module.scores},
+        "thresholds": {name: float(world.known.states[name][LEVEL][2]) for name in module.scores},
         "target_fpr": str(world.known.recipe.target_fpr),
         "left_out": "regions (scores raml, raml_paper, raml_released) and taught classes: they need ignota",
     }
