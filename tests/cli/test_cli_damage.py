@@ -54,6 +54,27 @@ def test_missing_and_mistyped_fields(
     assert key in wrong("seal", world)
 
 
+def test_seal_and_upgrade(
+    world: Path, capsys: pytest.CaptureFixture[str], schema_1: Callable[[Path], dict[str, Any]]
+) -> None:
+    document = json.loads((world / "world.json").read_text())
+    document["recipes"]["light"]["threshold"] = 0.5
+    (world / "world.json").write_text(json.dumps(document))
+    for call, told in (
+        (("seal", str(world)), f"{world}: sealed world.json"),
+        (("seal", str(world)), f"{world}: nothing had changed"),
+        (("upgrade", str(world)), f"{world} is of schema 2 already"),
+    ):
+        assert main(list(call)) == 0
+        assert capsys.readouterr().out == f"{told}\n"
+    schema_1(world)
+    assert main(["classes", "--world", str(world)]) == 0
+    capsys.readouterr()
+    assert main(["upgrade", str(world)]) == 0
+    assert capsys.readouterr().out == f"{world} is of schema 2 now\n"
+    assert json.loads((world / "world.json").read_text())["recipes"]["light"]["threshold"] == 0.5
+
+
 @pytest.mark.parametrize("file", ["world.json", "weights.safetensors"])
 def test_flipped_bits_are_told_or_harmless(file: str, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = (world / file).read_bytes()

@@ -96,7 +96,7 @@ def check_store(connection: sqlite3.Connection, path: Path) -> None:
 
 def explained(error: BaseException, path: Path | None) -> BaseException:
     """An error of SQLite as one that says what to do: InputError, or OSError for a full disk; others as they are."""
-    if not isinstance(error, sqlite3.Error | UnicodeError):
+    if not isinstance(error, sqlite3.DatabaseError | UnicodeError) or isinstance(error, sqlite3.ProgrammingError):
         return error
     code = _code(error)
     if code == "SQLITE_FULL" or (code.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and _is_full(path)):
