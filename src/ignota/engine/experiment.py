@@ -15,8 +15,8 @@ import yaml
 from tqdm import tqdm
 
 from ignota.data.datasets import LabelledImages, open_dataset
-from ignota.data.drawn import DrawnImages
 from ignota.data.drafts import sweep
+from ignota.data.drawn import DrawnImages
 from ignota.data.files import write_atomically
 from ignota.engine import exhibition
 from ignota.engine.configuration import DataConfig, ExperimentConfig, FitConfig
