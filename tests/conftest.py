@@ -84,7 +84,7 @@ def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_scales() -> Iterator[None]:
     """DMLNet's five scales in the size of the tiny world: its own would take seconds an image."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ignota.engine.five_scales.SHORT_SIDES", (24, 32, 40, 48, 56))
+        patch.setattr("ignota.engine.five_scales.SHORT_SIDES", (48, 56, 64, 72, 80))
         yield
 
 

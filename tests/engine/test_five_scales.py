@@ -21,7 +21,7 @@ from ignota.world.metric_network import MetricNetwork
 from ignota.world.model import OpenWorldModel
 from ignota.world.networks import Networks
 
-SMALL = (24, 32, 40, 48, 56)
+SMALL = (48, 56, 64, 72, 80)
 """What the fixture `small_scales` puts in place of the protocol's own sizes, which would take seconds an image."""
 
 

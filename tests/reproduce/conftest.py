@@ -41,7 +41,7 @@ def whole(setting: Setting, asked: tuple[str, ...], tmp_path_factory: pytest.Tem
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("reproduce")
     with pytest.MonkeyPatch.context() as patch:  # the scales of the protocol would take seconds an image
-        patch.setattr("ignota.engine.five_scales.SHORT_SIDES", (24, 32, 40, 48, 56))
+        patch.setattr("ignota.engine.five_scales.SHORT_SIDES", (48, 56, 64, 72, 80))
         reproduce(asked, setting, out, CPU, quiet=True)
     return out
 
