@@ -204,16 +204,17 @@ def test_a_gated_world_finds_novel_classes_only_where_the_anomaly_map_says_unkno
 
 def test_what_was_old_before_comes_from_the_branch_itself(copy: Path, setting: Setting) -> None:
     workshop = opened(setting, copy, CPU, quiet=True).workshop
-    branch = workshop.branch("16+3", Variant(), "released")
-    with torch.no_grad():  # a branch that calls everything class 0, beside a closed set that does not
-        branch.head.convolution.weight.zero_()
-        branch.networks.segmenter.eval()
-    taught = Teacher(workshop, "16+3").taught(Lesson("16+3", 1, None, Variant()), ["raml_released", "npm_frozen"])
-    seen = SeenImage(taught.world, setting.evaluate("16+3")[0].image)
-    own, closed = taught.known_labels(seen, "raml_released"), taught.known_labels(seen, "npm_frozen")
-    assert (own == branch.read(seen.encoding).known).all() and (closed == seen.closed).all()
-    assert (own != closed).any()
-    assert taught.base("raml_released") != taught.base("npm_frozen")
+    head = workshop.branch("16+3", Variant(), "paper").head.convolution
+    with torch.no_grad():  # a branch that calls everything class 15
+        head.weight.zero_()
+        head.bias.zero_()[15] = 1.0
+    cells = [IncrementalCell("16+3", method, 1) for method in ("raml_paper", "npm_frozen")]
+    found: dict[str, dict[str, Any]] = {}
+    measuring.measure_incremental(workshop, cells, lambda one, figures, _: found.update({one.method: figures}))
+    assert found["raml_paper"]["old_before"] == found["raml_paper"]["old_after"]  # it has no region to learn from
+    kept = opened(setting, copy, CPU, quiet=True).lookup(cells[1])
+    assert kept is not None and found["npm_frozen"]["old_before"] == kept["old_before"]
+    assert found["raml_paper"]["old_before"] != found["npm_frozen"]["old_before"]
 
 
 def test_a_configuration_is_trained_once_and_a_seed_of_d_retrains_d_alone(
@@ -248,8 +249,8 @@ def test_a_configuration_is_trained_once_and_a_seed_of_d_retrains_d_alone(
     assert (config.rec, config.inter, config.shots) == (0.0, 0.0, 5) and config.split > 0
 
 
-def test_worlds_build_branches_only_when_asked(whole: Path, setting: Setting, forbidden: None) -> None:
-    workshop = opened(setting, whole, CPU, quiet=True).workshop
+def test_worlds_build_branches_only_when_asked(copy: Path, setting: Setting, forbidden: None) -> None:
+    workshop = opened(setting, copy, CPU, quiet=True).workshop
     world = workshop.world("16+3", Variant(branch_seed=99))
     assert world.branches.systems == ("paper", "released", "dmlnet")
     with pytest.raises(AssertionError, match="trained again"):
