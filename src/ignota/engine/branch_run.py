@@ -26,7 +26,6 @@ from ignota.models.meta_channels import MetaChannelHead, MetaChannelNetwork
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.taxonomy import ClassSplit
 
-
 _PUBLISHED_CELLS = 191 * 191
 """Cells of the grid on which Appendix C.1 sets η: crops of 762 pixels at stride 4."""
 

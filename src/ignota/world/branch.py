@@ -133,9 +133,7 @@ class Branches:
         """The branch of `system` on the device of `networks`; raises InputError where the world has none."""
         if system not in self.makers:
             there = f"it has {', '.join(self.makers)}" if self.makers else "it has none"
-            raise InputError(
-                f"this world has no branch {system!r} ({there}): `ignota fit --branches {system}` adds it"
-            )
+            raise InputError(f"this world has no branch {system!r} ({there}): `ignota fit --branches {system}` adds it")
         key = system, str(networks.device)
         if key not in self._built:
             self._built[key] = self.makers[system](networks)
