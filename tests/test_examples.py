@@ -110,6 +110,7 @@ TWO_STEPS = {
     "segmenter": {"weights": "none", "decoder_channels": 32},
     "closed_set": {"steps": 2, "batch": 2, "crop": [48, 64]},
     "meta_channels": {"steps": 2, "batch": 2},
+    "region_embedder": {"steps": 2, "batch": 2},
     "embedder": {"steps": 2, "batch": 16, "hidden": 16, "embedding": 8},
     "fit": {"coreset": 50, "reference": 50, "images": 4},
     "incremental": {"shots": [1]},

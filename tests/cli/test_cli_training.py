@@ -121,6 +121,7 @@ def test_adapt(streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     torch.save(SmpSegmenter(SmpSpec(16, decoder_channels=32)).state_dict(), tmp_path / "mine.pth")
     small = ["--size", "48", "--fit.images", "6", "--fit.coreset", "50", "--embedder.steps", "2", "--quiet"]
     small += ["--meta_channels.steps", "2", "--embedder.batch", "16", "--meta-channels.batch", "2"]
+    small += ["--region_embedder.steps", "2", "--region_embedder.batch", "2"]
     call = ["adapt", str(tmp_path / "mine.pth"), "--data", str(streets), "--out", str(tmp_path / "mine"), *small]
     split = ["--split", "cityscapes:16+3"]
     assert "say --architecture and --encoder" in wrong(*call, *split)

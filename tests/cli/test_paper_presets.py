@@ -13,7 +13,8 @@ from ignota.cli import main
 # ResNet-101 as in the presets, without its ImageNet weights (they need a hub), at sizes that a laptop bears.
 SMALL = (
     "--segmenter.weights none --size 64 --closed_set.steps 2 --closed_set.batch 2 --closed_set.crop [64,64]"
-    " --meta_channels.steps 2 --meta_channels.batch 2 --embedder.steps 2 --embedder.batch 16 --fit.images 4"
+    " --meta_channels.steps 2 --meta_channels.batch 2 --region_embedder.steps 2 --region_embedder.batch 2"
+    " --embedder.steps 2 --embedder.batch 16 --fit.images 4"
     " --fit.coreset 30 --fit.reference 30 --incremental.shots [1] --device cpu --quiet"
 )
 
@@ -33,7 +34,8 @@ def test_two_steps(
     document = json.loads((out / "world" / "world.json").read_text())
     network = document["segmenter"]["smp"]
     assert (network["architecture"], network["encoder"], network["num_classes"]) == (architecture, "resnet101", known)
-    for stage in ("closed_set", "meta_channels_paper", "meta_channels_released", "embedder_paper", "embedder_released"):
+    branches = [f"{stage}_{name}" for stage in ("meta_channels", "region_embedder") for name in ("paper", "released")]
+    for stage in ("closed_set", *(branches if known == 16 else ()), "embedder_paper", "embedder_released"):
         record = json.loads((out / "stages" / stage / "stage.json").read_text())
         step, loss = record["losses"][-1]
         assert step == 2 and math.isfinite(loss)
