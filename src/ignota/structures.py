@@ -11,12 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ignota.errors import InputError
 
-class InputError(ValueError):
-    """Something that came from outside is wrong: one line that says what, where and how to mend it.
-
-    The command line prints it to standard error and ends with exit code 2.
-    """
+__all__ = ["Encoding", "InputError", "Preprocessing", "RegionSet", "Sample", "SegmenterOutput"]
 
 
 @dataclass(frozen=True)

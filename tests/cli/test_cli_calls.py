@@ -43,7 +43,7 @@ CONTRACT = {
     "data check": "data check",
     "data synthesize": "data synthesize",
 }
-LATER = {"compare", "fit", "reproduce", "discover", "suggest", "export", "benchmark", "upgrade"}
+LATER = {"compare", "fit", "reproduce", "discover", "suggest", "export", "benchmark", "seal", "upgrade"}
 EVERYWHERE = ("--device", "--size", "--seed", "--quiet", "--version", "--help")
 
 

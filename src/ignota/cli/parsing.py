@@ -83,7 +83,8 @@ class Parser(ArgumentParser):
         """Help with the options as people write them."""
         text = str(super().format_help(formatter))
         for shown, inner in self.renamed.items():
-            text = re.sub(f"{inner}( \\S+)( *)", f"{shown}\\1\\2" + " " * (len(inner) - len(shown)), text)
+            pad = " " * (len(inner) - len(shown))
+            text = re.sub(rf"{re.escape(inner)}(?![\w.])( \S+)?( *)", rf"{shown}\1\2{pad}", text)
         return f"{text}\nexample: {self.example}\n"
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

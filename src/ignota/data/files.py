@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ignota.data.drafts import draft_file, draft_folder
-from ignota.structures import InputError
+from ignota.errors import InputError
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
