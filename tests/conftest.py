@@ -119,8 +119,8 @@ def schema_1() -> Callable[[Path], dict[str, Any]]:
             del recipe[name]
         if document["frozen"]:
             del document["frozen"]["preprocessing"]
-        kept = ("taxonomy", "segmenter", "frozen", "heads", "size", "taps", "spaces", "provenance", "results")
-        older = {"schema": 1, **{name: document[name] for name in kept}, "recipe": recipe}
+        kept = ("taxonomy", "segmenter", "frozen", "size", "taps", "spaces", "provenance", "results")
+        older = {"schema": 1, **{name: document[name] for name in kept}, "heads": [], "recipe": recipe}
         (folder / "world.json").write_text(json.dumps(older, indent=2))
         (folder / "exemplars.sqlite").unlink()
         connection = sqlite3.connect(folder / "exemplars.sqlite", isolation_level=None)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from ignota.structures import InputError
 from ignota.world import bundle
 from ignota.world.branch import Branch, Branches
+from ignota.world.document import WorldDocument
 from ignota.world.labelling import METHODS, label_maps, systems_of
 from ignota.world.model import OpenWorldModel
 from ignota.world.raml import RULES, branch_evidence, candidate_regions, region_similarities
@@ -45,9 +46,9 @@ def test_a_branch_is_built_when_it_is_first_asked_for(trained: Path, monkeypatch
     opened: list[str] = []
     read = bundle._read_tensors
 
-    def watched(path: Path, file: str = bundle.WEIGHTS) -> dict[str, torch.Tensor]:
-        opened.append(file)
-        return read(path, file)
+    def watched(path: Path, document: WorldDocument, name: str) -> dict[str, torch.Tensor]:
+        opened.append(name)
+        return read(path, document, name)
 
     monkeypatch.setattr(bundle, "_read_tensors", watched)
     world = bundle.load(trained)

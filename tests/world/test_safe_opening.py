@@ -24,6 +24,7 @@ from ignota.models.exported import ExportedSegmenter
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.structures import InputError
 from ignota.world import bundle
+from ignota.world.branch import Branches
 
 pytest.importorskip("transformers")
 HERE = Path(__file__).parent
@@ -114,7 +115,8 @@ def worlds(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     made = {name: dataclasses.replace(base.networks, segmenter=net) for name, net in networks.items()}
     made |= {"smp": base.networks, "own weights": dataclasses.replace(base.networks, frozen=frozen)}
     for name, given in made.items():
-        bundle.save(dataclasses.replace(base, networks=given), folder / name)
+        branches = base.branches if name == "smp" else Branches()  # a branch is built like the closed set
+        bundle.save(dataclasses.replace(base, networks=given, branches=branches), folder / name)
     base.store.close()
     return {name: folder / name for name in made}
 
@@ -206,8 +208,9 @@ def forms(trap: Path, where: str) -> list[str]:
 NAMED: dict[str, list[Place]] = {
     "smp": [
         ("frozen", "encoder"), ("frozen", "source"), ("frozen", "package"), ("frozen", "sha256"), ("taps", 0),
-        ("segmenter", "kind"), ("segmenter", "smp", "encoder"), ("segmenter", "smp", "architecture"), ("heads", 0),
-        ("recipe", "taps", 0), ("recipe", "extra", 0), ("spaces", "paper", 0),
+        ("segmenter", "kind"), ("segmenter", "smp", "encoder"), ("segmenter", "smp", "architecture"),
+        ("recipes", "light", "taps", 0), ("recipes", "light", "extra", 0), ("spaces", "paper", 0),
+        ("branches", "paper", "file"), ("branches", "paper", "settings"), ("objectness", "encoder"),
     ],
     "config": [
         ("segmenter", "config", name)
