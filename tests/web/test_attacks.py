@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from tests.web.conftest import Served
 
 MIB = 1 << 20
-HEADS = {
-    "head": b"GET /api/classes HTTP/1.1\r\nHost: localhost\r\n",
-    "body": b"POST /api/segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc",
-    "nothing": b"",
-}
+HEADS = (
+    b"GET /api/classes HTTP/1.1\r\nHost: localhost\r\n",
+    b"POST /api/segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc",
+    b"",
+)
 long = pytest.mark.long
 
 
@@ -81,22 +81,29 @@ def half_open(port: int, number: int, data: bytes) -> Iterator[None]:
             connection.close()
 
 
-@pytest.mark.parametrize("kind", HEADS)
-@pytest.mark.parametrize(("number", "files"), [(80, 64), pytest.param(300, 256, marks=long)])
+def read_times(port: int) -> list[float]:
+    """Seconds of some answers, the shortest first."""
+    times = []
+    for path in ("/api/classes", "/", "/api/health", "/api/history"):
+        started = time.monotonic()
+        assert asked(port, "GET", path)[0] == 200
+        times.append(time.monotonic() - started)
+    return sorted(times)
+
+
+@pytest.mark.parametrize(("number", "files"), [(120, 128), pytest.param(300, 256, marks=long)])
 def test_half_open_requests_keep_nobody_out(
-    folder: Path, serve: Callable[..., Served], kind: str, number: int, files: int
+    folder: Path, serve: Callable[..., Served], number: int, files: int
 ) -> None:
     served = serve(folder, files=files)
     data = picture(0, (48, 96))
     assert asked(served.port, "POST", "/api/segment", data)[0] == 200
-    with half_open(served.port, number, HEADS[kind]):
-        times = []
-        for path in ("/api/classes", "/", "/api/health", "/api/history"):
-            started = time.monotonic()
-            assert asked(served.port, "GET", path)[0] == 200
-            times.append(time.monotonic() - started)
-        assert sorted(times)[1] < 2, times  # not all: another program may have the processor for a moment
-        assert asked(served.port, "POST", "/api/segment", data)[0] == 200
+    calm = read_times(served.port)
+    for head in HEADS:
+        with half_open(served.port, number, head):
+            times = read_times(served.port)
+            assert times[1] < max(2, 5 * calm[1]), (times, calm)  # a machine that is busy elsewhere is slow by itself
+            assert asked(served.port, "POST", "/api/segment", data)[0] == 200
 
 
 def garbage(rng: np.random.Generator) -> bytes:
@@ -209,9 +216,9 @@ def test_memory_stays_within_its_limit(tmp_path: Path, serve: Callable[..., Serv
 
 def test_limits_follow_what_the_process_takes() -> None:
     plain = Limits(process=2048 * MIB)
-    found = fitted(plain, 900 * MIB, 1024)
+    found = fitted(plain, 900 * MIB, 4096)
     assert found.memory == (2048 - 900 - 320) * MIB and found.pixels == plain.pixels and found.connections == 512
-    tight = fitted(Limits(process=1024 * MIB), 900 * MIB, 256)
+    tight = fitted(Limits(process=1024 * MIB), 900 * MIB, 512)
     assert tight.memory == 64 * MIB and 2_000_000 <= tight.pixels < plain.pixels and tight.connections == 128
     assert fitted(plain, None, 1024).memory == (1024 - 320) * MIB
     assert fitted(Limits(), 900 * MIB, 10**6) == Limits()

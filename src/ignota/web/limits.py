@@ -39,6 +39,11 @@ class Limits:
     process: int | None = None
 
     @property
+    def accepted(self) -> int:
+        """Connections that are taken in at a time, before those that are too many are closed."""
+        return max(8, min(128, self.connections // 2))
+
+    @property
     def requests(self) -> int:
         """Bytes that requests and answers under way may take together."""
         return max(self.body, FORM_WEIGHT * self.form, self.memory // 8)
@@ -55,7 +60,7 @@ def fitted(limits: Limits, resident: int | None, files: int) -> Limits:
     resident: bytes that the process takes with its world loaded; None where that is not known. Raises InputError where
     they are more than the process may take.
     """
-    connections = max(16, min(limits.connections, files // 2))
+    connections = max(16, min(limits.connections, files // 4))
     if limits.process is None:
         return replace(limits, connections=connections)
     taken = limits.process // 2 if resident is None else resident

@@ -22,6 +22,8 @@ from ignota.web.limits import Limits, fitted
 from ignota.world.model import OpenWorldModel
 
 _PATIENCE = 60
+_WAITING = 1024
+"""Connections that the system keeps until they are accepted."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,12 @@ def serve(
     app = create_app(world, name, limits, token, lambda: sum(one.unread for one in kind.everyone))
     config = uvicorn.Config(
         app, http=kind, ws="none", log_level="warning", access_log=False, server_header=False,
-        timeout_graceful_shutdown=_PATIENCE, timeout_keep_alive=10,
+        timeout_graceful_shutdown=_PATIENCE, timeout_keep_alive=10, backlog=limits.accepted,
     )  # fmt: skip
     server = uvicorn.Server(config)
 
     def announce() -> None:
+        listener.listen(_WAITING)  # uvicorn's backlog also says how many are accepted before others are closed
         say(link)
         if browse:
             webbrowser.open(link)
