@@ -187,7 +187,7 @@ def document_spoiler(world: Path, reseal: bool = False) -> Callable[[np.random.G
         if reseal:
             try:
                 spoilt = sealed(spoilt, world)
-            except Exception:  # no seal can be made of it: left as it is, without one
+            except (ValueError, TypeError, KeyError, AttributeError, OSError):  # nothing can be sealed
                 spoilt.pop("digest", None)
         file.write_text(json.dumps(spoilt, ensure_ascii=True))
 
