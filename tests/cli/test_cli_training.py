@@ -168,6 +168,6 @@ def test_data_is_the_root_and_data_dots_are_settings(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(experiment, "run_experiment", lambda *args: seen.append(args))
     for call in (["--data", "there", "--data.split", "camvid:8+1"], ["--data=there", "--data.split=camvid:8+1"]):
         assert main(["run", "camvid-11", "--out", str(tmp_path / "o"), *call, "--size", "64", "--device", "cpu"]) == 0
-        config, out, root, device, quiet, _ = seen.pop()
+        config, out, root, device, quiet, *_ = seen.pop()
         assert (config.data.split, config.size, config.seed) == ("camvid:8+1", 64, 0)
         assert (out, root, device, quiet) == (tmp_path / "o", Path("there"), torch.device("cpu"), False)

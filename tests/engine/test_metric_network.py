@@ -48,7 +48,7 @@ def world(trained: Path) -> OpenWorldModel:
 @pytest.fixture(scope="module")
 def config(tiny: ExperimentConfig) -> ExperimentConfig:
     """Eight steps with a checkpoint after every third."""
-    own = dataclasses.replace(tiny.metric_network, steps=8, rate=1.0)
+    own = dataclasses.replace(tiny.metric_network, steps=8, rate=0.1)
     return dataclasses.replace(
         tiny, closed_set=dataclasses.replace(tiny.closed_set, checkpoint_every=3), metric_network=own
     )

@@ -115,7 +115,8 @@ def test_seal_takes_an_edit_that_is_right(folder: Path) -> None:
     (folder / "world.json").write_text(json.dumps(document))
     with pytest.raises(InputError, match=f"`ignota seal {folder}`"):
         bundle.load(folder)
-    assert seal(folder) == ("weights.safetensors", "world.json")
+    branches = ("branch-paper.safetensors", "branch-released.safetensors")
+    assert seal(folder) == ("weights.safetensors", *branches, "world.json")
     assert bundle.load(folder).known.recipe.threshold == 0.25
     assert seal(folder) == ()
 
@@ -123,7 +124,7 @@ def test_seal_takes_an_edit_that_is_right(folder: Path) -> None:
 @pytest.mark.parametrize("spoil", [
     lambda folder, document: document["recipes"]["light"].update(threshold="high"),
     lambda folder, document: document["recipes"]["light"].update(taps=["decoder"]),
-    lambda folder, document: document.update(branches={"paper": {"file": "branch-paper.safetensors", "settings": {}}}),
+    lambda folder, document: document["branches"].update(dmlnet={"file": "branch-dmlnet.safetensors", "settings": {}}),
     lambda folder, document: document.update(branches=[1]),
     lambda folder, document: document.update(segmenter=None),
     lambda folder, document: document.update(schema=1),
