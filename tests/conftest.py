@@ -29,7 +29,7 @@ _HOOK = install_import_hook(
     "beartype.beartype",
 )
 
-torch.set_num_threads(2)
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 @pytest.fixture(scope="session")
