@@ -17,7 +17,7 @@ demo: install
 	$(BIN)/ignota demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-long: install
 	$(BIN)/python -m pytest -m long
