@@ -168,3 +168,15 @@ def test_branches_of_other_systems_are_unknown(world: OpenWorldModel) -> None:
     assert isinstance(world.branch("paper"), Branch)
     with pytest.raises(InputError, match="no branch 'dmlnet' \\(it has paper, released\\)"):
         world.branch("dmlnet")
+
+
+def test_a_branch_is_built_outside_inference_mode_whoever_asks(world: OpenWorldModel) -> None:
+    made: list[torch.Tensor] = []
+
+    def maker(networks: object) -> torch.Tensor:
+        made.append(torch.ones(1, requires_grad=True) * 2)
+        return made[0]
+
+    with torch.inference_mode():
+        Branches({"paper": maker}).get("paper", world.networks)
+    assert made[0].requires_grad and not made[0].is_inference()

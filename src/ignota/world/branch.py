@@ -136,5 +136,6 @@ class Branches:
             raise InputError(f"this world has no branch {system!r} ({there}): `ignota fit --branches {system}` adds it")
         key = system, str(networks.device)
         if key not in self._built:
-            self._built[key] = self.makers[system](networks)
+            with torch.inference_mode(False):  # whoever asks: a maker may load weights or train them
+                self._built[key] = self.makers[system](networks)
         return self._built[key]
