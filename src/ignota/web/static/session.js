@@ -47,7 +47,10 @@ async function complete(told, keys) {
   const patches = { ...told.patches };
   for (let { left } = told; left.length; ) {
     const next = await post("api/relabel", { images: left });
-    if (next.state !== told.state) return complete(await post("api/relabel", { images: keys }), keys);
+    if (next.state !== told.state) {
+      const again = await post("api/relabel", { images: keys });
+      return complete({ ...again, done: told.done, lesson: told.lesson }, keys);
+    }
     Object.assign(patches, next.patches);
     left = next.left;
   }
