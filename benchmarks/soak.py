@@ -4,15 +4,9 @@
 
 The world is copied first. Every client sends pictures, teaches classes of its own and forgets them again. In the end
 each class that was acknowledged must be in the store, each that was forgotten must not, and no answer may have been an
-<<<<<<< HEAD
-error but 503. Memory is that of the server process, read from /proc; the server may take little more (--memory MiB)
-than its libraries and the world do, which fills before the clock starts (--warm seconds), so that what still grows is
-a leak.
-=======
 error but 503. Memory is that of the server process, read from /proc. --memory is the limit of the whole process in MiB,
 little more than its libraries and the world take: it fills before the clock starts (--warm seconds), so that what still
 grows is a leak.
->>>>>>> 92480599388d7213be34e1f3bbaf666fee391eb1
 """
 
 from __future__ import annotations
