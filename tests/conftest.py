@@ -122,7 +122,8 @@ def schema_1() -> Callable[[Path], dict[str, Any]]:
         kept = ("taxonomy", "segmenter", "frozen", "size", "taps", "spaces", "provenance", "results")
         older = {"schema": 1, **{name: document[name] for name in kept}, "heads": [], "recipe": recipe}
         (folder / "world.json").write_text(json.dumps(older, indent=2))
-        (folder / "exemplars.sqlite").unlink()
+        for file in [folder / "exemplars.sqlite", *folder.glob("branch-*.safetensors")]:
+            file.unlink()
         connection = sqlite3.connect(folder / "exemplars.sqlite", isolation_level=None)
         connection.executescript(STORE_2)
         connection.execute("PRAGMA journal_mode = WAL")

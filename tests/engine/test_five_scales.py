@@ -78,9 +78,9 @@ def nearest_fpr95(truth: np.ndarray, score: np.ndarray) -> float:
 def test_the_figures_are_those_of_a_slow_reading(world: OpenWorldModel, val: LabelledImages) -> None:
     found = evaluate_anomaly(world, val, ("max_logit", "msp"), "dmlnet").figures
     lut, rows = world_split(world, CITYSCAPES).anomaly_lut(), []
+    assert any((lut[sample.label] == 255).any() for sample in val)
     for i in range(len(val)):
         label = lut[val[i].label]
-        assert (label == 255).any()
         score = -slow_logits(world, val[i].image, label.shape).max(0).ravel()
         truth = label.ravel() == 1  # void counts as normal
         if 0 < truth.mean() < 1:

@@ -27,6 +27,13 @@ EXPERIMENT = {
 }
 
 
+SYSTEMS = [
+    f"{stage}_{name}"
+    for stage in ("meta_channels", "region_embedder", "embedder")
+    for name in ("paper", "released")
+]
+
+
 def call(file: Path, out: Path) -> list[str]:
     return [sys.executable, "-m", "ignota", "run", str(file), "--out", str(out), "--quiet", "--device", "cpu"]
 
@@ -72,7 +79,8 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     subprocess.run(call(file, killed), check=True)
 
     stored = sorted(whole.glob("**/*.safetensors"))
-    assert len(stored) == 6  # five trained networks and the world
+    names = {path.parent.name if path.name == "weights.safetensors" else path.name for path in stored}
+    assert names >= {"closed_set", "world", *SYSTEMS, *(f"branch-{name}.safetensors" for name in ("paper", "released"))}
     for tensors in stored:
         assert tensors.read_bytes() == (killed / tensors.relative_to(whole)).read_bytes(), tensors
     assert (killed / "world" / "world.json").read_bytes() == (whole / "world" / "world.json").read_bytes()

@@ -122,7 +122,7 @@ class BranchStage(Stage):
 
 def starting_branch(closed_set: ClosedSetSegmenter, channels: int, momentum: float, seed: int) -> MetaChannelNetwork:
     """A trainable copy of the closed set with fresh meta channels; the closed set itself stays as it is."""
-    segmenter = copy.deepcopy(closed_set).requires_grad_(True)
+    segmenter = copy.deepcopy(closed_set).train().requires_grad_(True)  # Lightning leaves the mode as it is
     for module in segmenter.modules():
         if isinstance(module, _BatchNorm):
             module.momentum = momentum

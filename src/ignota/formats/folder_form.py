@@ -11,7 +11,7 @@ import yaml
 from jaxtyping import UInt8
 
 from ignota.data.datasets import open_dataset
-from ignota.data.files import as_name, natural_key, one_line, write_atomically
+from ignota.data.files import as_name, as_text, natural_key, one_line, write_atomically
 from ignota.data.folder import read_classes
 from ignota.data.images import read_label, write_indexed_png
 from ignota.formats.documents import entries, entry, load_json, typed, wrong
@@ -46,7 +46,7 @@ def read_folder(root: Path, split: str | None) -> Labelling:
         for i, key in enumerate(dataset.keys):
             read_as_classes = dataset.load_label(i)  # raises for values that classes.yaml does not define
             stored = read_as_classes if anomaly else read_label(dataset.label_paths[i])
-            yield LabelPicture(key, stored, dataset.image_paths[i])
+            yield LabelPicture(as_text(key), stored, dataset.image_paths[i])
 
     return Labelling(labels, each(), len(dataset))
 
@@ -104,7 +104,7 @@ def read_results(root: Path, names: list[str]) -> Labelling:
                 raise wrong(path, "its classes are not those of the others", "segment all with one world")
             image = _image(path)
             anomaly = root / f"{name}_anomaly.png"
-            yield LabelPicture(name, _label(root, name), image, anomaly if anomaly.is_file() else None)
+            yield LabelPicture(as_text(name), _label(root, name), image, anomaly if anomaly.is_file() else None)
 
     return Labelling(labels, each(), len(names))
 
