@@ -96,10 +96,13 @@ def test_a_step_trains_the_copy_and_leaves_the_closed_set_alone(preset: str) -> 
     assert any(p is decoder for p in slow["params"]) == (preset == "paper")  # F is all below the label predictor
     optimiser = torch.optim.SGD([slow, fast], lr=0.1)
     image = torch.randint(0, 256, (2, 32, 48, 3), generator=torch.Generator().manual_seed(0)).byte()
-    network.train()
+    assert all(module.training for module in network.modules())
     stage.training_step((image, labels(2, 32, 48)), 0)["loss"].backward()
     optimiser.step()
     assert all(torch.equal(value, before[name]) for name, value in closed.state_dict().items())
+    means = [name for name in before if name.endswith("running_mean")]
+    after = network.segmenter.state_dict()
+    assert means and not any(torch.equal(after[name], before[name]) for name in means)
     moved = [name for name, value in network.segmenter.named_parameters() if not torch.equal(value, before[name])]
     assert any(name.startswith("encoder") for name in moved) and any(name.startswith("classifier") for name in moved)
     assert {m.momentum for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {0.01}

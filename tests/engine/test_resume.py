@@ -28,9 +28,7 @@ EXPERIMENT = {
 
 
 SYSTEMS = [
-    f"{stage}_{name}"
-    for stage in ("meta_channels", "region_embedder", "embedder")
-    for name in ("paper", "released")
+    f"{stage}_{name}" for stage in ("meta_channels", "region_embedder", "embedder") for name in ("paper", "released")
 ]
 
 

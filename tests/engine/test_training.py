@@ -197,6 +197,23 @@ def test_what_stops_a_stage_keeps_its_kind(tmp_path: Path) -> None:
     assert str(caught.value) == "a is cut"
 
 
+def test_a_training_that_diverges_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    class Diverging(Recorder):
+        def training_step(self, batch: Tensor, number: int) -> dict[str, Any]:
+            return {"loss": super().training_step(batch, number)["loss"] * torch.inf}
+
+    class Failing(Diverging):
+        def training_step(self, batch: Tensor, number: int) -> dict[str, Any]:
+            assert torch.isfinite(self.weight).all() or self.global_step
+            if not torch.isfinite(self.weight).all():
+                raise RuntimeError("all elements of input should be between 0 and 1")
+            return super().training_step(batch, number)
+
+    for kind in (Diverging, Failing):
+        with pytest.raises(InputError, match=r"the training of closed_set diverged.*: lower its learning rates"):
+            train(kind(), tmp_path / kind.__name__)
+
+
 def test_the_normalisation_is_copied_to_a_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy at every step would make the processor wait for a GPU each time."""
     mean, std = (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)

@@ -17,6 +17,7 @@ from ignota.data.files import write_atomically
 from ignota.engine.shards import PartOfImages, Shard, State, stored_part, write_state
 from ignota.structures import InputError
 from ignota.taxonomy import nearest
+from ignota.world.branch import BRANCH_SCORES, not_held
 from ignota.world.composing import check_name
 from ignota.world.fingerprint import world_fingerprint
 from ignota.world.model import OpenWorldModel
@@ -45,6 +46,8 @@ def scores_of(text: str | None, world: OpenWorldModel) -> list[str]:
     """The scores in "a,region:b,fuse:a+b", each once, or all that need no branch; raises InputError."""
     names = list(dict.fromkeys(word.strip() for word in (text or "").split(",") if word.strip()))
     for name in names:
+        if BRANCH_SCORES.get(name, name) not in (name, *world.branches.systems):
+            raise not_held(name, BRANCH_SCORES[name])
         check_name(name, world.score_names(), world.known.states)
     return names or names_of(text, "score", score_names(world.known))
 

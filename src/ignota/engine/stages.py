@@ -135,8 +135,7 @@ class Stages:
         folder = self._stage("metric_network", self._closed_hash, config.closed_set, own)
         start = self.segmenter if own.fine_tune else None
         network = train_metric_network(config, self.samples, folder, self.device, self.quiet, start)
-        seconds = round((folder.finished() or {}).get("seconds", 0.0), 1)
-        card = {"system": "dmlnet", "fine_tuned": own.fine_tune, "steps": own.steps, "seconds": seconds}
+        card = {"system": "dmlnet", "fine_tuned": own.fine_tune, "steps": own.steps}
         return MetricNetwork(beside(self.networks(), network), card)
 
     def branch(self, system: str) -> Branch:
@@ -150,7 +149,7 @@ class Stages:
         embedder = train_region_embedder(
             config, system, network.segmenter, self.samples, place, self.device, seed, self.quiet
         )
-        card = branch_card(system, config, folder.finished() or {}, place.finished() or {})
+        card = branch_card(system, config)
         return make_branch(system, network.segmenter, network.head, embedder, self.networks(), card)
 
     @property
@@ -303,13 +302,12 @@ class Stages:
             yield bar.update
 
 
-def branch_card(system: str, config: ExperimentConfig, second: dict[str, Any], third: dict[str, Any]) -> dict[str, Any]:
-    """How a branch was trained: steps of both stages beside the paper's 10,000, whether shots were shown, and time."""
+def branch_card(system: str, config: ExperimentConfig) -> dict[str, Any]:
+    """How a branch was trained: steps of both stages beside the paper's 10,000, and whether shots were shown."""
     return {
         "system": system,
         "steps": config.meta_channels.steps,
         "embedder_steps": config.region_embedder.steps,
         "published_steps": 10000,
         "shots_in_training": config.meta_channels.shots,
-        "seconds": round(second.get("seconds", 0.0) + third.get("seconds", 0.0), 1),
     }

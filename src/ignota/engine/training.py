@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ignota.data.files import write_atomically
 from ignota.engine.ranks import group, leads, told
-from ignota.engine.stream import StepSampler
+from ignota.engine.stream import STAGES, StepSampler
 from ignota.models.precision import has_bfloat16
 from ignota.structures import InputError
 
@@ -152,6 +152,20 @@ def run_stage(
             raise InputError(str(error).rpartition("InputError: ")[2].strip()) from None
         except SystemExit:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from None
+        except RuntimeError:
+            check_finite(module)
+            raise
+    check_finite(module)
+
+
+def check_finite(module: Stage) -> None:
+    """Raises InputError where training has diverged: some weights are infinite or not a number."""
+    if not all(bool(value.isfinite().all()) for value in module.state_dict().values()):
+        name = next(key for key, number in STAGES.items() if number == module.stage_id)
+        raise InputError(
+            f"the training of {name} diverged, so its weights are of no use: lower its learning rates, "
+            f"lengthen its warm-up, or start from weights that are trained"
+        ) from None
 
 
 def normalise_images(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

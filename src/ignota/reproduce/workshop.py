@@ -177,7 +177,7 @@ class Workshop:
             embedder = train_region_embedder(
                 config, system, network.segmenter, stages.samples, third, self.device, seed + variant.seed, self.quiet
             )
-            card = branch_card(system, config, second.finished() or {}, third.finished() or {})
+            card = branch_card(system, config)
             networks = self.base(split).networks
             self._branches[third.hash] = make_branch(system, network.segmenter, network.head, embedder, networks, card)
         return self._branches[third.hash]
@@ -204,7 +204,8 @@ class Workshop:
         """How the main run's branch is trained: its schedule beside the paper's, and its seconds if it is there."""
         second, third = self.branch_folders(split, Variant(), system)
         config = self.branch_config(split, Variant(), system)
-        return branch_card(system, config, second.finished() or {}, third.finished() or {})
+        seconds = sum(float((folder.finished() or {}).get("seconds", 0.0)) for folder in (second, third))
+        return branch_card(system, config) | {"seconds": round(seconds, 1)}
 
     def scored(self, world: OpenWorldModel, split: str, names: Sequence[str]) -> OpenWorldModel:
         """`world` with the states of further scores, as `refused` has fitted them."""

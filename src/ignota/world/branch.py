@@ -28,6 +28,14 @@ from ignota.world.scene import resize_mask
 
 SYSTEMS = ("paper", "released", "dmlnet")
 Trained = TypeVar("Trained")
+
+
+def not_held(name: str, system: str, instead: str = "") -> InputError:
+    """The error for a score or method `name` of a system whose branch a world lacks."""
+    remedy = f"add it by `ignota fit --branches {system}`" + (f", or take {instead}" if instead else "")
+    return InputError(f"{name!r} runs on the branch `{system}`, which this world does not hold: {remedy}")
+
+
 BRANCH_SCORES = {"meta_mass": "paper"} | dict.fromkeys(METRIC_SCORES, "dmlnet")
 """Anomaly scores that a branch gives. meta_mass is transductive where the unknown classes lie, as void pixels, in the
 images that the branch was fine-tuned on."""

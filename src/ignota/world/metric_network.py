@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ignota.anomaly.dml import METRIC_SCORES, metric_maps
 from ignota.incremental.metric_methods import MetricEncoding
-from ignota.structures import Encoding, InputError
+from ignota.structures import Encoding
+from ignota.world.branch import not_held
 from ignota.world.model import OpenWorldModel
 from ignota.world.networks import ImageLike, Networks
 
@@ -60,9 +61,6 @@ def metric_network_of(world: OpenWorldModel, names: Collection[str]) -> MetricNe
     if not wanted:
         return None
     if SYSTEM not in world.branches.systems:
-        raise InputError(
-            f"{wanted[0]!r} runs on the branch `dmlnet`, which this world does not hold: add it by "
-            f"`ignota fit --branches dmlnet`, or take {wanted[0]}_frozen"
-        )
+        raise not_held(wanted[0], SYSTEM, f"{wanted[0]}_frozen")
     network: MetricNetwork = world.branches.get(SYSTEM, world.networks)
     return network
