@@ -20,7 +20,7 @@ test: install
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-long: install
-	$(BIN)/python -m pytest -m long
+	$(BIN)/python -m pytest -m long -n auto --dist worksteal
 
 test-all: test test-long
 

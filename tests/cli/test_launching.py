@@ -197,7 +197,7 @@ def is_alive(process: int) -> bool:
     return bool(state) and not state.startswith("Z")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(4 * PATIENCE)
 def test_a_killed_process_ends_all_and_the_same_call_goes_on(tmp_path: Path) -> None:
     file, whole, killed = tmp_path / "shared.yaml", tmp_path / "whole", tmp_path / "killed"

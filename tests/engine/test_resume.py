@@ -67,7 +67,7 @@ def figures(out: Path) -> dict[str, object]:
     return {key: value for key, value in found.items() if key != "seconds"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     file, whole, killed = tmp_path / "killed.yaml", tmp_path / "whole", tmp_path / "killed"
     file.write_text(yaml.safe_dump(EXPERIMENT))

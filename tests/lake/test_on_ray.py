@@ -208,7 +208,7 @@ def _is_worker(process: psutil.Process) -> bool:
         return False
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_workers_and_drivers_may_die(trained: Path, make: SimpleNamespace, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for number in range(120):
