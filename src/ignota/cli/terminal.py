@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from ignota.cli.outcome import plain
+from ignota.cli.outcome import plain, said
 
 _WIDTH_OF_A_PIPE = 160
 
@@ -89,6 +89,6 @@ def hush_training() -> None:
 def complain(faults: Sequence[Exception]) -> None:
     """One line on standard error for each fault; the last one is raised, so that it decides how the command ends."""
     for fault in faults[:-1]:
-        sys.stderr.write(f"ignota: {plain(str(fault))}\n")
+        sys.stderr.write(f"ignota: {plain(said(fault))}\n")
     if faults:
         raise faults[-1]

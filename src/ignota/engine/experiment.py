@@ -48,7 +48,7 @@ def open_split(config: DataConfig, root: Path | None, which: str, seed: int) -> 
         length = config.train_length if which == "train" else config.evaluate_length
         return DrawnImages(split, length, (config.height, config.width), seed)
     if root is None:
-        raise InputError(f"{config.dataset} lies on disk: say where with --data ROOT")
+        raise InputError(f"{config.dataset} lies on disk", "say where with data=ROOT")
     return open_dataset(config.dataset, root, split)
 
 
@@ -115,7 +115,7 @@ def refuse_another(config: ExperimentConfig, world: Path) -> None:
     if not world.exists():
         return
     if bundle.read_document(world).provenance.get("configuration_hash") != fingerprint(config):
-        raise InputError(f"{world} was trained with another configuration: choose another --out or remove it")
+        raise InputError(f"{world} was trained with another configuration", "choose another out= or remove it")
 
 
 def measure(
@@ -215,7 +215,7 @@ def adapt(
     known = len(ClassSplit.parse(config.data.split).known)
     if known != segmenter.num_classes:
         raise InputError(
-            f"the segmenter has {segmenter.num_classes} classes, {config.data.split} {known} known ones: give --split"
+            f"the segmenter has {segmenter.num_classes} classes, {config.data.split} {known} known ones", "give split="
         )
     check_source(config.fit.frozen_encoder, config.fit.frozen_weights, allow_download)
     config = with_taps_of(config, segmenter)
