@@ -8,7 +8,8 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from ignota.cli.parsing import Parser, add_branches, add_download, branches_of
-from ignota.cli.settings import add_settings, configuration, leaves
+from ignota.cli.settings import add_settings, configuration
+from ignota.engine.settings import leaves
 
 USAGE = (
     "adapt SEGMENTER --data ROOT --out WORLD [--dataset NAME] [--split TAXONOMY:SPLIT] [--allow-code] [--key value …]"

@@ -7,7 +7,8 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from ignota.cli.parsing import Parser
-from ignota.cli.settings import add_settings, configuration, read_preset
+from ignota.cli.settings import add_settings, configuration
+from ignota.engine.settings import read_preset
 
 USAGE = "demo [--out DIR] [--key value …]"
 EXAMPLE = "ignota demo --out runs/demo"

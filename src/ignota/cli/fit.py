@@ -17,8 +17,9 @@ from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_branches, add_world, branches_of
-from ignota.cli.settings import ABSENT, add_settings, leaves
+from ignota.cli.settings import ABSENT, add_settings
 from ignota.engine.configuration import DataConfig, FittedScore, System
+from ignota.engine.settings import leaves
 
 if TYPE_CHECKING:
     from ignota.data.datasets import LabelledImages

@@ -192,7 +192,8 @@ def choose_split(name: str, where: Path | str, present: tuple[str, ...], split: 
     if len(present) == 1:
         return present[0]
     raise InputError(
-        f"{name} in {one_line(where)} has no split {DEFAULT_SPLIT!r}, only {', '.join(present)}", "choose one with split="
+        f"{name} in {one_line(where)} has no split {DEFAULT_SPLIT!r}, only {', '.join(present)}",
+        "choose one with split=",
     )
 
 
