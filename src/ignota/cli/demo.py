@@ -26,8 +26,8 @@ def run(args: Namespace) -> None:
     config = configuration(read_preset(_PRESET), args)
 
     from ignota.cli.opening import chosen_device
-    from ignota.cli.terminal import hush_training
     from ignota.engine.demo import run_demo
+    from ignota.engine.progress import hush_training
 
     hush_training()
     run_demo(config, Path(args.out), chosen_device(args), args.quiet)

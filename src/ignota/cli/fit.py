@@ -47,8 +47,9 @@ def arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import hush_training, say
+    from ignota.cli.terminal import say
     from ignota.engine.experiment import open_split
+    from ignota.engine.progress import hush_training
     from ignota.engine.refitting import seed_of
     from ignota.engine.score_states import KeptStates
     from ignota.structures import InputError

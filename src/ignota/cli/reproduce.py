@@ -39,7 +39,8 @@ def arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from ignota.cli.opening import chosen_device
-    from ignota.cli.terminal import hush_training, note, say
+    from ignota.cli.terminal import note, say
+    from ignota.engine.progress import hush_training
     from ignota.reproduce.grounds import GROUNDS, Setting
     from ignota.reproduce.publishing import reproduce
     from ignota.reproduce.runner import chosen_names

@@ -38,8 +38,9 @@ def run(args: Namespace) -> None:
         return
 
     from ignota.cli.opening import chosen_device
-    from ignota.cli.terminal import hush_training, note, say
+    from ignota.cli.terminal import note, say
     from ignota.engine.experiment import run_experiment, train_experiment
+    from ignota.engine.progress import hush_training
     from ignota.engine.ranks import group, leads
     from ignota.engine.replicas import fit_for_group
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -78,12 +77,6 @@ def reach(bar: tqdm) -> Callable[[int, int], None]:
 def percent(fraction: float | None) -> str:
     """A fraction in percent; a dash where there is none."""
     return "–" if fraction is None else f"{100 * fraction:.2f}"
-
-
-def hush_training() -> None:
-    """Lightning tells its hardware on standard error, where only our own lines belong."""
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def complain(faults: Sequence[Exception]) -> None:
