@@ -41,8 +41,9 @@ class SmallNetwork(nn.Module):
 
 
 def network(num_classes: int = 16) -> TappedModule:
-    """The network under Ignota's contract, by default for the 16 known classes of cityscapes:16+3; load your weights before you wrap it.
+    """The network under Ignota's contract, by default for the 16 known classes of cityscapes:16+3.
 
+    Load your weights before you wrap it.
     classifier: its input is the tap `decoder`, the paper's F. layers: further taps, by the layers' dotted names.
     """
     torch.manual_seed(0)

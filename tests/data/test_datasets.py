@@ -211,7 +211,7 @@ class TestRefusals:
         self.refuse("there are: train, val", "camvid", tmp_path, "xyz")
         (tmp_path / "val").rename(tmp_path / "test")
         (tmp_path / "valannot").rename(tmp_path / "testannot")
-        self.refuse("no split 'val', only train, test: choose with split=", "camvid", tmp_path)
+        self.refuse("no split 'val', only train, test: choose one with split=", "camvid", tmp_path)
 
     def test_empty_split(self, tmp_path):
         (tmp_path / "val").mkdir()
