@@ -120,7 +120,8 @@ def adapt(
     config = configuration(checked(base, "adapt") | checked(settings or {}, "settings"))
     hush_training()
     network = open_segmenter(str(segmenter), allow_code, _described(architecture, encoder))
-    return experiment.adapt(network, name, root, target, config, device_called(device), quiet, allow_download)
+    place = device_called(device)
+    return experiment.adapt(network, name, root, target, config, place, quiet, allow_download, allow_code)
 
 
 def evaluate_anomaly(

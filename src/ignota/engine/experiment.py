@@ -206,6 +206,7 @@ def adapt(
     device: torch.device,
     quiet: bool = False,
     allow_download: bool = False,
+    allow_code: bool = False,
 ) -> OpenWorldModel:
     """A world round a segmenter that somebody already has: meta channels, D and `fit`; its weights stay untouched.
 
@@ -224,7 +225,7 @@ def adapt(
     world = Stages(config, train, scratch, device, quiet, segmenter, allow_download).world()
     bundle.save(world, out)
     shutil.rmtree(scratch)
-    return bundle.load(out, device)
+    return bundle.load(out, device, allow_code=allow_code, allow_download=allow_download)
 
 
 def with_taps_of(config: ExperimentConfig, segmenter: ClosedSetSegmenter) -> ExperimentConfig:
