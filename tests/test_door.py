@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import typing
@@ -179,7 +180,10 @@ ignota.loud("x")
 def test_mypy_sees_the_types(tmp_path: Path) -> None:
     (tmp_path / "example.py").write_text(EXAMPLE, encoding="utf-8")
     call = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--follow-imports=silent", "example.py"]
-    said = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True).stdout
+    package = Path(ignota.__file__).parent
+    assert (package / "py.typed").is_file()
+    environment = os.environ | {"MYPYPATH": str(package.parent)}
+    said = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True).stdout
     assert 'Revealed type is "typing.Mapping[builtins.str, builtins.object]"' in said
     assert 'Revealed type is "pathlib.Path"' in said
     assert [line.partition(": error: ")[2] for line in said.splitlines() if ": error: " in line] == [
