@@ -184,7 +184,7 @@ def test_mypy_sees_the_types(tmp_path: Path) -> None:
     assert (package / "py.typed").is_file()
     environment = os.environ | {"MYPYPATH": str(package.parent)}
     said = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True).stdout
-    assert 'Revealed type is "typing.Mapping[builtins.str, builtins.object]"' in said
+    assert 'Revealed type is "typing.Mapping[str, object]"' in said.replace("builtins.", "")
     assert 'Revealed type is "pathlib.Path"' in said
     assert [line.partition(": error: ")[2] for line in said.splitlines() if ": error: " in line] == [
         'Argument 1 to "load" has incompatible type "int"; expected "str | Path"  [arg-type]',
