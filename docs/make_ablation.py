@@ -26,15 +26,14 @@ from typing import ClassVar
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from jsonargparse import Namespace
 from torch import Tensor
 from tqdm import tqdm
 
-from ignota.cli.settings import configuration, read_preset
 from ignota.data.datasets import LabelledImages
 from ignota.data.images import resize_label
 from ignota.engine.evaluation import teach
 from ignota.engine.experiment import open_split
+from ignota.engine.settings import configuration, read_preset
 from ignota.engine.stages import Stages
 from ignota.functional.prototypes import class_prototypes
 from ignota.metrics.anomaly import AnomalyMetrics
@@ -92,7 +91,7 @@ class Following(Stages):
 
 def worlds(run: Path, samples: LabelledImages, seed: int, folder: Path) -> Iterator[tuple[str, OpenWorldModel]]:
     """A world for each choice of features, by one seed."""
-    config = configuration(read_preset(str(run / "config.yaml")), Namespace())
+    config = configuration(read_preset(str(run / "config.yaml")))
     segmenter = Stages(config, samples, run, torch.device("cpu"), quiet=True).segmenter
     first: Following | None = None
     for name, taps in TAPS.items():
@@ -266,7 +265,7 @@ def main(words: Sequence[str] | None = None) -> str:
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--keep", type=Path, help="where the figures of seeds are kept; by default RUN/ablation")
     args = parser.parse_args(words)
-    config = configuration(read_preset(str(args.run / "config.yaml")), Namespace())
+    config = configuration(read_preset(str(args.run / "config.yaml")))
     train, evaluate = (open_split(config.data, args.root, which, config.seed) for which in ("train", "evaluate"))
     split = ClassSplit.parse(config.data.split)
     chosen = np.unique(np.linspace(0, len(evaluate) - 1, min(args.images, len(evaluate))).round().astype(int)).tolist()

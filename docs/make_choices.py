@@ -21,17 +21,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from jsonargparse import Namespace
 from torch import Tensor
 from tqdm import tqdm
 
-from ignota.cli.settings import configuration, read_preset
 from ignota.data.datasets import LabelledImages
 from ignota.data.images import resize_label
 from ignota.data.shots import Shots, class_areas
 from ignota.engine.experiment import open_split
 from ignota.engine.fitting import split_images
 from ignota.engine.harvest import chosen_images
+from ignota.engine.settings import configuration, read_preset
 from ignota.functional.confusion import confusion_matrix
 from ignota.functional.regions import paint, region_areas, region_majority, region_mean
 from ignota.structures import InputError
@@ -156,7 +155,7 @@ def main(words: Sequence[str] | None = None) -> str:
     parser.add_argument("--draw", type=int, default=None, help="a random draw instead of the largest exemplars")
     parser.add_argument("--images", type=int, default=10_000, help="held-out images at most")
     args = parser.parse_args(words)
-    config = configuration(read_preset(str(args.run / "config.yaml")), Namespace())
+    config = configuration(read_preset(str(args.run / "config.yaml")))
     train, split = open_split(config.data, args.root, "train", config.seed), ClassSplit.parse(config.data.split)
     world, lut, classes = bundle.load(args.run / "world"), split.training_lut(), len(split.known)
     kept, held_out = split_images(chosen_images(train, config.fit.images), config.fit.held_out)

@@ -19,13 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jsonargparse import Namespace
 from tqdm import tqdm
 
-from ignota.cli.settings import configuration, read_preset
 from ignota.engine.experiment import open_split
 from ignota.engine.fitting import split_images
 from ignota.engine.held_out import HeldOutReader
+from ignota.engine.settings import configuration, read_preset
 from ignota.engine.stages import Stages
 from ignota.engine.weighing import PASTED, Trial
 from ignota.functional.curves import binary_curve, curve_metrics
@@ -70,7 +69,7 @@ def main(words: Sequence[str] | None = None) -> str:
     parser.add_argument("root", type=Path)
     parser.add_argument("--images", type=int, default=10_000, help="held-out images at most")
     args = parser.parse_args(words)
-    config = configuration(read_preset(str(args.run / "config.yaml")), Namespace())
+    config = configuration(read_preset(str(args.run / "config.yaml")))
     train = open_split(config.data, args.root, "train", config.seed)
     world = bundle.load(args.run / "world")
     stages = Stages(config, train, args.run, torch.device("cpu"), quiet=True, given=world.networks.segmenter)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+import ignota
 from ignota.anomaly.fitted_scores import FITTED_SCORES
 from ignota.anomaly.score import AnomalyScore, stacked
 from ignota.data.datasets import open_dataset
@@ -40,7 +41,7 @@ FITTED_SCORES["margin"] = lambda coreset, neighbours: Margin()  # before a world
 
 def main(world: str, root: str, out: str) -> list[str]:
     """Fits the score on the world's training images; returns what the new world can rank."""
-    richer = with_scores(bundle.load(world), ["margin"], open_dataset("cityscapes", root, "train"))
+    richer = with_scores(ignota.load(world), ["margin"], open_dataset("cityscapes", root, "train"))
     bundle.save(richer, Path(out))
     names = ["margin", "region:margin", "fuse:margin+knn"]
     maps = richer.scores(richer.encode(open_dataset("cityscapes", root, "val")[0].image), names)

@@ -3,9 +3,10 @@
     python examples/own_segmenter.py
 
 The network is not changed. What is trained around it here is far too little to be of use, so that the script takes
-seconds; the same from the command line, on your images and at full length:
+seconds; the same from the command line, at full length:
 
-    PYTHONPATH=examples ignota adapt own_segmenter:network --allow-code --dataset camvid --data ROOT --out my-world
+    PYTHONPATH=examples ignota adapt own_segmenter:network --allow-code --dataset synthetic \
+        --split cityscapes:16+3 --out my-world
 """
 
 from __future__ import annotations
@@ -17,10 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ignota.cli.terminal import hush_training
+import ignota
 from ignota.data.synthetic import SyntheticStreets
-from ignota.engine.configuration import DataConfig, EmbedderConfig, ExperimentConfig, FitConfig, MetaChannelConfig
-from ignota.engine.stages import Stages
 from ignota.models.tapped import TappedModule
 from ignota.structures import Preprocessing
 
@@ -41,9 +40,10 @@ class SmallNetwork(nn.Module):
         return nn.functional.interpolate(logits, size=images.shape[-2:], mode="bilinear")
 
 
-def network(num_classes: int = 11) -> TappedModule:
-    """The network under Ignota's contract; load your weights before you wrap it.
+def network(num_classes: int = 16) -> TappedModule:
+    """The network under Ignota's contract, by default for the 16 known classes of cityscapes:16+3.
 
+    Load your weights before you wrap it.
     classifier: its input is the tap `decoder`, the paper's F. layers: further taps, by the layers' dotted names.
     """
     torch.manual_seed(0)
@@ -56,25 +56,39 @@ def network(num_classes: int = 11) -> TappedModule:
     )
 
 
-CONFIG = ExperimentConfig(
-    size=64,
-    data=DataConfig("synthetic", "cityscapes:16+3"),
-    meta_channels=MetaChannelConfig(branches=()),
-    embedder=EmbedderConfig(steps=20, batch=64),
-    fit=FitConfig(taps=("decoder", "late", "frozen/16"), images=8, coreset=200, reference=200),
-)
+SETTINGS: dict[str, object] = {
+    "size": 64,
+    "data.train_length": 12,
+    "data.height": 64,
+    "data.width": 128,
+    "embedder.steps": 20,
+    "embedder.batch": 64,
+    "fit.taps": ["decoder", "late", "frozen/16"],
+    "fit.images": 8,
+    "fit.coreset": 200,
+    "fit.reference": 200,
+}
 
 
 def main() -> list[str]:
     """Builds a world around the network, teaches it a car, and tells what came of it."""
-    hush_training()
-    segmenter = network(num_classes=16)  # the 16 known classes of the split
-    said = [f"{name}: {tap.channels} channels, stride {tap.stride}" for name, tap in segmenter.taps.items()]
-    streets = SyntheticStreets("train", 12, (64, 128))
+    said = [f"{name}: {tap.channels} channels, stride {tap.stride}" for name, tap in network().taps.items()]
     with tempfile.TemporaryDirectory() as folder:
-        stages = Stages(CONFIG, streets, Path(folder), torch.device("cpu"), quiet=True, given=segmenter)
-        world = stages.world()
+        out = Path(folder) / "world"
+        source, split = "own_segmenter:network", "cityscapes:16+3"
+        ignota.adapt(
+            source, None, out, dataset="synthetic", split=split, settings=SETTINGS, allow_code=True, quiet=True
+        )
+        world = ignota.load(out, writable=True, allow_code=True)
+        try:
+            return said + teach(world)
+        finally:
+            world.store.close()
 
+
+def teach(world: ignota.World) -> list[str]:
+    """Teaches the world a car from three drawn streets."""
+    streets = SyntheticStreets("train", 12, (64, 128))
     car = streets.taxonomy.id_of("car") if streets.taxonomy else 0
     samples = [streets[i] for i in range(len(streets))]
     masks = [(sample.image, sample.label == car) for sample in samples if sample.label is not None]
@@ -82,8 +96,7 @@ def main() -> list[str]:
     world.learn("car", largest, force=True)  # even where it would take much from known classes
     scene = world.segment(largest[0][0])
     found = float((scene.labels == world.classes.id_of("car"))[largest[0][1]].mean())
-    said.append(f"{len(world.classes)} classes; {100 * found:.0f} % of the first example is called 'car'")
-    return said
+    return [f"{len(world.classes)} classes; {100 * found:.0f} % of the first example is called 'car'"]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Segment, teach, segment again, forget: the whole of `OpenWorldModel` on synthetic streets.
+"""Segment, teach, segment again, forget: the whole of `ignota.World` on synthetic streets.
 
     python examples/quickstart.py [WORLD]
 
@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+import ignota
 from ignota.data.synthetic import SyntheticStreets
 from ignota.world import bundle
-from ignota.world.model import OpenWorldModel
 
 
-def tour(world: OpenWorldModel, size: tuple[int, int]) -> list[str]:
+def tour(world: ignota.World, size: tuple[int, int]) -> list[str]:
     """Shows the world two streets with things on them that it does not know; returns what there is to tell."""
     streets = SyntheticStreets("anomaly", 2, size, seed=4)
     example, other = streets[0], streets[1]
@@ -49,8 +49,8 @@ def main(name: str = "camvid-11", size: tuple[int, int] = (256, 512)) -> list[st
     """A tour on a copy of the world `name`."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "world"
-        bundle.copy(name, copy)
-        world = bundle.load(copy, writable=True)
+        bundle.copy(name, copy)  # as `ignota init` does
+        world = ignota.load(copy, writable=True)
         try:
             return tour(world, size)
         finally:

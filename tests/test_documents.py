@@ -17,8 +17,8 @@ from ignota.anomaly.fitted_scores import FITTED_SCORES
 from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.cli import main
 from ignota.cli.commands import find_command
-from ignota.cli.settings import presets
 from ignota.engine.head_methods import HEAD_METHODS
+from ignota.engine.settings import presets
 from ignota.world.labelling import METHODS
 from ignota.world.metric_network import METRIC_METHODS
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +53,29 @@ def test_the_notebook(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert said.rstrip().endswith("as before: True")
 
 
-def test_own_segmenter() -> None:
+def test_the_readme_s_python(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 1
+    monkeypatch.chdir(tmp_path)
+    for limit in ("STEALS_HERE", "STEALS_HELD"):
+        monkeypatch.setattr(f"ignota.world.lesson.{limit}", 1.0)  # the tiny world hardly tells classes apart
+    bundle.copy(trained, tmp_path / "my-world")
+    Image.fromarray(SyntheticStreets("anomaly", 1, (48, 96), 4)[0].image).save(tmp_path / "photo.jpg")
+    names: dict[str, Any] = {}
+    exec(blocks[0], names)
+    assert repr(names["world"]) == "World(tiny, 16 known, 1 taught)"
+    names["world"].store.close()
+
+
+@pytest.mark.parametrize("name", ["README.md", "examples/quickstart.py", "examples/own_segmenter.py"])
+def test_worlds_are_opened_by_the_public_door(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert "import ignota\n" in text
+    assert not re.search(r"bundle\.load|OpenWorldModel|ignota\.world\.(marks|scene)|ignota\.engine", text)
+
+
+def test_own_segmenter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
     said = script("examples/own_segmenter.py").main()
     assert said[0] == "decoder: 24 channels, stride 8"
     assert said[-1].startswith("17 classes;")

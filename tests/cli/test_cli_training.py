@@ -16,8 +16,8 @@ import yaml
 from PIL import Image
 
 from ignota.cli import main
-from ignota.cli.settings import configuration, leaves, presets, read_preset
 from ignota.engine.configuration import ExperimentConfig
+from ignota.engine.settings import configuration, leaves, presets, read_preset
 
 
 def plain(value: Any) -> Any:
@@ -148,16 +148,12 @@ def test_the_demo_runs_the_synthetic_preset(monkeypatch: pytest.MonkeyPatch, tmp
 
 @pytest.mark.parametrize("name", presets())
 def test_presets_are_whole(name: str) -> None:
-    from jsonargparse import Namespace
-
-    config = configuration(read_preset(name), Namespace())
+    config = configuration(read_preset(name))
     assert config.name == name
 
 
 def test_a_configuration_survives_its_file(tiny: ExperimentConfig, tiny_file: Path) -> None:
-    from jsonargparse import Namespace
-
-    assert configuration(read_preset(str(tiny_file)), Namespace()) == tiny
+    assert configuration(read_preset(str(tiny_file))) == tiny
     assert len(leaves()) > 50
 
 

@@ -199,7 +199,7 @@ class TestRefusals:
 
     def test_names_and_roots(self, tmp_path):
         self.refuse("did you mean 'camvid'", "camvit", tmp_path)
-        self.refuse("--data ROOT", "camvid", None)
+        self.refuse("say where with data=ROOT", "camvid", None)
         self.refuse("no such folder", "camvid", tmp_path / "no\nwhere")
         self.refuse("nothing of that form", "camvid", tmp_path)
         self.refuse("no camvid in", "camvid", "a\0b")
@@ -211,7 +211,7 @@ class TestRefusals:
         self.refuse("there are: train, val", "camvid", tmp_path, "xyz")
         (tmp_path / "val").rename(tmp_path / "test")
         (tmp_path / "valannot").rename(tmp_path / "testannot")
-        self.refuse("no split 'val'; choose one with --split: train, test", "camvid", tmp_path)
+        self.refuse("no split 'val', only train, test: choose one with split=", "camvid", tmp_path)
 
     def test_empty_split(self, tmp_path):
         (tmp_path / "val").mkdir()

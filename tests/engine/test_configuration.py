@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import ignota.engine
-from ignota.cli.settings import leaves
 from ignota.engine.closed_set_run import build_segmenter
 from ignota.engine.configuration import ExperimentConfig, SegmenterConfig
+from ignota.engine.settings import leaves
 
 ENGINE = Path(next(iter(ignota.engine.__path__)))
 # The files whose business each group of settings is.

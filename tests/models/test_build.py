@@ -112,10 +112,10 @@ def test_a_factory_in_a_world_needs_leave(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "a_factory.py").write_text(FACTORY)
     monkeypatch.syspath_prepend(tmp_path)
     source = f"a_factory:{function}"
-    one_line(lambda: open_segmenter(source), "--allow-code")
+    one_line(lambda: open_segmenter(source), "allow_code=True")
     first = open_segmenter(source, allow_code=True)
     description = through_json(describe(first)[0])
-    one_line(lambda: build_segmenter(description, first.state_dict()), "--allow-code")
+    one_line(lambda: build_segmenter(description, first.state_dict()), "allow_code=True")
     same(first, build_segmenter(description, first.state_dict(), allow_code=True))
     strange = dataclasses.replace(description, options={"layer": {}})
     one_line(lambda: build_segmenter(strange, None, allow_code=True), "did you mean 'layers'")
@@ -219,7 +219,7 @@ def test_a_state_dict_with_a_spec(make: Make, tmp_path: Path, prefix: str) -> No
     state = {prefix + name.replace("classifier.", "segmentation_head.0."): v for name, v in first.state_dict().items()}
     path = tmp_path / "net.pth"
     torch.save({"state_dict": state}, path)
-    one_line(lambda: open_segmenter(str(path)), "--architecture")
+    one_line(lambda: open_segmenter(str(path)), "architecture=")
     same(first, open_segmenter(str(path), spec=SmpSpec(99)))  # classes and width are read from the weights
     one_line(lambda: open_segmenter(str(path), spec=SmpSpec(5, encoder="resnet18")), str(path))
     torch.save(nn.Linear(2, 2).state_dict(), path)

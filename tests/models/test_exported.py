@@ -198,7 +198,7 @@ def test_only_harmless_operators_are_run(programs: Programs, tmp_path: Path, tar
     def change(document: dict[str, Any]) -> None:
         document["graph_module"]["graph"]["nodes"][0]["target"] = target
 
-    one_line(with_graph(programs[0], tmp_path / "p.pt2", change), "--allow-code", repr(target))
+    one_line(with_graph(programs[0], tmp_path / "p.pt2", change), "allow_code=True", repr(target))
 
 
 def test_expressions_are_not_evaluated(programs: Programs, tmp_path: Path) -> None:

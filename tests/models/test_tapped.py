@@ -186,7 +186,7 @@ def nothing():
 def test_a_factory_needs_leave_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "somebodys_factory.py").write_text(FACTORY)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(InputError, match="--allow-code"):
+    with pytest.raises(InputError, match="allow_code=True"):
         from_factory("somebodys_factory:network")
     assert not (tmp_path / "somebodys_factory.imported").exists()
     segmenter = from_factory("somebodys_factory:network", allow_code=True, layers={"first": "0"}, multiple=2)

@@ -148,7 +148,7 @@ def test_a_file_without_tensors(tmp_path: Path) -> None:
 
 def test_no_hub_is_asked_without_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timm, "create_model", lambda *_, **__: pytest.fail("it asked the hub"))
-    assert "pass --allow-download" in one_line(lambda: imagenet_weights("resnet50", "hub"))
+    assert "pass allow_download=True" in one_line(lambda: imagenet_weights("resnet50", "hub"))
     for name in ("hf-hub:timm/resnet50", "local-dir:/tmp/net"):
         for source in ("hub", "package", "/tmp/net.pth"):
             text = one_line(lambda name=name, source=source: imagenet_weights(name, source, allow_download=True))
@@ -162,4 +162,4 @@ def test_no_hub_names_the_two_other_ways(monkeypatch: pytest.MonkeyPatch, error:
 
     monkeypatch.setattr(timm, "create_model", refuse)
     text = one_line(lambda: imagenet_weights("resnet50", "hub", allow_download=True))
-    assert "--segmenter.weights FILE" in text and "--segmenter.weights package" in text and LITE0 in text
+    assert "segmenter.weights=FILE" in text and "segmenter.weights=package" in text and LITE0 in text

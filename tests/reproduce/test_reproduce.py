@@ -13,15 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from jsonargparse import Namespace
 from PIL import Image
 
 from ignota.anomaly.rbm import RoadMachine
 from ignota.anomaly.vim import VirtualLogit
-from ignota.cli.settings import configuration, read_preset
 from ignota.data.layouts import write_layout
 from ignota.engine import branch_run, closed_set_run, embedder_run, metric_network_run, region_embedder_run
 from ignota.engine.configuration import ExperimentConfig
+from ignota.engine.settings import configuration, read_preset
 from ignota.reproduce import example, measuring, publishing, runner
 from ignota.reproduce.cells import AnomalyCell, Cell, ClosedCell, ExampleCell, IncrementalCell, Ledger, Variant
 from ignota.reproduce.estimate import estimate
@@ -392,7 +391,7 @@ def test_the_closed_set_of_a_world_is_taken_in_half_precision(
 
 def test_the_shipped_worlds_serve_what_camvid_s_presets_train() -> None:
     for name in ("camvid-8+3", "camvid-11"):
-        assert trained_hash(Path(name)) == closed_hash(configuration(read_preset(name), Namespace())), name
+        assert trained_hash(Path(name)) == closed_hash(configuration(read_preset(name))), name
 
 
 def test_a_run_that_is_named_as_a_shipped_world_is_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,8 +237,6 @@ def test_a_column_of_another_group_reads_its_own_cells() -> None:
 
 
 def _camvid(preset: str) -> Any:
-    from jsonargparse import Namespace
+    from ignota.engine.settings import configuration, read_preset
 
-    from ignota.cli.settings import configuration, read_preset
-
-    return configuration(read_preset(preset), Namespace())
+    return configuration(read_preset(preset))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
-
 from jsonargparse import Namespace
 
 from ignota.cli.parsing import Parser, add_branches, add_download, branches_of
-from ignota.cli.settings import add_settings, configuration, leaves
+from ignota.cli.settings import add_settings, given
+from ignota.engine.settings import leaves
 
 USAGE = (
     "adapt SEGMENTER --data ROOT --out WORLD [--dataset NAME] [--split TAXONOMY:SPLIT] [--allow-code] [--key value …]"
@@ -34,31 +32,13 @@ def arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from ignota.cli.opening import chosen_device
-    from ignota.cli.terminal import hush_training, say
-    from ignota.data.datasets import open_dataset
-    from ignota.engine.experiment import adapt
-    from ignota.models.build import open_segmenter
-    from ignota.models.smp_segmenter import SmpSpec
-    from ignota.structures import InputError
+    from ignota.cli.terminal import say
+    from ignota.door import adapt
 
-    hush_training()
-    out, root = Path(args.out), None if args.data_root is None else Path(args.data_root)
-    if out.exists():
-        raise InputError(f"{out} exists already: choose another name or remove it")
-    name = args.dataset or (args.split or "").partition(":")[0]
-    if not name:
-        raise InputError("which data set is it? say --dataset NAME, such as cityscapes")
-    dataset = open_dataset(name, root, "train")
-    if dataset.taxonomy is None:
-        raise InputError(f"{name} has no classes to know: adapt needs a data set with classes, such as cityscapes")
-    base = {"data.dataset": name, "data.split": args.split or dataset.taxonomy.name}
-    config = configuration(base | {"meta_channels.branches": branches_of(args) or ()}, args)
-    spec = None
-    if args.architecture or args.encoder:
-        asked = {"architecture": args.architecture, "encoder": args.encoder}
-        spec = dataclasses.replace(SmpSpec(1), **{key: value for key, value in asked.items() if value})
-    segmenter = open_segmenter(args.segmenter, args.allow_code, spec)
-    adapt(segmenter, name, root, out, config, chosen_device(args), args.quiet, args.allow_download)
+    world = adapt(
+        args.segmenter, args.data_root, args.out, dataset=args.dataset, split=args.split,
+        branches=branches_of(args) or (), settings=given(args), architecture=args.architecture, encoder=args.encoder,
+        device=args.device, allow_code=args.allow_code, allow_download=args.allow_download, quiet=args.quiet,
+    )  # fmt: skip
     if not args.quiet:
-        say(f"{out} is a world of {segmenter.num_classes} known classes")
+        say(f"{args.out} is a world of {len(world.taxonomy)} known classes")

@@ -35,13 +35,14 @@ def run(args: Namespace) -> None:
     if args.rounds < 1 or args.count < 1:
         raise UsageError(f"--rounds and --count are 1 or more, not {args.rounds} and {args.count}")
 
-    from ignota.cli.measuring import finish, names_of
+    from ignota.cli.measuring import finish, words_of
     from ignota.cli.opening import calibration_images, opened_world
     from ignota.cli.terminal import progress, say, show_table
     from ignota.engine.backend_comparison import compare_backends, fastest, street_images
+    from ignota.engine.choices import chosen
     from ignota.world.backends import BACKENDS
 
-    names = names_of(args.backends, "backend", list(BACKENDS))
+    names = chosen(words_of(args.backends), "backend", list(BACKENDS))
     calibration = calibration_images(args.calibrate)
     images = street_images(args.count) if args.images is None else _chosen(args.images, args.count)
     with finish(args.json) as write, opened_world(args) as world:

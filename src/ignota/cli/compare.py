@@ -24,10 +24,11 @@ def arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from ignota.cli.measuring import finish, scores_of
+    from ignota.cli.measuring import finish, words_of
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import progress, say, show_table
     from ignota.data.datasets import open_dataset
+    from ignota.engine.choices import chosen_scores
     from ignota.engine.comparison import compare_scores, held_scores, mean_ranks, missing_scores
     from ignota.engine.evaluation import anomaly_label_lut
     from ignota.structures import InputError
@@ -37,7 +38,7 @@ def run(args: Namespace) -> None:
     places = (name.partition("=") for name in args.datasets)
     datasets = [open_dataset(name, root or args.data, args.split) for name, _, root in places]
     with finish(args.json) as write, opened_world(args) as world:
-        scores = held_scores(world.known) if args.scores is None else scores_of(args.scores, world)
+        scores = held_scores(world.known) if args.scores is None else chosen_scores(words_of(args.scores), world)
         for dataset in datasets:
             anomaly_label_lut(world, dataset)  # refuses what holds nothing unknown before any image is read
         found = []

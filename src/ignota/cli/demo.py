@@ -7,7 +7,8 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from ignota.cli.parsing import Parser
-from ignota.cli.settings import add_settings, configuration, read_preset
+from ignota.cli.settings import add_settings, configuration
+from ignota.engine.settings import read_preset
 
 USAGE = "demo [--out DIR] [--key value …]"
 EXAMPLE = "ignota demo --out runs/demo"
@@ -25,8 +26,8 @@ def run(args: Namespace) -> None:
     config = configuration(read_preset(_PRESET), args)
 
     from ignota.cli.opening import chosen_device
-    from ignota.cli.terminal import hush_training
     from ignota.engine.demo import run_demo
+    from ignota.engine.progress import hush_training
 
     hush_training()
     run_demo(config, Path(args.out), chosen_device(args), args.quiet)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import Namespace
 
-from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_backend, add_shard, add_world, check_shard
 
 if TYPE_CHECKING:
-    from ignota.world.model import OpenWorldModel
+    from ignota.engine.choices import AnomalyChoice
 
 USAGE = (
     "evaluate anomaly DATASET --data ROOT [--split S] [--world WORLD] [--scores a,b,…] [--protocol dmlnet] --json FILE"
@@ -45,39 +44,31 @@ def run(args: Namespace) -> None:
         _measure_shard(args)
         return
 
-    from ignota.cli.measuring import finish, opened_dataset, scores_of
+    from ignota.cli.measuring import finish, opened_dataset
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import progress
-    from ignota.engine.evaluation import anomaly_label_lut, evaluate_anomaly
 
-    dataset = opened_dataset(args)
+    dataset, choice = opened_dataset(args), _choice(args)
     with finish(args.json) as write, opened_world(args) as world:
-        world = edged(world, args.edges, args.dataset)
-        scores = scores_of(args.scores, world)
-        anomaly_label_lut(world, dataset)  # refuses what holds nothing unknown before any image is read
         with progress(len(dataset), dataset.name, "image", args.quiet) as bar:
-            figures = evaluate_anomaly(
-                world, dataset, scores, args.protocol, lambda *_: bar.update(), components=True
-            ).figures
+            figures = choice.figures(world, dataset, bar.update)
         write(figures)
     show(figures)
 
 
 def _measure_shard(args: Namespace) -> None:
-    from ignota.cli.measuring import opened_dataset, scores_of, shard_of
+    from ignota.cli.measuring import opened_dataset, shard_of
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import progress
     from ignota.engine.component_reading import ComponentReading
-    from ignota.engine.evaluation import AnomalyState, anomaly_label_lut, edges_of, fixed_thresholds, measured_images
+    from ignota.engine.evaluation import AnomalyState, edges_of, fixed_thresholds, measured_images
     from ignota.engine.shards import MAPS
     from ignota.metrics.anomaly import AnomalyMetrics
     from ignota.metrics.components import track_sizes
 
     whole = opened_dataset(args)
     with opened_world(args) as world:
-        world = edged(world, args.edges, args.dataset)
-        scores = scores_of(args.scores, world)
-        anomaly_label_lut(world, whole)
+        world, scores = _choice(args).of(world, whole)
         made_by = {"scores": scores, "protocol": args.protocol, "edges": edges_of(world)}
         with shard_of(args, whole, world, made_by) as (part, draft, finish):
             reading = ComponentReading(track_sizes(whole.name), fixed_thresholds(world, scores), draft / MAPS)
@@ -88,22 +79,15 @@ def _measure_shard(args: Namespace) -> None:
             finish(state)
 
 
-def edged(world: OpenWorldModel, edges: str, dataset: str) -> OpenWorldModel:
-    """The world with α and β of Equation 2 as --edges asks; raises UsageError or InputError."""
-    from ignota.engine.evaluation import with_edges
-    from ignota.functional.edges import paper_edges
+def _choice(args: Namespace) -> AnomalyChoice:
+    from ignota.cli.measuring import words_of
+    from ignota.engine.choices import AnomalyChoice
 
-    if edges == "training":
-        return world
-    if edges == "paper":
-        return with_edges(world, paper_edges(dataset))
-    try:
-        alpha, beta = (float(word) for word in edges.split(","))
-    except ValueError:
-        raise UsageError(f"--edges is training, paper or two numbers ALPHA,BETA, not {edges!r}") from None
-    if not (0 <= alpha < math.inf and 0 <= beta <= 1):
-        raise UsageError(f"--edges takes α from 0 and β in 0..1, not {edges}")
-    return with_edges(world, (alpha, beta))
+    edges = args.edges
+    if edges not in ("training", "paper"):
+        with suppress(ValueError):  # a text that is no numbers is refused with all other wrong ones
+            edges = tuple(float(word) for word in edges.split(","))
+    return AnomalyChoice(words_of(args.scores), args.protocol, edges)
 
 
 def show(figures: dict[str, Any]) -> None:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jsonargparse import Namespace
 
-from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_backend, add_shard, add_world, check_shard
-
-if TYPE_CHECKING:
-    from ignota.world.model import OpenWorldModel
 
 USAGE = (
     "evaluate incremental DATASET --data ROOT [--split S] [--world WORLD] [--methods raml,npm,…] [--shots N]"
@@ -42,33 +38,24 @@ def arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
-    if args.shots < 1:
-        raise UsageError(f"--shots is 1 or more, not {args.shots}")
-    if args.draws < 0 or not 0 <= args.min_share <= 1:
-        raise UsageError(f"--draws is 0 or more and --min-share in 0..1, not {args.draws} and {args.min_share:g}")
-
     check_shard(args)
 
-    from ignota.cli.measuring import finish, identity, names_of, opened_dataset, shard_of
+    from ignota.cli.measuring import finish, identity, opened_dataset, shard_of, words_of
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import progress
     from ignota.data.datasets import open_dataset
-    from ignota.data.shots import Shots
-    from ignota.engine.head_methods import HEAD_METHODS
+    from ignota.engine.choices import checked_methods, chosen_shots, default_methods
     from ignota.engine.lessons import evaluate_incremental, measure_incremental
-    from ignota.world.labelling import METHODS
-    from ignota.world.metric_network import METRIC_METHODS
 
-    named = names_of(args.methods, "method", (*METHODS, *HEAD_METHODS, *METRIC_METHODS))
+    shots = chosen_shots(args.shots, args.draws, args.min_share, args.seed or 0)
+    named, novel = checked_methods(words_of(args.methods)), words_of(args.novel) or []
     dataset = opened_dataset(args)
     support = open_dataset(args.dataset, args.support or args.data, "train")
-    shots = [Shots(args.shots, (args.seed or 0) + n, args.min_share) for n in range(args.draws)] or [Shots(args.shots)]
-    novel = [name.strip() for name in (args.novel or "").split(",") if name.strip()]
     if args.state is not None:
         drawn = [dataclasses.asdict(each) for each in shots]
         with ExitStack() as stack:
             world = stack.enter_context(opened_world(args))
-            methods = named if args.methods is not None else default_methods(world)
+            methods = named or default_methods(world)
             made_by = {"methods": methods, "novel": novel, "shots": drawn, "support": identity(support)}
             part, _, write_part = stack.enter_context(shard_of(args, dataset, world, made_by))
             with progress(len(part), dataset.name, "image", args.quiet) as bar:
@@ -76,20 +63,11 @@ def run(args: Namespace) -> None:
             write_part(state)
         return
     with finish(args.json) as write, opened_world(args) as world:
-        methods = named if args.methods is not None else default_methods(world)
+        methods = named or default_methods(world)
         with progress(len(dataset), dataset.name, "image", args.quiet) as bar:
             figures = evaluate_incremental(world, dataset, support, methods, shots, lambda *_: bar.update(), novel)
         write(figures)
     show(figures, args.draws)
-
-
-def default_methods(world: OpenWorldModel) -> list[str]:
-    """Every method that the world can follow."""
-    from ignota.engine.head_methods import HEAD_METHODS
-    from ignota.world.labelling import held_methods
-    from ignota.world.metric_network import METRIC_METHODS, SYSTEM
-
-    return [*held_methods(world), *HEAD_METHODS, *(METRIC_METHODS if SYSTEM in world.branches.systems else ())]
 
 
 def show(figures: dict[str, Any], draws: int) -> None:

@@ -17,8 +17,9 @@ from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_branches, add_world, branches_of
-from ignota.cli.settings import ABSENT, add_settings, leaves
+from ignota.cli.settings import ABSENT, add_settings
 from ignota.engine.configuration import DataConfig, FittedScore, System
+from ignota.engine.settings import leaves
 
 if TYPE_CHECKING:
     from ignota.data.datasets import LabelledImages
@@ -46,8 +47,9 @@ def arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import hush_training, say
+    from ignota.cli.terminal import say
     from ignota.engine.experiment import open_split
+    from ignota.engine.progress import hush_training
     from ignota.engine.refitting import seed_of
     from ignota.engine.score_states import KeptStates
     from ignota.structures import InputError

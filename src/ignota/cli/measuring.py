@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,8 @@ from ignota.data.datasets import LabelledImages, file_mark, open_dataset
 from ignota.data.files import write_atomically
 from ignota.engine.shards import PartOfImages, Shard, State, stored_part, write_state
 from ignota.structures import InputError
-from ignota.taxonomy import nearest
-from ignota.world.branch import BRANCH_SCORES, not_held
-from ignota.world.composing import check_name
 from ignota.world.fingerprint import world_fingerprint
 from ignota.world.model import OpenWorldModel
-from ignota.world.reading import score_names
 
 
 def opened_dataset(args: Namespace) -> LabelledImages:
@@ -29,27 +25,9 @@ def opened_dataset(args: Namespace) -> LabelledImages:
     return open_dataset(args.dataset, args.data, args.split)
 
 
-def names_of(text: str | None, kind: str, available: Sequence[str]) -> list[str]:
-    """The names in "a,b", each once, or all there are; raises InputError with the nearest name."""
-    if text is None:
-        return list(available)
-    names = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-    for name in names:
-        if name not in available:
-            raise InputError(f"no {kind} {name!r}{nearest(name, available)}")
-    if not names:
-        raise InputError(f"no {kind} was named; there are: {', '.join(available)}")
-    return names
-
-
-def scores_of(text: str | None, world: OpenWorldModel) -> list[str]:
-    """The scores in "a,region:b,fuse:a+b", each once, or all that need no branch; raises InputError."""
-    names = list(dict.fromkeys(word.strip() for word in (text or "").split(",") if word.strip()))
-    for name in names:
-        if BRANCH_SCORES.get(name, name) not in (name, *world.branches.systems):
-            raise not_held(name, BRANCH_SCORES[name])
-        check_name(name, world.score_names(), world.known.states)
-    return names or names_of(text, "score", score_names(world.known))
+def words_of(text: str | None) -> list[str] | None:
+    """The words of "a,b", each once; None where the option was not given."""
+    return None if text is None else list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
 
 
 @contextmanager

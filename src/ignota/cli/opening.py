@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 
 from ignota.cli.inputs import image_files
 from ignota.data.drafts import sweep
+from ignota.engine.devices import device_called
 from ignota.structures import InputError
 from ignota.world import bundle
 from ignota.world.backends import with_backend
@@ -19,12 +20,7 @@ from ignota.world.model import OpenWorldModel
 
 def chosen_device(args: Namespace) -> torch.device:
     """`--device`; raises InputError where there is no such device."""
-    present = torch.cuda.is_available()
-    if args.device == "cuda" and not present:
-        raise InputError("no CUDA device can be used here: take --device cpu or auto")
-    if args.seed is not None:
-        torch.manual_seed(args.seed)
-    return torch.device("cuda" if args.device != "cpu" and present else "cpu")
+    return device_called(args.device, args.seed)
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ignota.errors import InputError
+
 DONE, FAILED, WRONG = 0, 1, 2
 OUTCOMES = "IGNOTA_OUTCOMES"
 """Folder in which a process that another one started leaves its outcome, so that one of them speaks for all."""
@@ -22,7 +24,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UsageError(Exception):
-    """The call is wrong: one line that says what and how to mend it. Unlike InputError it needs no torch."""
+    """The call is wrong: one line that says what and how to mend it. It speaks of options alone."""
 
 
 class CutShortError(Exception):
@@ -66,10 +68,10 @@ def verdict(error: BaseException) -> tuple[int, str]:
         return DONE, ""
     if isinstance(error, KeyboardInterrupt):
         return FAILED, "stopped; run the same command again to go on"
-    text = one_line(error)
+    text = said(error)
     if isinstance(error, CutShortError):
         return error.code, text
-    if isinstance(error, UsageError) or _is_input_error(error):
+    if isinstance(error, UsageError | InputError):
         return FAILED if _is_full(error) else WRONG, text
     if _is_full(error) or "No space left on device" in text:
         where = f" for {error.filename}" if isinstance(error, OSError) and error.filename else ""
@@ -103,15 +105,14 @@ def _escaped(letter: str) -> str:
     return letter if shown else letter.encode("unicode_escape").decode("ascii")
 
 
+def said(error: BaseException) -> str:
+    """What an exception says, in one line, with options where Python has arguments."""
+    return one_line(error.command_line if isinstance(error, InputError) else error)
+
+
 def one_line(text: object) -> str:
     """Line breaks and runs of blanks become one blank."""
     return " ".join(str(text).split())
-
-
-def _is_input_error(error: BaseException) -> bool:
-    # whoever raised it has imported the module; importing it here would bring torch to `--help`
-    structures = sys.modules.get("ignota.structures")
-    return structures is not None and isinstance(error, structures.InputError)
 
 
 def _complain(line: str, code: int, cut_short: bool) -> None:

@@ -12,10 +12,10 @@ from jsonargparse import ArgumentParser, Namespace
 from ignota.cli.commands import hint
 from ignota.cli.outcome import UsageError, one_line
 from ignota.engine.configuration import System
+from ignota.engine.settings import LARGEST, SMALLEST, in_words
 
 DEFAULT_WORLD = "camvid-11"
 LABEL_FORMATS = "indexed, cityscapes, coco, labelme, label-studio, cvat, datumaro, fiftyone, smiyc"
-SMALLEST, LARGEST = 32, 8192
 Device = Literal["auto", "cpu", "cuda"]
 Backend = Literal["torch", "torch-bf16", "compile", "onnx", "onnx-int8"]
 """The keys of `ignota.world.backends.BACKENDS`, which `--help` is not to wait for."""
@@ -191,21 +191,6 @@ _EVERYWHERE: tuple[tuple[str, Any, str], ...] = (
     ("--size", int | None, "short side of the working images in pixels"),
     ("--seed", int | None, "start of all random numbers"),
 )
-
-
-def in_words(kind: Any) -> str:
-    """A type as people say it."""
-    simple = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
-    if kind in simple:
-        return simple[kind]
-    inner = get_args(kind)
-    if get_origin(kind) is Literal:
-        return " or ".join(map(str, inner))
-    if get_origin(kind) is tuple and Ellipsis in inner:
-        return f"a list [a, b, …] of {in_words(inner[0])}"
-    if get_origin(kind) is tuple:
-        return f"a list [{', '.join(map(in_words, inner))}]"
-    return " or ".join(in_words(part) for part in inner if part is not type(None)) or str(kind)
 
 
 def _choice(value: str, kind: Any) -> str:

@@ -10,7 +10,8 @@ from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_download
-from ignota.cli.settings import add_settings, configuration, read_preset
+from ignota.cli.settings import add_settings, configuration
+from ignota.engine.settings import read_preset
 
 USAGE = "reproduce TABLE… [--world synthetic|camvid|cityscapes] [--data ROOT] [--fidelity quick|full] [--out DIR]"
 _REUSE = "finished runs of `ignota run`, or worlds, whose closed sets are taken: camvid-8+3,camvid-11 come along"
@@ -38,7 +39,8 @@ def arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from ignota.cli.opening import chosen_device
-    from ignota.cli.terminal import hush_training, note, say
+    from ignota.cli.terminal import note, say
+    from ignota.engine.progress import hush_training
     from ignota.reproduce.grounds import GROUNDS, Setting
     from ignota.reproduce.publishing import reproduce
     from ignota.reproduce.runner import chosen_names

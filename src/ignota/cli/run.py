@@ -9,7 +9,8 @@ from jsonargparse import Namespace
 
 from ignota.cli.launching import add_devices, has_started, joined, start
 from ignota.cli.parsing import Parser, add_branches, add_download, branches_of
-from ignota.cli.settings import add_settings, configuration, presets, read_preset
+from ignota.cli.settings import add_settings, configuration
+from ignota.engine.settings import presets, read_preset
 
 USAGE = "run PRESET|FILE.yaml --out DIR [--data ROOT] [--key value …] [--devices N] [--nodes M]"
 EXAMPLE = "ignota run camvid-8+3 --data data/camvid --out runs/camvid --closed_set.steps 500"
@@ -37,8 +38,9 @@ def run(args: Namespace) -> None:
         return
 
     from ignota.cli.opening import chosen_device
-    from ignota.cli.terminal import hush_training, note, say
+    from ignota.cli.terminal import note, say
     from ignota.engine.experiment import run_experiment, train_experiment
+    from ignota.engine.progress import hush_training
     from ignota.engine.ranks import group, leads
     from ignota.engine.replicas import fit_for_group
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -13,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
-from ignota.cli.outcome import plain
+from ignota.cli.outcome import plain, said
 
 _WIDTH_OF_A_PIPE = 160
 
@@ -80,15 +79,9 @@ def percent(fraction: float | None) -> str:
     return "–" if fraction is None else f"{100 * fraction:.2f}"
 
 
-def hush_training() -> None:
-    """Lightning tells its hardware on standard error, where only our own lines belong."""
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
 def complain(faults: Sequence[Exception]) -> None:
     """One line on standard error for each fault; the last one is raised, so that it decides how the command ends."""
     for fault in faults[:-1]:
-        sys.stderr.write(f"ignota: {plain(str(fault))}\n")
+        sys.stderr.write(f"ignota: {plain(said(fault))}\n")
     if faults:
         raise faults[-1]

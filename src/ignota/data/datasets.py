@@ -162,7 +162,7 @@ def open_unchecked(name: str, root: str | Path | None, split: str | None = None)
     if name not in DATASETS:
         raise InputError(f"no data set is called {name!r}{nearest(name, NAMES)}")
     if root is None:
-        raise InputError(f"{name} lies on disk: say where with --data ROOT ({DATASETS[name].form})")
+        raise InputError(f"{name} lies on disk as {DATASETS[name].form}", "say where with data=ROOT")
     folder = _locate(name, Path(root))
     chosen = choose_split(name, folder, DATASETS[name].splits(folder), split)
     listing = DATASETS[name].list(folder, chosen)
@@ -192,7 +192,8 @@ def choose_split(name: str, where: Path | str, present: tuple[str, ...], split: 
     if len(present) == 1:
         return present[0]
     raise InputError(
-        f"{name} in {one_line(where)} has no split {DEFAULT_SPLIT!r}; choose one with --split: {', '.join(present)}"
+        f"{name} in {one_line(where)} has no split {DEFAULT_SPLIT!r}, only {', '.join(present)}",
+        "choose one with split=",
     )
 
 

@@ -48,7 +48,7 @@ def open_split(config: DataConfig, root: Path | None, which: str, seed: int) -> 
         length = config.train_length if which == "train" else config.evaluate_length
         return DrawnImages(split, length, (config.height, config.width), seed)
     if root is None:
-        raise InputError(f"{config.dataset} lies on disk: say where with --data ROOT")
+        raise InputError(f"{config.dataset} lies on disk", "say where with data=ROOT")
     return open_dataset(config.dataset, root, split)
 
 
@@ -115,7 +115,7 @@ def refuse_another(config: ExperimentConfig, world: Path) -> None:
     if not world.exists():
         return
     if bundle.read_document(world).provenance.get("configuration_hash") != fingerprint(config):
-        raise InputError(f"{world} was trained with another configuration: choose another --out or remove it")
+        raise InputError(f"{world} was trained with another configuration", "choose another out= or remove it")
 
 
 def measure(
@@ -206,6 +206,7 @@ def adapt(
     device: torch.device,
     quiet: bool = False,
     allow_download: bool = False,
+    allow_code: bool = False,
 ) -> OpenWorldModel:
     """A world round a segmenter that somebody already has: meta channels, D and `fit`; its weights stay untouched.
 
@@ -215,7 +216,7 @@ def adapt(
     known = len(ClassSplit.parse(config.data.split).known)
     if known != segmenter.num_classes:
         raise InputError(
-            f"the segmenter has {segmenter.num_classes} classes, {config.data.split} {known} known ones: give --split"
+            f"the segmenter has {segmenter.num_classes} classes, {config.data.split} {known} known ones", "give split="
         )
     check_source(config.fit.frozen_encoder, config.fit.frozen_weights, allow_download)
     config = with_taps_of(config, segmenter)
@@ -224,7 +225,7 @@ def adapt(
     world = Stages(config, train, scratch, device, quiet, segmenter, allow_download).world()
     bundle.save(world, out)
     shutil.rmtree(scratch)
-    return bundle.load(out, device)
+    return bundle.load(out, device, allow_code=allow_code, allow_download=allow_download)
 
 
 def with_taps_of(config: ExperimentConfig, segmenter: ClosedSetSegmenter) -> ExperimentConfig:

@@ -1,7 +1,8 @@
-"""Progress of a training stage: time left, loss, images a second."""
+"""Progress of a training stage: time left, loss, images a second; and nothing of what Lightning says."""
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -10,6 +11,12 @@ import torch
 from tqdm import tqdm
 
 from ignota.engine.ranks import leads
+
+
+def hush_training() -> None:
+    """Lightning tells its hardware on standard error, where only our own lines belong."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 class StageProgress(L.Callback):

@@ -130,7 +130,7 @@ def observed(
             observations[name].append(observation)
         tick()
     if images and not any(observations.values()):
-        raise InputError("no training image has a labelled pixel of a known class: check --data and the split")
+        raise InputError("no training image has a labelled pixel of a known class: check the images and their split")
     return observations
 
 

@@ -215,7 +215,7 @@ def _open_folder(folder: Path) -> ClosedSetSegmenter:
 def _open_state_dict(path: Path, spec: SmpSpec | None) -> ClosedSetSegmenter:
     if spec is None:
         raise InputError(
-            f"{path} holds weights alone: say --architecture and --encoder, or give a save_pretrained folder"
+            f"{path} holds weights alone", "say architecture= and encoder=, or give a save_pretrained folder"
         )
     weights = _our_names(read_state_dict(path))
     head = weights.get("classifier.weight")

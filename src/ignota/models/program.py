@@ -217,7 +217,8 @@ def _resolve(target: str, path: Path) -> Callable[..., Any]:
                 if torch._C._dispatch_has_kernel(function.name()):  # TorchScript's own, such as `save`, have none
                     return function
     raise InputError(
-        f"{path} calls {target!r}, which is not run from a file: give the network as package:factory with --allow-code"
+        f"{path} calls {target!r}, which is not run from a file",
+        "give the network as package:factory with allow_code=True",
     )
 
 

@@ -183,7 +183,7 @@ def from_factory(factory: str, allow_code: bool = False, **options: Any) -> Clos
     if not package or not name:
         raise InputError(f"{factory!r} names no factory: write package.module:function")
     if not allow_code:
-        raise InputError(f"{factory} would run code of the package {package!r}: pass --allow-code if you trust it")
+        raise InputError(f"{factory} would run code of the package {package!r}", "pass allow_code=True if you trust it")
     try:
         module = import_module(package)
     except ImportError as error:

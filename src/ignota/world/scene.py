@@ -68,7 +68,7 @@ class Taught:
 
 @dataclass(frozen=True)
 class UnknownRegion:
-    """A connected piece of the image that belongs to no class, or one that somebody picked.
+    """`ignota.Region`: a connected piece of the image that belongs to no class, or one that somebody picked.
 
     crop: "h w" its mask inside the box. size: (H, W) of the original image. box: left, top, right, bottom. score: mean
     anomaly in 0..1. nearest: the class that it most often takes. area: pixels. given: how it was picked. It remembers
@@ -84,6 +84,12 @@ class UnknownRegion:
     encoding: Encoding = field(repr=False, compare=False)
     space: FeatureSpace = field(repr=False, compare=False)
     given: str = "region"
+
+    def __repr__(self) -> str:
+        left, top, right, bottom = self.box
+        return (
+            f"Region({right - left}×{bottom - top} at ({left}, {top}), score {self.score:.2f}, nearest {self.nearest})"
+        )
 
     @property
     def mask(self) -> Bool[np.ndarray, "H W"]:
@@ -120,6 +126,10 @@ class Scene:
     threshold: float
     scale: float
     space: FeatureSpace
+
+    def __repr__(self) -> str:
+        height, width = self.tables.size
+        return f"Scene({width}×{height}, {len(self.unknown)} unknown, {len(self.taxonomy)} classes)"
 
     @property
     def regions(self) -> RegionSet:

@@ -1,0 +1,204 @@
+"""The functions of `import ignota`: what the commands do, for programs, by the same code.
+
+Training is imported where it is called, as opening a world needs nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ignota.data.datasets import open_dataset
+from ignota.engine.choices import AnomalyChoice, Edges, checked_methods, chosen_shots, default_methods
+from ignota.engine.configuration import System
+from ignota.engine.devices import device_called
+from ignota.engine.lessons import evaluate_incremental as measure_incremental
+from ignota.engine.settings import LARGEST, SMALLEST, checked, configuration, read_preset
+from ignota.errors import InputError
+from ignota.models.build import open_segmenter
+from ignota.models.smp_segmenter import SmpSpec
+from ignota.world import bundle
+from ignota.world.model import OpenWorldModel as World
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train` leaves. world: the folder of the new world. results: as in results.json. report: an HTML page."""
+
+    world: Path
+    results: Mapping[str, object] = field(repr=False)
+    report: Path
+
+
+def load(
+    world: str | Path = "camvid-11",
+    *,
+    writable: bool = False,
+    device: Device = "auto",
+    size: int | None = None,
+    allow_code: bool = False,
+    allow_download: bool = False,
+) -> World:
+    """Opens a world by its folder or shipped name.
+
+    writable: whether it may be taught, which shipped worlds may not. size: the short side of the working images in
+    pixels, by default the world's own. allow_code: run the code that its segmenter is made of. allow_download: let a
+    hub be asked for weights. Raises InputError for a world that is not there, damaged or of another version.
+    """
+    return bundle.load(world, device_called(device), writable, checked_size(size), allow_code, allow_download)
+
+
+def train(
+    preset: str | Path,
+    out: str | Path,
+    data: str | Path | None = None,
+    *,
+    settings: Mapping[str, object] | None = None,
+    device: Device = "auto",
+    allow_download: bool = False,
+    quiet: bool = False,
+) -> Trained:
+    """Runs all stages of an experiment in the folder `out`, as `ignota run`; called again, it goes on.
+
+    preset: a shipped name or a YAML file. data: the folder of the images. settings: what differs from the preset, by
+    dotted key, such as `{"closed_set.steps": 500, "seed": 1}`. quiet: no progress on standard error. Raises InputError.
+    """
+    from ignota.engine import experiment
+    from ignota.engine.progress import hush_training
+
+    config = configuration(read_preset(str(preset)) | checked(settings or {}, "settings"))
+    checked_size(config.size)
+    hush_training()
+    folder = Path(out)
+    results = experiment.run_experiment(
+        config, folder, _path(data), device_called(device), quiet, allow_download=allow_download
+    )
+    return Trained(folder / experiment.WORLD, results, folder / experiment.REPORT)
+
+
+def adapt(
+    segmenter: str | Path,
+    data: str | Path | None,
+    out: str | Path,
+    *,
+    dataset: str | None = None,
+    split: str | None = None,
+    branches: Sequence[System] = (),
+    settings: Mapping[str, object] | None = None,
+    architecture: str | None = None,
+    encoder: str | None = None,
+    device: Device = "auto",
+    allow_code: bool = False,
+    allow_download: bool = False,
+    quiet: bool = False,
+) -> World:
+    """A world around a segmenter that somebody already has, written to the new folder `out`, as `ignota adapt`.
+
+    segmenter: a save_pretrained folder, an exported program (.pt2), a state dict of the network that `architecture` and
+    `encoder` name, or "package:function", which needs `allow_code`. dataset: by default the taxonomy of `split`; split:
+    known and novel classes, such as "camvid:8+3", by default all are known. branches: systems of the paper to train on
+    copies of the segmenter. settings: as for `train`. Raises InputError.
+    """
+    from ignota.engine import experiment
+    from ignota.engine.progress import hush_training
+
+    target, root = Path(out), _path(data)
+    if target.exists():
+        raise InputError(f"{target} exists already: choose another name or remove it")
+    name = dataset or (split or "").partition(":")[0]
+    if not name:
+        raise InputError("which data set is it", "say dataset=NAME, such as cityscapes")
+    taxonomy = open_dataset(name, root, "train").taxonomy
+    if taxonomy is None:
+        raise InputError(f"{name} has no classes to know: adapt needs a data set with classes, such as cityscapes")
+    base = {"data.dataset": name, "data.split": split or taxonomy.name, "meta_channels.branches": list(branches)}
+    config = configuration(checked(base, "adapt") | checked(settings or {}, "settings"))
+    hush_training()
+    network = open_segmenter(str(segmenter), allow_code, _described(architecture, encoder))
+    place = device_called(device)
+    return experiment.adapt(network, name, root, target, config, place, quiet, allow_download, allow_code)
+
+
+def evaluate_anomaly(
+    world: World | str | Path,
+    dataset: str,
+    data: str | Path | None = None,
+    *,
+    split: str | None = None,
+    scores: Sequence[str] | None = None,
+    protocol: Literal["standard", "dmlnet"] = "standard",
+    edges: Edges = "training",
+    device: Device = "auto",
+) -> Mapping[str, object]:
+    """Measures anomaly scores on a data set by the world as it was before it was taught: `ignota evaluate anomaly`.
+
+    world: an open one, or what `load` takes, then on `device`. data: the data set's folder. split: by default `val`.
+    scores: by default every score of the world. Gives {"dataset", "images", "scores": {NAME: {"pooled": {"aupr",
+    "auroc", "fpr95"}, "per_image", "component"}}}, fractions in 0..1. Raises InputError.
+    """
+    images = open_dataset(dataset, data, split)
+    with _opened(world, device) as opened:
+        return AnomalyChoice(scores, protocol, edges).figures(opened, images)
+
+
+def evaluate_incremental(
+    world: World | str | Path,
+    dataset: str,
+    data: str | Path | None = None,
+    *,
+    split: str | None = None,
+    methods: Sequence[str] | None = None,
+    shots: int = 5,
+    draws: int = 0,
+    min_share: float = 0.0,
+    seed: int = 0,
+    novel: Sequence[str] = (),
+    support: str | Path | None = None,
+    device: Device = "auto",
+) -> Mapping[str, object]:
+    """Teaches a copy of the world the novel classes of a data set, then measures: `ignota evaluate incremental`.
+
+    methods: by default every one. shots: examples of each class, by default the largest in the split `train` of
+    `support` or `data`; draws: so many random draws by `seed` instead, from images that show at least `min_share` of
+    the class. novel: the classes to teach, by default all novel ones. Gives {"miou": {"all", "novel", "old",
+    "harmonic"}, "iou": {CLASS: …}, "methods": {NAME: the same}, …}, fractions in 0..1. Raises InputError.
+    """
+    drawn, named = chosen_shots(shots, draws, min_share, seed), checked_methods(methods)
+    images, examples = open_dataset(dataset, data, split), open_dataset(dataset, support or data, "train")
+    with _opened(world, device) as opened:
+        return measure_incremental(opened, images, examples, named or default_methods(opened), drawn, novel=novel)
+
+
+def checked_size(size: int | None) -> int | None:
+    """The short side of working images; raises InputError for one that is too small or too large."""
+    if size is not None and not SMALLEST <= size <= LARGEST:
+        raise InputError.of_argument("size", f"is the short side in pixels, {SMALLEST} to {LARGEST}, not {size}")
+    return size
+
+
+@contextmanager
+def _opened(world: World | str | Path, device: Device) -> Iterator[World]:
+    """The world itself, or one that is opened for the block alone."""
+    if isinstance(world, World):
+        yield world
+        return
+    opened = load(world, device=device)
+    try:
+        yield opened
+    finally:
+        opened.store.close()
+
+
+def _described(architecture: str | None, encoder: str | None) -> SmpSpec | None:
+    usual = SmpSpec(1)
+    given = SmpSpec(1, architecture or usual.architecture, encoder or usual.encoder)
+    return given if architecture or encoder else None
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
