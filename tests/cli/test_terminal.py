@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
 from ignota.cli.outcome import Boundary, plain
-from ignota.cli.terminal import complain, note, say, say_json, show_table
+from ignota.cli.terminal import complain, note, progress, say, say_json, show_table
 from ignota.structures import InputError
 
 NASTY = "a\x1b[31mb\x07c\x9bd\x7fe\u202ef\udcff"
@@ -40,3 +41,18 @@ def test_json_keeps_its_meaning(capsys: pytest.CaptureFixture[str]) -> None:
         text = capsys.readouterr().out
         assert json.loads(text) == value and all(letter.isprintable() or letter == "\n" for letter in text)
     assert "道路" in text
+
+
+def test_progress_in_a_pipe_is_told_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with progress(3, "short", "image", quiet=False) as bar:
+        bar.update(3)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("ignota.cli.terminal._SELDOM", 0.01)
+    for quiet in (False, True):
+        with progress(3, "long", "image", quiet) as bar:
+            for _ in range(3):
+                time.sleep(0.02)
+                bar.update()
+        assert ("long" in capsys.readouterr().err) is not quiet

@@ -158,12 +158,12 @@ def test_a_client_that_does_not_read_is_cut_off_and_others_are_let_in_again(list
 
 
 def test_a_client_that_reads_slowly_gets_everything(listening: Listening) -> None:
-    port, _ = listening()
+    port, _ = listening(patience=2)
     slow = opened(port, b"GET /long HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     size = 0
     while part := slow.recv(1 << 19):
         size += len(part)
-        time.sleep(PATIENCE / 8)
+        time.sleep(0.2)  # in all longer than the server's patience
     assert size > LONG
     slow.close()
 
