@@ -10,7 +10,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ignota.engine.branch_run import BranchStage, branch_loss, losses_of, meta_channel_count, starting_branch
+from ignota.engine.branch_run import (
+    BranchStage,
+    branch_loss,
+    crop_of,
+    losses_of,
+    meta_channel_count,
+    starting_branch,
+    steps_of,
+)
 from ignota.engine.configuration import ExperimentConfig, MetaChannelConfig
 from ignota.engine.region_embedder_run import connected_regions, dropped_classes
 from ignota.functional.drop_block import drop_block
@@ -80,6 +88,31 @@ def test_the_weights_of_the_losses_are_settings(tiny: ExperimentConfig) -> None:
         assert (losses.weight_overlap, losses.weight_split, losses.weight_reconstruction) == (0.0, 0.3, 0.2)
         assert losses_of(preset, tiny.meta_channels) == PRESETS[preset]
     assert (PAPER.segmentation, RELEASED.segmentation) == ("channels", "logits")
+
+
+def test_the_released_system_may_have_a_schedule_of_its_own(tiny: ExperimentConfig) -> None:
+    shared = tiny.meta_channels
+    own = dataclasses.replace(shared, released_steps=7, released_crop=(32, 40))
+    config = dataclasses.replace(tiny, meta_channels=own)
+    assert (steps_of("paper", own), steps_of("released", own)) == (shared.steps, 7)
+    assert (crop_of("paper", config), crop_of("released", config)) == (tiny.closed_set.crop, (32, 40))
+    assert steps_of("released", shared) == shared.steps and crop_of("released", tiny) == tiny.closed_set.crop
+
+
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_x_is_what_the_network_sees_or_as_released_imagenets(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+
+    def noted(logits: torch.Tensor, raw: torch.Tensor, pixels: torch.Tensor, *_: object) -> torch.Tensor:
+        seen.append(pixels)
+        return raw.sum()
+
+    monkeypatch.setattr("ignota.engine.branch_run.branch_loss", noted)
+    network = starting_branch(SmpSegmenter(SPEC), 2, 0.01, 0, preset)
+    image = torch.full((2, 32, 48, 3), 255, dtype=torch.uint8)
+    BranchStage(network, MetaChannelConfig(), preset, seed=0).training_step((image, labels(2, 32, 48)), 0)
+    white = (1 - 0.485) / 0.229 if preset == "released" else (1 - 0.5) / 0.5
+    torch.testing.assert_close(seen[0][:, 0], torch.full((2, 32, 48), white))
 
 
 @pytest.mark.parametrize("preset", ["paper", "released"])

@@ -24,6 +24,14 @@ def test_meta_channels_come_from_the_generator_alone() -> None:
     assert all(not head.convolution.bias.any() for head in heads)
 
 
+def test_the_released_head_starts_as_any_convolution() -> None:
+    own = MetaChannelHead(5, 3, torch.Generator().manual_seed(1), identity=False).convolution
+    for value in (own.weight, own.bias):
+        assert 0 < value.abs().max() <= 5**-0.5 and 0.1 < value.std() < 0.4
+    other = MetaChannelHead(5, 3, torch.Generator().manual_seed(1), identity=False).convolution
+    assert torch.equal(own.weight, other.weight) and torch.equal(own.bias, other.bias)
+
+
 def test_meta_channel_head_learns() -> None:
     head = MetaChannelHead(5, 3)
     head(torch.randn(1, 5, 4, 4)).square().sum().backward()

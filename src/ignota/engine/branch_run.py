@@ -22,6 +22,7 @@ from ignota.engine.replicas import freeze_statistics, replica
 from ignota.engine.stream import STAGES, Samples
 from ignota.engine.training import Stage, normalise_images, run_stage, save_module
 from ignota.functional.meta_channels import PRESETS, MetaChannelLossConfig, activate, overall_loss, whole
+from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
 from ignota.models.meta_channels import MetaChannelHead, MetaChannelNetwork
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.taxonomy import ClassSplit
@@ -33,6 +34,17 @@ _PUBLISHED_CELLS = 191 * 191
 def meta_channel_count(preset: str, config: MetaChannelConfig, split: ClassSplit) -> int:
     """K: `channels` as printed; all classes - N + 1 in the released code, 20 - N of Cityscapes' 19."""
     return config.channels if preset == "paper" else len(split.taxonomy) - len(split.known) + 1
+
+
+def steps_of(preset: str, config: MetaChannelConfig) -> int:
+    """Optimiser steps of stage 2."""
+    return config.released_steps or config.steps if preset == "released" else config.steps
+
+
+def crop_of(preset: str, config: ExperimentConfig) -> tuple[int, int]:
+    """(H, W) of the training crops of stage 2."""
+    own = config.meta_channels.released_crop if preset == "released" else None
+    return config.closed_set.crop if own is None else own
 
 
 def losses_of(preset: str, config: MetaChannelConfig) -> MetaChannelLossConfig:
@@ -62,9 +74,10 @@ def branch_loss(
 ) -> Tensor:
     """L_overall of Equation 6 for one batch, summed over all processes of the group.
 
-    logits: of the closed set's N classes; raw: of all N+K channels, before any activation; pixels: the normalised
-    input, the X of Equation 9. L_seg is the cross entropy over what `losses.segmentation` names. Void and novel pixels
-    are 255 in `labels` and do not count in it. The other terms are taken on the grid of the channels.
+    logits: of the closed set's N classes; raw: of all N+K channels, before any activation; pixels: the X of Equation 9,
+    the normalised input as printed, the image normalised by ImageNet's colours as released. L_seg is the cross entropy
+    over what `losses.segmentation` names. Void and novel pixels are 255 in `labels` and do not count in it. The other
+    terms are taken on the grid of the channels.
     """
     raw, losses = raw.float(), on_grid(losses, (raw.shape[-2], raw.shape[-1]))
     segmentation = segmentation_loss(raw if losses.segmentation == "channels" else logits, labels)
@@ -92,7 +105,7 @@ class BranchStage(Stage):
         seed: int,
         frozen_norm: bool = False,
     ) -> None:
-        super().__init__(seed, STAGES["meta_channels"], config.steps, config.warmup, config.power)
+        super().__init__(seed, STAGES["meta_channels"], steps_of(preset, config), config.warmup, config.power)
         self.network, self.config, self.preset, self.frozen_norm = network, config, preset, frozen_norm
         self.losses = losses_of(preset, config)
 
@@ -106,7 +119,9 @@ class BranchStage(Stage):
         preprocessing = self.network.segmenter.preprocessing
         pixels = normalise_images(images, preprocessing.mean, preprocessing.std)
         logits, raw = self.network(pixels)
-        return {"loss": branch_loss(logits, raw, pixels, labels, self.losses)}
+        released = self.losses.reconstruction == "released"
+        rebuilt = normalise_images(images, IMAGENET_MEAN, IMAGENET_STD) if released else pixels
+        return {"loss": branch_loss(logits, raw, rebuilt, labels, self.losses)}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         shared = {"momentum": self.config.momentum, "weight_decay": self.config.weight_decay}
@@ -120,13 +135,17 @@ class BranchStage(Stage):
         ]
 
 
-def starting_branch(closed_set: ClosedSetSegmenter, channels: int, momentum: float, seed: int) -> MetaChannelNetwork:
-    """A trainable copy of the closed set with fresh meta channels; the closed set itself stays as it is."""
+def starting_branch(
+    closed_set: ClosedSetSegmenter, channels: int, momentum: float, seed: int, preset: str = "paper"
+) -> MetaChannelNetwork:
+    """A trainable copy of the closed set with fresh channels; the closed set itself stays as it is."""
     segmenter = copy.deepcopy(closed_set).train().requires_grad_(True)  # Lightning leaves the mode as it is
     for module in segmenter.modules():
         if isinstance(module, _BatchNorm):
             module.momentum = momentum
-    head = MetaChannelHead(segmenter.num_classes, channels, torch.Generator().manual_seed(seed))
+    head = MetaChannelHead(
+        segmenter.num_classes, channels, torch.Generator().manual_seed(seed), identity=preset != "released"
+    )
     return MetaChannelNetwork(segmenter, head.to(next(segmenter.parameters()).device))
 
 
@@ -143,18 +162,23 @@ def train_branch(
     """Stage 2 by the losses of `preset`, "paper" or "released"; raises InputError as `check_batch`."""
     split, stage = ClassSplit.parse(config.data.split), config.meta_channels
     channels = meta_channel_count(preset, stage, split)
-    network = starting_branch(closed_set, channels, stage.norm_momentum, seed)
+    network = starting_branch(closed_set, channels, stage.norm_momentum, seed, preset)
+    steps = steps_of(preset, stage)
     if folder.finished() is None:
         check_batch("meta_channels.batch", stage.batch)
         folder.begin()
         crops = dataclasses.replace(
-            config.closed_set, steps=stage.steps, batch=stage.batch, checkpoint_every=stage.checkpoint_every
+            config.closed_set,
+            steps=steps,
+            batch=stage.batch,
+            checkpoint_every=stage.checkpoint_every,
+            crop=crop_of(preset, config),
         )
         loader = crop_loader(crops, samples, split, seed, "meta_channels", device)
-        progress = StageProgress(f"meta channels ({preset})", stage.steps, stage.batch, quiet)
+        progress = StageProgress(f"meta channels ({preset})", steps, stage.batch, quiet)
         learner = replica(network, stage.batch, device)
         module = BranchStage(learner, stage, preset, seed, config.closed_set.frozen_norm)
-        run_stage(module, loader, folder.path, -(-stage.steps // stage.checkpoint_every), device, [progress])
+        run_stage(module, loader, folder.path, -(-steps // stage.checkpoint_every), device, [progress])
         folder.finish(save_module(module.network), {"seconds": progress.seconds(), "losses": progress.losses})
     network.load_state_dict(folder.tensors())
     return network.to(device).eval().requires_grad_(False)

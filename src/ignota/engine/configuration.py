@@ -101,7 +101,8 @@ class MetaChannelConfig:
     channels: the paper's K; the released code takes the number of all classes - N + 1. inter, split, rec: λ of
     Equation 6, Appendix C.1; 0 leaves a loss out. shots: how many examples of each novel class join the training
     images, as Appendix C.1 has it; 0, the default, for none, as released. norm_momentum: of the encoder's batch norm.
-    Crops and augmentation are those of stage 1.
+    Crops and augmentation are those of stage 1. released_steps, released_crop: of the released system alone, whose
+    meta channels grow slowly (docs/presets.md); 0 and None for those of the others.
     """
 
     branches: tuple[System, ...] = ("paper", "released")
@@ -111,6 +112,8 @@ class MetaChannelConfig:
     rec: float = 0.01
     shots: int = 0
     steps: int = 400
+    released_steps: int = 0
+    released_crop: tuple[int, int] | None = None
     batch: int = 6
     encoder_lr: float = 0.01
     head_lr: float = 0.1

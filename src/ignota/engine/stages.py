@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ignota.data.datasets import LabelledImages
 from ignota.data.pasting import cut_things
 from ignota.data.shots import Shots, class_areas
-from ignota.engine.branch_run import train_branch
+from ignota.engine.branch_run import steps_of, train_branch
 from ignota.engine.closed_set_run import train_closed_set
 from ignota.engine.configuration import EmbedderConfig, ExperimentConfig, MetaChannelConfig
 from ignota.engine.embedder_run import train_embedder
@@ -170,8 +170,9 @@ class Stages:
         return [stage.crop, stage.scale, stage.jitter, stage.rare, stage.frozen_norm]
 
     def _second(self, system: str) -> MetaChannelConfig:
-        """What a system's stage 2 depends on: not which other branches there are."""
-        return dataclasses.replace(self.config.meta_channels, branches=(system,))  # type: ignore[arg-type]
+        """What a system's stage 2 depends on: not which other branches there are, nor how those are trained."""
+        own = dataclasses.replace(self.config.meta_channels, branches=(system,))  # type: ignore[arg-type]
+        return own if system == "released" else dataclasses.replace(own, released_steps=0, released_crop=None)
 
     @cached_property
     def edges(self) -> tuple[float, float]:
@@ -306,7 +307,7 @@ def branch_card(system: str, config: ExperimentConfig) -> dict[str, Any]:
     """How a branch was trained: steps of both stages beside the paper's 10,000, and whether shots were shown."""
     return {
         "system": system,
-        "steps": config.meta_channels.steps,
+        "steps": steps_of(system, config.meta_channels),
         "embedder_steps": config.region_embedder.steps,
         "published_steps": 10000,
         "shots_in_training": config.meta_channels.shots,

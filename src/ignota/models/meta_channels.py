@@ -12,15 +12,24 @@ from ignota.models.segmenter import ClosedSetSegmenter
 class MetaChannelHead(nn.Module):
     """A 1×1 convolution from the C closed-set logits to C + M channels, the M meta channels last.
 
-    Known channels start as the identity, so that training begins at the closed set's own answer; meta channels start
-    small and random, from `generator`.
+    identity: known channels start as the identity, so that training begins at the closed set's own answer, and meta
+    channels small and random; without it all weights start as those of any convolution of PyTorch, as in the released
+    code. Random numbers come from `generator`.
     """
 
-    def __init__(self, num_classes: int, meta_channels: int, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self, num_classes: int, meta_channels: int, generator: torch.Generator | None = None, identity: bool = True
+    ) -> None:
         super().__init__()
         self.num_classes, self.meta_channels = num_classes, meta_channels
         self.convolution = nn.Conv2d(num_classes, num_classes + meta_channels, 1)
-        nn.init.zeros_(self.convolution.get_parameter("bias"))
+        bias = self.convolution.get_parameter("bias")
+        if not identity:
+            limit = num_classes**-0.5
+            for parameter in (self.convolution.weight, bias):
+                nn.init.uniform_(parameter, -limit, limit, generator)
+            return
+        nn.init.zeros_(bias)
         with torch.no_grad():
             weight = torch.randn(num_classes + meta_channels, num_classes, generator=generator) * 0.05
             weight[:num_classes] = torch.eye(num_classes)
