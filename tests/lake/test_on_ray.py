@@ -137,7 +137,7 @@ def ray_here() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @ray_warnings
 def test_the_rows_are_those_of_the_local_engine(
     trained: Path, lake: Path, tmp_path: Path, ray_here: None, capfd: pytest.CaptureFixture[str]

@@ -138,7 +138,7 @@ def test_without_onnxruntime_it_is_told_what_to_install(world: OpenWorldModel, m
             with_backend(world, name)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch", "ignore::DeprecationWarning:ast")
 def test_compiled_networks_agree_or_say_why_not(world: OpenWorldModel, photos) -> None:
     try:
