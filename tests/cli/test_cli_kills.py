@@ -57,7 +57,7 @@ def kills(start: Path, place: Path, command: str, count: int, seed: int) -> int:
     script = Path(__file__).with_name("killed_calls.py")
     words = [sys.executable, script, start, place, command, str(count), str(seed)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=550, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=1700, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) == count + 1
@@ -70,6 +70,7 @@ def test_a_few_kills(start: Path, tmp_path: Path, command: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_thirty_kills(start: Path, tmp_path: Path, command: str) -> None:
     assert kills(start, tmp_path / "place", command, 30, 1) >= 20

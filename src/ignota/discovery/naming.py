@@ -55,8 +55,6 @@ def read_names(
     if not {"group", "name"} <= set(heads):
         raise InputError(f"{where} has no columns 'group' and 'name': export it from groups.html")
     bound = "of" in heads
-    if rows and not bound:
-        warn(f"{where} does not tell which run of `ignota discover` its groups are of: taken for the last one")
     found = all_groups(groups)
     chosen: dict[str, list[tuple[Group, frozenset[int]]]] = {}
     taken: dict[str, str] = {}
@@ -65,6 +63,8 @@ def read_names(
         if name:
             _take(f"{where}, line {number}", group, name, taken)
             chosen.setdefault(name, []).append((group, without))
+    if rows and not bound:
+        warn(f"{where} does not tell which run of `ignota discover` its groups are of: taken for the last one")
     return tuple(_merged(name, parts) for name, parts in chosen.items())
 
 
