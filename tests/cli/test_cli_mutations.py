@@ -143,7 +143,7 @@ def changed_rows(store: Path, rng: np.random.Generator) -> None:
     chosen = 0 if rng.random() < 0.6 else int(rng.integers(1, len(statements)))
     try:
         connection.execute(*statements[chosen])
-    except sqlite3.Error:  # the value does not fit the column: another fault will do
+    except (sqlite3.Error, OverflowError):  # the value does not fit the column: another fault will do
         connection.execute("CREATE TABLE more (id INTEGER)")
     connection.close()
 
