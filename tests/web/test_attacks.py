@@ -197,7 +197,7 @@ def flood(port: int, seed: int, size: tuple[int, int], until: float, seen: Count
 @pytest.mark.parametrize("size", [(720, 1280), (2000, 3500)])
 def test_memory_stays_within_its_limit(tmp_path: Path, serve: Callable[..., Served], size: tuple[int, int]) -> None:
     """With a shipped world, whose networks and images are of real size."""
-    limit = 1280
+    limit = 1440
     bundle.copy("camvid-11", tmp_path / "world")
     served, seen = serve(tmp_path / "world", "--memory", str(limit)), Counter[int]()
     until = time.monotonic() + 180
@@ -217,10 +217,10 @@ def test_memory_stays_within_its_limit(tmp_path: Path, serve: Callable[..., Serv
 def test_limits_follow_what_the_process_takes() -> None:
     plain = Limits(process=2048 * MIB)
     found = fitted(plain, 900 * MIB, 4096)
-    assert found.memory == (2048 - 900 - 320) * MIB and found.pixels == plain.pixels and found.connections == 512
-    tight = fitted(Limits(process=1024 * MIB), 900 * MIB, 512)
-    assert tight.memory == 64 * MIB and 2_000_000 <= tight.pixels < plain.pixels and tight.connections == 128
-    assert fitted(plain, None, 1024).memory == (1024 - 320) * MIB
+    assert found.memory == (2048 - 900 - 420) * MIB and found.pixels == plain.pixels and found.connections == 512
+    tight = fitted(Limits(process=1344 * MIB), 900 * MIB, 512)
+    assert tight.memory == 84 * MIB and 2_000_000 <= tight.pixels < plain.pixels and tight.connections == 128
+    assert fitted(plain, None, 1024).memory == (1024 - 420) * MIB
     assert fitted(Limits(), 900 * MIB, 10**6) == Limits()
-    with pytest.raises(InputError, match="128 MiB are too few for this world: it takes 1,220; give more with --memory"):
+    with pytest.raises(InputError, match="128 MiB are too few for this world: it takes 1,320; give more with --memory"):
         fitted(Limits(process=128 * MIB), 900 * MIB, 1024)

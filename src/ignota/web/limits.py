@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ignota.structures import InputError
 
-_ONE_IMAGE = 320 << 20
+_ONE_IMAGE = 420 << 20
 """Bytes that the networks take while an image passes them."""
 _PER_PIXEL = 16
 """Bytes that a pixel of an image takes while it is decoded, labelled and written."""
@@ -58,13 +58,13 @@ def fitted(limits: Limits, resident: int | None, files: int) -> Limits:
     """Limits that hold for the whole process, `limits.process` bytes and `files` open files, from what is there.
 
     resident: bytes that the process takes with its world loaded; None where that is not known. Raises InputError where
-    they are more than the process may take.
+    they and one image are more than the process may take.
     """
     connections = max(16, min(limits.connections, files // 4))
     if limits.process is None:
         return replace(limits, connections=connections)
     taken = limits.process // 2 if resident is None else resident
-    if taken > limits.process:
+    if taken + _ONE_IMAGE > limits.process:
         needed, given = (taken + _ONE_IMAGE) >> 20, limits.process >> 20
         raise InputError(f"{given} MiB are too few for this world: it takes {needed:,}; give more with --memory")
     room = limits.process - taken - _ONE_IMAGE
