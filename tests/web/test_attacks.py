@@ -197,7 +197,7 @@ def flood(port: int, seed: int, size: tuple[int, int], until: float, seen: Count
 @pytest.mark.parametrize("size", [(720, 1280), (2000, 3500)])
 def test_memory_stays_within_its_limit(tmp_path: Path, serve: Callable[..., Served], size: tuple[int, int]) -> None:
     """With a shipped world, whose networks and images are of real size."""
-    limit = 1440
+    limit = 1536
     bundle.copy("camvid-11", tmp_path / "world")
     served, seen = serve(tmp_path / "world", "--memory", str(limit)), Counter[int]()
     until = time.monotonic() + 180
