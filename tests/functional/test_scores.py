@@ -284,5 +284,5 @@ def test_softplus_is_torch_s_to_the_last_bits(dtype: torch.dtype) -> None:
     values = torch.cat([torch.linspace(-80, 80, 4001), torch.tensor([0.0, -torch.inf, torch.inf])]).to(dtype)
     expected = torch.nn.functional.softplus(values.double(), threshold=1000).to(dtype)
     torch.testing.assert_close(_softplus(values), expected, rtol=4 * torch.finfo(dtype).eps, atol=0)
-    leaf = torch.linspace(-40, 40, 101, dtype=torch.float64, requires_grad=True)
+    leaf = torch.linspace(-40, 40, 100, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(_softplus, leaf)
