@@ -137,10 +137,9 @@ def ship(folder: Path, sections: str) -> None:
     if target.exists():
         shutil.rmtree(target)
     target.mkdir(parents=True)
-    branches = sorted(file.name for file in source.glob("branch-*.safetensors"))
-    for file in ("world.json", "weights.safetensors", "exemplars.sqlite", *branches):
+    for file in ("world.json", "exemplars.sqlite", *document["files"]):
         shutil.copyfile(source / file, target / file)
-    size, limit = sum(file.stat().st_size for file in target.iterdir()), _BRANCHED if branches else _LIMIT
+    size, limit = sum(file.stat().st_size for file in target.iterdir()), _BRANCHED if document["branches"] else _LIMIT
     if size > limit:
         raise ValueError(f"{target} takes {size:,} bytes, more than {limit:,}")
     (target / "README.md").write_text(card(name, document, size, sections), encoding="utf-8")
@@ -150,7 +149,7 @@ def card(name: str, document: dict[str, Any], size: int, sections: str) -> str:
     """The model card of a shipped world."""
     classes = ", ".join(entry["name"] for entry in document["taxonomy"]["classes"])
     frozen, config = document["frozen"], document["provenance"]["configuration"]
-    split, held = config["data"]["split"], ", ".join(f"`{system}`" for system in document.get("branches", {}))
+    split, held = config["data"]["split"], ", ".join(f"`{system}`" for system in document["branches"])
     branches = f", the branches {held} (trained without shots; `ignota fit --branches`)" if held else ""
     return f"""# {name}
 
