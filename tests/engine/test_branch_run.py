@@ -158,7 +158,7 @@ def test_connected_regions_are_means_over_connected_parts_of_a_class() -> None:
 
 def test_dropped_classes_are_means_over_whole_classes_under_dropblock() -> None:
     features, label = draw(2, 4, 6, 8), labels(2, 12, 16)
-    vectors, owner = dropped_classes(features, label, 3, 3, 0.3, torch.Generator().manual_seed(7))
+    vectors, owner = dropped_classes(features, label, 3, 3, 0.3, [torch.Generator().manual_seed(7)] * 2)
     generator, at = torch.Generator().manual_seed(7), 0
     for image in range(2):
         grid = F.interpolate(label[image][None, None].float(), size=(6, 8), mode="nearest")[0, 0]

@@ -20,7 +20,7 @@ ATTEMPTS = 2
 """Once in some fifty runs, on one machine of several, two processes waited for each other for ever, and why is not
 known. They are started once more, and where they stood is shown."""
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.slow,
     pytest.mark.timeout((2 + ATTEMPTS) * PATIENCE),
     pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="this torch has no gloo"),
 ]

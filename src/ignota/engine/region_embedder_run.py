@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 from ignota.engine.closed_set_run import crop_loader
 from ignota.engine.configuration import ExperimentConfig, RegionEmbedderConfig
 from ignota.engine.progress import StageProgress
-from ignota.engine.ranks import check_batch, gathered_rows
+from ignota.engine.ranks import check_batch, gathered_rows, part
 from ignota.engine.records import StageFolder
 from ignota.engine.stream import STAGES, Samples
 from ignota.engine.training import Stage, normalise_images, run_stage, save_module
@@ -52,12 +52,15 @@ def dropped_classes(
     views: int,
     block: int,
     drop: float,
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
 ) -> Rows:
-    """All pixels of a class in an image as one region, seen `views` times under DropBlock, as in the released code."""
+    """All pixels of a class in an image as one region, seen `views` times under DropBlock, as in the released code.
+
+    generators: one for each image, so that its masks do not depend on how a batch is dealt out.
+    """
     grid = F.interpolate(labels[:, None].float(), features.shape[-2:], mode="nearest")[:, 0].long()
     vectors, owners = [], []
-    for image, label in zip(features, grid, strict=True):
+    for image, label, generator in zip(features, grid, generators, strict=True):
         present = label[label != IGNORE_INDEX].unique()
         masks = (label[None] == present[:, None, None]).repeat_interleave(views, 0)
         if len(masks):
@@ -95,8 +98,9 @@ class RegionEmbedderStage(Stage):
         if self.preset == "paper":
             vectors, owner = connected_regions(features, labels, self.min_area)
         else:
-            generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))  # Stage seeds every step
-            vectors, owner = dropped_classes(features, labels, self.views, config.block, config.drop, generator)
+            seeds = torch.randint(2**62, (config.batch,))[part(config.batch)]  # Stage seeds every step
+            generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+            vectors, owner = dropped_classes(features, labels, self.views, config.block, config.drop, generators)
         raw, owner = gathered_rows(self.embedder.raw(vectors)), gathered_rows(owner)
         if self.preset == "paper":
             return {"loss": anchor_circle_loss(raw.float(), owner, config.gamma, config.margin)}
