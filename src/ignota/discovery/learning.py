@@ -15,8 +15,8 @@ from ignota.discovery.found import FoundRegions
 from ignota.discovery.naming import NamedRows
 from ignota.discovery.pieces import SMALLEST
 from ignota.structures import Encoding, InputError
-from ignota.world.lesson import Lesson
 from ignota.world.model import OpenWorldModel
+from ignota.world.previewing import Preview
 
 
 def learn_named(
@@ -26,11 +26,11 @@ def learn_named(
     exemplars: int | None = None,
     force: bool = False,
     tick: Callable[[], object] | None = None,
-) -> Lesson | None:
+) -> Preview | None:
     """Teaches one class from the first regions of its groups; None where the world has all of them already.
 
     exemplars: how many regions, instead of what is suggested. Raises InputError for images that are gone or changed,
-    and LessonRefused where the class would steal too much unless `force` is set.
+    and TeachingRefused where the class would flood the images unless `force` is set.
     """
     large = [row for row in named.rows if found.areas[row] >= SMALLEST]
     if not large:

@@ -119,12 +119,14 @@ class Problem(BaseModel):
 
 
 class LessonView(BaseModel):
-    """What the class recognises and what it takes from others; shares in 0..1."""
+    """What the class covers of the marks, what outside them, and what it takes from others; shares in 0..1."""
 
     name: str
     examples: int
     pixels: int
     recognised: float
+    outside: float
+    iou: float
     stolen: dict[str, float]
     stolen_held: dict[str, float]
     doubts: list[str]

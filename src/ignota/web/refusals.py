@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from ignota.structures import InputError
 from ignota.web import views
 from ignota.web.limits import Busy, Missing
-from ignota.world.lesson import LessonRefused
+from ignota.world.previewing import TeachingRefused
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -21,8 +21,8 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(InputError)
     async def wrong(_: Request, error: InputError) -> Response:
-        if isinstance(error, LessonRefused):
-            return _problem(409, str(error), lesson=views.lesson(error.lesson))
+        if isinstance(error, TeachingRefused):
+            return _problem(409, str(error), lesson=views.lesson(error.preview))
         return _problem(400, str(error))
 
     @app.exception_handler(OSError)

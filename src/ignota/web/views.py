@@ -14,8 +14,8 @@ from PIL import Image
 from ignota.formats.rle import encode_rle
 from ignota.taxonomy import UNKNOWN_INDEX
 from ignota.web.desk import Desk, OpenImage
-from ignota.world.lesson import Lesson
 from ignota.world.model import OpenWorldModel
+from ignota.world.previewing import Preview
 from ignota.world.scene import Scene, UnknownRegion
 from ignota.world.snapshot import Snapshot
 
@@ -80,9 +80,19 @@ def exemplars(world: OpenWorldModel, name: str | None) -> list[dict[str, Any]]:
     return [dataclasses.asdict(card) | {"thumbnail": picture(card.thumbnail)} for card in world.store.cards(name)]
 
 
-def lesson(told: Lesson) -> dict[str, Any]:
-    """A lesson with what speaks against it."""
-    return dataclasses.asdict(told) | {"doubts": list(told.doubts)}
+def lesson(found: Preview) -> dict[str, Any]:
+    """What a class covers and takes, with what speaks against it, by the names that are sent."""
+    return {
+        "name": found.name,
+        "examples": found.examples,
+        "pixels": found.pixels,
+        "recognised": found.coverage,
+        "outside": found.outside,
+        "iou": found.iou,
+        "stolen": found.conflicts,
+        "stolen_held": found.conflicts_held,
+        "doubts": list(found.doubts),
+    }
 
 
 def picture(jpeg: bytes | None) -> str | None:

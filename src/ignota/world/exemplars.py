@@ -25,11 +25,14 @@ from ignota.world.row_seals import seal_open_rows
 from ignota.world.store_files import explained, in_memory, opened_for_reading, opened_for_writing
 
 FILE = "exemplars.sqlite"
+COUNTER_EXAMPLE = "not"
+"""What was given of an exemplar that says what its class is not."""
 
 
 @dataclass(frozen=True)
 class TaughtClass:
-    """A taught class: its key in the store, name, colour, number of exemplars."""
+    """A taught class: its key in the store, name, colour, number of exemplars; those that say what it is not are not
+    counted."""
 
     key: int
     name: str
@@ -42,7 +45,7 @@ class ExemplarRow:
     """An exemplar with where it comes from.
 
     image_sha256: of the image's upright RGB pixels. source: name of the image. given: what people gave (mask, polygon,
-    box, click). mask: COCO RLE. thumbnail: JPEG.
+    box, click), or `not` for what the class is not. mask: COCO RLE. thumbnail: JPEG.
     """
 
     exemplar: Exemplar
@@ -95,8 +98,9 @@ class ExemplarStore:
     def classes(self) -> tuple[TaughtClass, ...]:
         """In order of teaching."""
         rows = self._read(
-            "SELECT id, name, colour, (SELECT count(*) FROM exemplar WHERE class = c.id AND hidden = 0)"
-            " FROM class c WHERE hidden = 0 ORDER BY id"
+            "SELECT id, name, colour, (SELECT count(*) FROM exemplar WHERE class = c.id AND hidden = 0 AND given != ?)"
+            " FROM class c WHERE hidden = 0 ORDER BY id",
+            (COUNTER_EXAMPLE,),
         )
         return tuple(TaughtClass(key, name, _colour(colour), number) for key, name, colour, number in rows)
 

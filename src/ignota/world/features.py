@@ -30,16 +30,17 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class TaughtRows:
-    """Taught classes in the world's own space: the regions that the exemplars consist of, and each as a whole.
+    """Taught classes in the world's own space: what each is like, and what it is not.
 
-    rows: "P F" unit vectors with their owner "P", the index of the class; whole: "P" whether a row is an exemplar's
-    whole mask. margin: "K", by how much a region must be nearer to the class than to the known ones; less than 0 where
-    even what is nearer to these hardly ever is one of them, as with a single exemplar. shots: "K" how many exemplars.
+    rows: "P F" unit vectors of the regions that the exemplars consist of and of each as a whole; owner: "P" the index
+    of their class. against: "A F" counter-examples with their class "A". margin: "K", by how much a region must be
+    nearer to the class than to what is not the class. shots: "K" how many exemplars.
     """
 
     rows: Float[Tensor, "P F"]
     owner: Int[Tensor, " P"]
-    whole: Bool[Tensor, " P"]
+    against: Float[Tensor, "A F"]
+    against_owner: Int[Tensor, " A"]
     margin: Float[Tensor, " K"]
     shots: Int[Tensor, " K"]
 
@@ -105,36 +106,28 @@ class FeatureSpace:
         return self.known if without is None else self.known[self.owner != without]
 
     def taught_similarity(self, embeddings: Float[Tensor, "R F"], taught: TaughtRows) -> Float[Tensor, "R K"]:
-        """Mean cosine to the k nearest of the exemplars' regions of each taught class."""
-        return owner_similarity(embeddings, taught.rows, taught.owner, len(taught.margin), self.neighbours)
-
-    def taught_likeness(
-        self, embeddings: Float[Tensor, "R F"], taught: TaughtRows, pieces: Float[Tensor, "R K"] | None = None
-    ) -> Float[Tensor, "R K"]:
-        """Half the same (`pieces`, where it is at hand), half the cosine to the nearest exemplar as a whole."""
-        pieces = self.taught_similarity(embeddings, taught) if pieces is None else pieces
-        whole = owner_similarity(
-            embeddings, taught.rows[taught.whole], taught.owner[taught.whole], len(taught.margin), 1
-        )
-        return (pieces + whole) / 2
+        """Cosine to the nearest of the exemplars' regions of each taught class; -1 for a class without any."""
+        return owner_cosines(embeddings, taught.rows, taught.owner, len(taught.margin), 1)[..., 0].clamp(min=-1)
 
     def excess(
         self,
         embeddings: Float[Tensor, "R F"],
-        nearest: Float[Tensor, " R"],
+        nearest: Float[Tensor, "R k"],
         surprise: Float[Tensor, " R"],
-        likeness: Float[Tensor, "R K"],
-        shots: Int[Tensor, " K"],
+        taught: TaughtRows,
     ) -> Float[Tensor, "R K"]:
-        """How much more a region is like each taught class than like known ones, in cosines.
+        """How much more a region is like each taught class than like what is not the class, in cosines.
 
-        Its regions stand against training pixels (`nearest`: their similarity), its exemplars as a whole against the
-        means of known classes. likeness: `taught_likeness`. surprise: what is added where the region is strange to the
-        known classes anyway, an n-th of it for n exemplars (`shots`): the more of a class was seen, the less must be
-        guessed.
+        e_k = max cos(f, P_k) - mean of the k largest cos(f, X ∪ A_k) + s / n_k, with the class's regions P_k, training
+        pixels X (`nearest`: what `nearest` says of the regions), the class's counter-examples A_k and the number of its
+        exemplars n_k. surprise: s, what is added where the region is unknown anyway; the more of a class was seen, the
+        less must be guessed.
         """
-        known = (nearest + self.class_similarity(embeddings)) / 2
-        return likeness - known[:, None] + surprise[:, None] / shots.clamp(min=1)
+        classes = len(taught.margin)
+        against = owner_cosines(embeddings, taught.against, taught.against_owner, classes, self.neighbours)
+        every = torch.cat([nearest[:, None].expand(-1, classes, -1), against], 2)
+        other = _mean_of_present(every.topk(min(self.neighbours, every.shape[2]), dim=2).values)
+        return self.taught_similarity(embeddings, taught) - other + surprise[:, None] / taught.shots.clamp(min=1)
 
 
 def nearest_similarity(
@@ -152,15 +145,28 @@ def nearest_cosines(embeddings: Float[Tensor, "R D"], reference: Float[Tensor, "
     return cosines.topk(min(k, len(reference)), dim=1).values
 
 
+def owner_cosines(
+    embeddings: Float[Tensor, "R D"], reference: Float[Tensor, "P D"], owner: Int[Tensor, " P"], classes: int, k: int
+) -> Float[Tensor, "R K k"]:
+    """The k largest cosines to the rows that each class owns, the largest first; -inf where it owns fewer."""
+    found = embeddings.new_full((len(embeddings), classes, k), -torch.inf)
+    units = unit_rows(embeddings)
+    for c in range(classes):
+        cosines = units @ unit_rows(reference[owner == c]).T
+        number = min(k, cosines.shape[1])
+        found[:, c, :number] = cosines.topk(number, dim=1).values
+    return found
+
+
 def owner_similarity(
     embeddings: Float[Tensor, "R D"], reference: Float[Tensor, "P D"], owner: Int[Tensor, " P"], classes: int, k: int
 ) -> Float[Tensor, "R K"]:
     """Mean of the k largest cosines to the rows that each class owns (as many as it has, if fewer); -1 for none."""
-    cosines = unit_rows(embeddings) @ unit_rows(reference).T
-    belongs = owner[:, None] == torch.arange(classes, device=owner.device)
-    masked = torch.where(belongs.T[None], cosines[:, None], -torch.inf)
-    best = masked.topk(min(k, len(reference)), dim=2).values if len(reference) else masked
-    counted = best.isfinite()
-    total = torch.where(counted, best, 0).sum(2)
-    number = counted.sum(2)
-    return torch.where(number > 0, total / number.clamp(min=1), -1.0)
+    return _mean_of_present(owner_cosines(embeddings, reference, owner, classes, k))
+
+
+def _mean_of_present(cosines: Float[Tensor, "R K k"]) -> Float[Tensor, "R K"]:
+    """The mean of those that are not -inf; -1 where all are."""
+    present = cosines.isfinite()
+    number = present.sum(2)
+    return torch.where(number > 0, torch.where(present, cosines, 0).sum(2) / number.clamp(min=1), -1.0)

@@ -23,8 +23,7 @@ from ignota.world.features import FeatureSpace, HeldOut
 from ignota.world.spaces import MetricSpace
 
 STEALS_HELD = 0.1
-"""Of what held-out images show of a known class, a taught one whose margin is below 0 takes no more; a lesson taking
-more all the same is refused."""
+"""Of what held-out images show of a known class, a taught one takes no more."""
 
 Real = Annotated[float, Field(ge=-1e6, le=1e6)]
 Positive = Annotated[float, Field(ge=1e-9, le=1e6)]
@@ -42,8 +41,8 @@ class Recipe:
     whether the nearest class has a say in the features' evidence beside the nearest pixels. threshold: of the world's
     own score, at the target false positive rate; scale: its spread on held-out images. theta: θ_novel of Equation 12.
     kappa: Equation 13, as printed; kappa_released: as released. steal: the share of known area that a new class may
-    claim; steal_class: of one known class, where the margin is below 0. surprise: what a region's anomaly, in scales of
-    the score and at most `strangest` of them, adds to its likeness to a class of one exemplar. parts: regions of an
+    claim; steal_class: of one known class. surprise: what a region's anomaly above the threshold, in scales of the
+    score and at most `strangest` of them, adds to its likeness to a class of one exemplar. parts: regions of an
     exemplar that are stored at most; inside: the share of a region that must lie in the mask. extra: further scores
     that are held. regions: which regions an image has.
     """
@@ -70,15 +69,15 @@ class Recipe:
     steal: Share = 0.01
     steal_class: Share = STEALS_HELD
     surprise: Annotated[float, Field(ge=0, le=1e3)] = 0.0
-    strangest: Annotated[float, Field(ge=0, le=1e3)] = 3.0
+    strangest: Annotated[float, Field(ge=0, le=1e3)] = 1.0
     parts: Annotated[int, Field(ge=0, le=10_000)] = 64
     inside: Share = 0.7
     extra: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
     regions: RegionSettings = field(default_factory=RegionSettings)
 
     def surprised(self, strange: Float[Tensor, " R"]) -> Float[Tensor, " R"]:
-        """What strangeness (in scales above the threshold) adds to the likeness to a taught class."""
-        return self.surprise * strange.clamp(-self.strangest, self.strangest)
+        """What an anomaly (in scales above the threshold) adds to the likeness to a taught class of one exemplar."""
+        return self.surprise * strange.clamp(0, self.strangest)
 
     @property
     def urs(self) -> UncertaintyRegions:
@@ -105,10 +104,10 @@ class KnownEvidence:
     means: Tensor
 
     @cached_property
-    def held(self) -> tuple[Float[Tensor, "V F"], Float[Tensor, " V"]]:
-        """The held-out regions in the world's own space, and their similarity to training pixels of known classes."""
+    def held(self) -> tuple[Float[Tensor, "V F"], Float[Tensor, "V k"]]:
+        """The held-out regions in the world's own space, and their cosines to the k nearest training pixels."""
         vectors = self.space.unit(self.held_out.vectors.float())
-        return vectors, self.space.known_similarity(vectors)
+        return vectors, self.space.nearest(vectors)
 
     @cached_property
     def space(self) -> FeatureSpace:

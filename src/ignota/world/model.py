@@ -25,15 +25,15 @@ from ignota.world.branch import BRANCH_SCORES, Branch, Branches
 from ignota.world.exemplars import ExemplarStore
 from ignota.world.journal import Event
 from ignota.world.known import KnownEvidence
-from ignota.world.lesson import Lesson, LessonRefused
 from ignota.world.marks import Mark, mark_mask
 from ignota.world.names import LONGEST_NAME, checked_name
 from ignota.world.networks import ImageLike, Networks, largest_class
 from ignota.world.novel import Exemplar, NovelEvidence
+from ignota.world.previewing import Preview, TeachingRefused, preview
 from ignota.world.reading import anomaly_maps, own_score, read_regions, score_names
 from ignota.world.scene import Scene, Tables, Taught, UnknownRegion, no_taught
 from ignota.world.snapshot import Snapshot, take_snapshot
-from ignota.world.teaching import Example, Prepared, prepare, preview
+from ignota.world.teaching import Example, Prepared, prepare
 
 _MOST_CHANNELS = 16
 _NEW_COLOURS = (
@@ -149,10 +149,10 @@ class OpenWorldModel:
         return tables
 
     def taught(self, tables: Tables, novel: NovelEvidence | None = None) -> Taught:
-        """Which regions bear a taught class; novel: other evidence than the world's own.
+        """Which regions belong to a taught class; novel: other evidence than the world's own.
 
         A region's excess of likeness to each class is averaged over the regions of all scales that it lies in. Where it
-        bears a class, only what is strange about it beside the exemplars is left of the anomaly.
+        belongs to a class, only what is strange about it beside the exemplars is left of the anomaly.
         """
         novel = self.novel if novel is None else novel
         if novel.taught is None:
@@ -161,12 +161,10 @@ class OpenWorldModel:
         with torch.inference_mode():
             space, embeddings = self.known.space, reading.embeddings
             anomaly = (region_mean(tables.score, reading.hierarchy.finest) - recipe.threshold) / recipe.scale
-            pieces = space.taught_similarity(embeddings, rows)
-            like = space.taught_likeness(embeddings, rows, pieces)
-            excess = space.excess(embeddings, reading.known, recipe.surprised(anomaly), like, rows.shots)
-            closest = (like if recipe.by_class else pieces).amax(1)  # as `likeness` has it
-            strange = recipe.weights[2] * (1 - closest - recipe.centre[2]) / recipe.spread[2]
-            return Taught(by_margin(reading.hierarchy.blend(excess), rows.margin), strange)
+            excess = space.excess(embeddings, reading.nearest, recipe.surprised(anomaly), rows)
+            closest = space.taught_similarity(embeddings, rows).amax(1)
+            left = recipe.weights[2] * (1 - closest - recipe.centre[2]) / recipe.spread[2]
+            return Taught(by_margin(reading.hierarchy.blend(excess), rows.margin), left)
 
     def segment(self, image: ImageLike | Encoding | UnknownRegion) -> Scene:
         """Labels, anomaly and unknown regions of a path, PIL image, array, tensor or encoding."""
@@ -217,34 +215,54 @@ class OpenWorldModel:
         given = type(mark).__name__.lower()
         return scene.region(mark_mask(mark, scene, self.channel_bits(scene.encoding)), given)
 
+    def preview(
+        self,
+        name: str,
+        examples: Example | Sequence[Example] = (),
+        against: Example | Sequence[Example] = (),
+        others: Sequence[ImageLike | Encoding] = (),
+    ) -> Preview:
+        """What `learn` would do, before it is done: what the class covers on the examples' images and on others.
+
+        Nothing is stored. Arguments as of `learn`; raises InputError.
+        """
+        self.follow()
+        name = self._checked_name(name)
+        prepared = prepare(self, name, examples, against=against)
+        self._check_shown(name, prepared)
+        return preview(self, name, prepared, [self.encoding_of(image) for image in others])
+
     def learn(
         self,
         name: str,
-        examples: Example | Sequence[Example],
+        examples: Example | Sequence[Example] = (),
         force: bool = False,
         source: str = "",
         author: str | None = None,
-    ) -> Lesson:
+        against: Example | Sequence[Example] = (),
+    ) -> Preview:
         """Teaches `name` in one transaction from regions of scenes, or from pairs of an image and a mask or mark.
 
-        Examples of a class that was taught before are added to it. source: what the images are called, where they
-        have no name of their own. Raises InputError for a name of a known class, an empty list, a mask of another size
-        than its image or one that is too small to see, and LessonRefused where the class would steal from others
-        unless `force` is set.
+        Examples of a class that was taught before are added to it. against: the same of what is not the class, though
+        it was taken for it; a class that was taught before can be corrected by these alone. source: what the images are
+        called, where they have no name of their own. Raises InputError for a name of a known class, an empty list, a
+        mask of another size than its image or one that is too small to see, and TeachingRefused where the class would
+        flood the images of its examples unless `force` is set.
         """
         name = self._checked_name(name)
-        return self.teach(name, prepare(self, name, examples, source), force, author)
+        return self.teach(name, prepare(self, name, examples, source, against=against), force, author)
 
-    def teach(self, name: str, examples: Sequence[Prepared], force: bool = False, author: str | None = None) -> Lesson:
+    def teach(self, name: str, examples: Sequence[Prepared], force: bool = False, author: str | None = None) -> Preview:
         """`learn` from examples that are prepared."""
         self.follow()
         name = self._checked_name(name)
-        lesson = preview(self, name, examples)
-        if lesson.doubts and not force:
-            raise LessonRefused(lesson)
+        self._check_shown(name, examples)
+        found = preview(self, name, examples)
+        if found.doubts and not force:
+            raise TeachingRefused(found)
         self.store.add(name, self._colour(name), [example.row for example in examples], _author(author))
         self.refresh()
-        return lesson
+        return found
 
     def forget(self, name: str, author: str | None = None) -> None:
         """Drops a taught class; what `segment` gives is bit for bit what it gave before the class was taught."""
@@ -301,6 +319,10 @@ class OpenWorldModel:
             known = f"; {name!r} is a known class" if name in self.taxonomy.names else ""
             hint = known or (nearest(name, taught) if taught else "")
             raise InputError(f"no taught class {name!r} to {what}{hint}")
+
+    def _check_shown(self, name: str, examples: Sequence[Prepared]) -> None:
+        if not any(example.positive for example in examples):
+            self._check_taught(name, "correct by what it is not: show first what it is")
 
     def _checked_name(self, name: str) -> str:
         name = checked_name(name)

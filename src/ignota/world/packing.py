@@ -9,10 +9,12 @@ from torch import Tensor
 from ignota.structures import InputError
 from ignota.world.novel import Exemplar
 
+_GROUPS = ("whole", "parts", "shares", "against")
+
 
 def pack(exemplar: Exemplar) -> bytes:
     """Everything but the name, which its class may change."""
-    groups = {"whole": exemplar.whole, "parts": exemplar.parts, "shares": exemplar.shares}
+    groups = {name: getattr(exemplar, name) for name in _GROUPS}
     tensors: dict[str, Tensor] = {
         f"{group}:{key}": value.detach().cpu().contiguous()
         for group, values in groups.items()
@@ -23,7 +25,7 @@ def pack(exemplar: Exemplar) -> bytes:
 
 def unpack(name: str, blob: bytes) -> Exemplar:
     """The inverse of `pack`; raises InputError for damaged bytes."""
-    groups: dict[str, dict[str, Tensor]] = {"whole": {}, "parts": {}, "shares": {}}
+    groups: dict[str, dict[str, Tensor]] = {name: {} for name in _GROUPS}
     try:
         for key, value in sorted(safetensors.torch.load(blob).items()):  # it has them in any order
             group, _, rest = key.partition(":")
@@ -32,4 +34,4 @@ def unpack(name: str, blob: bytes) -> Exemplar:
             groups[group][rest] = value
     except (SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"an exemplar of {name!r} is damaged ({error}): forget the class and teach it again") from None
-    return Exemplar(name, groups["whole"], groups["parts"], groups["shares"])
+    return Exemplar(name, **groups)

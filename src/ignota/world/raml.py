@@ -85,6 +85,7 @@ class BranchEvidence:
 def branch_evidence(branch: Branch, exemplars: Sequence[Exemplar]) -> BranchEvidence:
     """Prototypes and channel shares of all taught classes; raises InputError for an exemplar that was taught without
     this branch."""
+    exemplars = [exemplar for exemplar in exemplars if exemplar.whole]  # others hold counter-examples alone
     names = tuple(dict.fromkeys(exemplar.name for exemplar in exemplars))
     feature, share = feature_key(branch.system), share_key(branch.system)
     for exemplar in exemplars:

@@ -1,38 +1,39 @@
-"""From what people show to what is stored, and what it would do: the first half of `learn`."""
+"""From what people show to what is stored: the first half of `learn`."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
+from torch import Tensor
 
 from ignota.data.files import one_line
 from ignota.formats.rle import encode_rle
 from ignota.regions.proposals import mask_region
 from ignota.structures import Encoding, InputError, RegionSet
 from ignota.world.branch import feature_key, share_key
-from ignota.world.exemplars import ExemplarRow
-from ignota.world.known import Recipe
-from ignota.world.lesson import Lesson, Trial, stolen_held, stolen_here
+from ignota.world.counter_examples import counter_regions
+from ignota.world.exemplars import COUNTER_EXAMPLE, ExemplarRow
 from ignota.world.marks import Box, Click, Mark, Polygon
 from ignota.world.networks import ImageLike
-from ignota.world.novel import Exemplar, NovelEvidence, novel_evidence
-from ignota.world.scene import Tables, UnknownRegion, limit_of, resize_mask
-from ignota.world.spaces import pool_taps
+from ignota.world.novel import Exemplar
+from ignota.world.scene import Tables, UnknownRegion, resize_mask
+from ignota.world.spaces import Pooled, pool_taps
 from ignota.world.thumbnails import thumbnail
 
 if TYPE_CHECKING:
     from ignota.world.model import OpenWorldModel
 
 _SMALLEST_MASK = 16
+_MOST_REGIONS = 128
+"""Regions of a negative mark that are stored."""
 
 Shown = Bool[np.ndarray, "H W"] | UnknownRegion | Mark
-"""What shows a thing on an image: a mask that is not zero there, a region of a scene, or a mark."""
+"""What shows an object on an image: a mask that is not zero there, a region of a scene, or a mark."""
 Example = UnknownRegion | tuple[ImageLike | Encoding, Shown]
 
 
@@ -40,7 +41,7 @@ Example = UnknownRegion | tuple[ImageLike | Encoding, Shown]
 class Prepared:
     """An example that is ready to be learnt: its image, its mask on the working grid, the row that is stored of it.
 
-    pixels: of the mask on the original image.
+    pixels: of the mask on the original image. positive: whether the mask shows the class, or what is not the class.
     """
 
     encoding: Encoding
@@ -48,6 +49,18 @@ class Prepared:
     mask: Bool[np.ndarray, "H W"]
     pixels: int
     row: ExemplarRow
+    positive: bool = True
+
+
+@dataclass(frozen=True)
+class _Marked:
+    """A mask on an image, before it is read off. full: on the original image; working: on the working grid."""
+
+    encoding: Encoding
+    tables: Tables
+    full: Bool[np.ndarray, "H W"]
+    working: Bool[np.ndarray, "h w"]
+    given: str
 
 
 def prepare(
@@ -56,38 +69,54 @@ def prepare(
     examples: Example | Sequence[Example],
     source: str = "",
     seen: Iterable[tuple[Encoding, Tables]] = (),
+    against: Example | Sequence[Example] = (),
 ) -> list[Prepared]:
     """Checks examples and reads off what is to be stored; each image passes the networks once.
 
-    seen: encodings whose tables are at hand.
+    seen: encodings whose tables are at hand. against: what is not the class. Raises InputError.
     """
-    listed = _listed(examples)
-    if not listed:
-        raise InputError(f"no example of {name!r} was given")
     known = {id(encoding): (encoding, tables) for encoding, tables in seen}
-    return [_prepared(world, name, *_parts_of(example), source, known) for example in listed]
-
-
-def preview(world: OpenWorldModel, name: str, examples: Sequence[Prepared]) -> Lesson:
-    """What `name` would recognise and steal if it were taught from these examples."""
-    snapshot = world.snapshot
-    taught = (*snapshot.exemplars, *(example.row.exemplar for example in examples))
-    order = [label.name for label in snapshot.taught]
-    index = order.index(name) if name in order else len(order)
-    after = novel_evidence(world.known, sorted(taught, key=lambda e: order.index(e.name) if e.name in order else index))
-    trials = [_trial(world, group, after) for group in _by_image(examples)]
-    listed = [*world.taxonomy.names, *after.names]
-    recognised, here = stolen_here(trials, len(world.taxonomy) + index, listed)
-    assert after.taught is not None  # there is an example at least
-    held = stolen_held(world.known, after.taught, index, world.taxonomy.names)
-    return Lesson(name, len(examples), sum(example.pixels for example in examples), recognised, here, held)
+    shown, unlike = (
+        [_marked(world, name, *_parts_of(example), known) for example in _listed(given)]
+        for given in (examples, against)
+    )
+    if not shown and not unlike:
+        raise InputError(f"no example of {name!r} was given")
+    marked: dict[int, np.ndarray] = {}
+    for each in shown:
+        key = id(each.encoding)
+        marked[key] = marked[key] | each.working if key in marked else each.working
+    return [
+        *(_positive(world, name, each, marked[id(each.encoding)], source) for each in shown),
+        *(_negative(world, name, each, source) for each in unlike),
+    ]
 
 
 def exemplar(
-    world: OpenWorldModel, name: str, encoding: Encoding, regions: RegionSet, mask: Bool[np.ndarray, "H W"]
+    world: OpenWorldModel, name: str, encoding: Encoding, tables: Tables, mask: Bool[np.ndarray, "H W"]
 ) -> Exemplar:
-    """The numbers that a labelled example leaves behind: features of the mask, of its parts, and channel shares."""
-    return _read_off(world, name, encoding, regions, _working(name, encoding, mask))
+    """The numbers that a labelled example leaves behind: features of the mask, of its parts and of what lies outside,
+    and channel shares."""
+    working = _working(name, encoding, mask)
+    return _read_off(world, name, encoding, tables, working, working)
+
+
+def _marked(
+    world: OpenWorldModel,
+    name: str,
+    image: ImageLike | Encoding,
+    shown: Shown,
+    seen: dict[int, tuple[Encoding, Tables]],
+) -> _Marked:
+    if id(image) not in seen:
+        encoding = world.encoding_of(image)
+        seen[id(image)] = encoding, world.tables(encoding)
+    encoding, tables = seen[id(image)]
+    if isinstance(shown, Polygon | Box | Click):
+        shown = world.select(world.scene(encoding, tables), shown)
+    given = shown.given if isinstance(shown, UnknownRegion) else "mask"
+    mask = shown.mask if isinstance(shown, UnknownRegion) else np.asarray(shown) != 0
+    return _Marked(encoding, tables, mask, _working(name, encoding, mask), given)
 
 
 def _working(name: str, encoding: Encoding, mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "h w"]:
@@ -101,67 +130,76 @@ def _working(name: str, encoding: Encoding, mask: Bool[np.ndarray, "H W"]) -> Bo
     return working
 
 
+def _positive(
+    world: OpenWorldModel, name: str, marked: _Marked, everywhere: Bool[np.ndarray, "h w"], source: str
+) -> Prepared:
+    numbers = _read_off(world, name, marked.encoding, marked.tables, marked.working, everywhere)
+    return _prepared(marked, numbers, marked.given, source, positive=True)
+
+
+def _negative(world: OpenWorldModel, name: str, marked: _Marked, source: str) -> Prepared:
+    """A row of counter-examples alone: the regions in the mask, or the mask itself where it is smaller than these."""
+    regions, taps = marked.tables.regions, world.known.space.taps
+    inside = _inside(regions, marked.working, 0.5)[:_MOST_REGIONS]
+    with torch.inference_mode():
+        found = selected(regions, inside) if len(inside) else mask_region(marked.working)
+        pooled = pool_taps(marked.encoding, found, taps)
+    return _prepared(marked, Exemplar(name, {}, {}, {}, _halved(pooled)), COUNTER_EXAMPLE, source, positive=False)
+
+
+def _prepared(marked: _Marked, numbers: Exemplar, given: str, source: str, positive: bool) -> Prepared:
+    encoding = marked.encoding
+    row = ExemplarRow(
+        numbers, encoding.sha256, given, one_line(encoding.source or source), encode_rle(marked.full),
+        thumbnail(encoding.image, marked.working),
+    )  # fmt: skip
+    return Prepared(encoding, marked.tables, marked.working, int(marked.full.sum()), row, positive)
+
+
 def _read_off(
-    world: OpenWorldModel, name: str, encoding: Encoding, regions: RegionSet, working: Bool[np.ndarray, "h w"]
+    world: OpenWorldModel,
+    name: str,
+    encoding: Encoding,
+    tables: Tables,
+    working: Bool[np.ndarray, "h w"],
+    everywhere: Bool[np.ndarray, "h w"],
 ) -> Exemplar:
-    shares: dict[str, torch.Tensor] = {}
+    """everywhere: all that is marked of the class on this image, by whichever example."""
+    shares: dict[str, Tensor] = {}
+    recipe, regions, embeddings = world.known.recipe, tables.regions, tables.reading.embeddings
     with torch.inference_mode():
         whole = pool_taps(encoding, mask_region(working), world.networks.taps)
-        parts = pool_taps(encoding, _parts(regions, working, world.known.recipe), world.networks.taps)
+        inside = _inside(regions, working, recipe.inside)[: recipe.parts]
+        counter = counter_regions(regions, everywhere, embeddings, inside.to(embeddings.device)).cpu()
+        pooled = pool_taps(encoding, selected(regions, torch.cat([inside, counter])), world.networks.taps)
         for system in world.exemplar_branches:
             found = world.branch(system).exemplar(encoding, working)
             whole |= {feature_key(system): found[feature_key(system)]}
             shares |= {share_key(system): found[share_key(system)]}
+    against = {tap: pooled[tap][len(inside) :] for tap in world.known.space.taps}
     return Exemplar(
-        name, {k: v.cpu() for k, v in whole.items()}, {k: v.cpu() for k, v in parts.items()},
-        {k: v.cpu() for k, v in shares.items()},
+        name, {k: v.cpu() for k, v in whole.items()}, {k: v[: len(inside)].cpu() for k, v in pooled.items()},
+        {k: v.cpu() for k, v in shares.items()}, _halved(against),
     )  # fmt: skip
 
 
-def _prepared(
-    world: OpenWorldModel,
-    name: str,
-    image: ImageLike | Encoding,
-    shown: Shown,
-    source: str,
-    seen: dict[int, tuple[Encoding, Tables]],
-) -> Prepared:
-    if id(image) not in seen:
-        encoding = world.encoding_of(image)
-        seen[id(image)] = encoding, world.tables(encoding)
-    encoding, tables = seen[id(image)]
-    if isinstance(shown, Polygon | Box | Click):
-        shown = world.select(world.scene(encoding, tables), shown)
-    given = shown.given if isinstance(shown, UnknownRegion) else "mask"
-    mask = shown.mask if isinstance(shown, UnknownRegion) else np.asarray(shown) != 0
-    working = _working(name, encoding, mask)
-    row = ExemplarRow(
-        _read_off(world, name, encoding, tables.regions, working),
-        encoding.sha256,
-        given,
-        one_line(encoding.source or source),
-        encode_rle(mask),
-        thumbnail(encoding.image, working),
-    )
-    return Prepared(encoding, tables, working, int(mask.sum()), row)
+def _halved(pooled: Pooled) -> Pooled:
+    """In half precision, as there are many of them; features beyond its range are not of use to anyone."""
+    largest = torch.finfo(torch.float16).max
+    return {tap: values.clamp(-largest, largest).half().cpu() for tap, values in pooled.items()}
 
 
-def _trial(world: OpenWorldModel, examples: Sequence[Prepared], after: NovelEvidence) -> Trial:
-    first = examples[0]
-    before = world.scene(first.encoding, first.tables)
-    labelled = dataclasses.replace(before, taught=world.taught(first.tables, after))
-    sure = before.working_levels <= limit_of(0.5)
-    marked = np.logical_or.reduce([example.mask for example in examples])
-    return Trial(before.working_labels, labelled.working_labels, sure, marked)
-
-
-def _parts(regions: RegionSet, mask: Bool[np.ndarray, "H W"], recipe: Recipe) -> RegionSet:
-    """The regions that lie mostly inside the mask, the first ones in number order."""
+def _inside(regions: RegionSet, mask: Bool[np.ndarray, "H W"], share: float) -> Int[Tensor, " P"]:
+    """Indices of the regions of which more than `share` lies in the mask."""
     inside = np.bincount(regions.ids[mask], minlength=regions.count + 1)[1:]
-    kept = (np.flatnonzero(inside > recipe.inside * regions.areas) + 1)[: recipe.parts]
+    return torch.from_numpy(np.flatnonzero(inside > share * regions.areas))
+
+
+def selected(regions: RegionSet, indices: Int[Tensor, " S"]) -> RegionSet:
+    """Some of the regions, numbered in the order of `indices`."""
     table = np.zeros(regions.count + 1, np.int32)
-    table[kept] = np.arange(1, len(kept) + 1)
-    return RegionSet(table[regions.ids], len(kept))
+    table[indices.numpy() + 1] = np.arange(1, len(indices) + 1)
+    return RegionSet(table[regions.ids], len(indices))
 
 
 def _listed(examples: Example | Sequence[Example]) -> list[Example]:
@@ -174,10 +212,3 @@ def _listed(examples: Example | Sequence[Example]) -> list[Example]:
 
 def _parts_of(example: Example) -> tuple[ImageLike | Encoding, Shown]:
     return (example.encoding, example) if isinstance(example, UnknownRegion) else example
-
-
-def _by_image(examples: Sequence[Prepared]) -> list[list[Prepared]]:
-    groups: dict[int, list[Prepared]] = {}
-    for example in examples:
-        groups.setdefault(id(example.encoding), []).append(example)
-    return list(groups.values())
