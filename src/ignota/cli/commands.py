@@ -36,6 +36,7 @@ COMMANDS: dict[str, Command] = {
     "upgrade": Command("ignota.cli.upgrade", "brings a world of an older schema to today's"),
     "evaluate anomaly": Command("ignota.cli.evaluate_anomaly", "measures anomaly scores on a data set"),
     "evaluate incremental": Command("ignota.cli.evaluate_incremental", "measures few-shot learning of new classes"),
+    "evaluate wild": Command("ignota.cli.evaluate_wild", "teaches every object of a data set of anomalies once"),
     "evaluate merge": Command("ignota.cli.evaluate_merge", "joins what several machines measured of one data set"),
     "discover": Command("ignota.cli.discover", "sorts what is unknown in many images into groups to be named"),
     "suggest": Command("ignota.cli.suggest", "says which images are worth labelling next"),
