@@ -1,4 +1,4 @@
-"""How regions or pixels come to bear a taught class, as pure functions."""
+"""How regions or pixels are assigned to a taught class, as pure functions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from ignota.functional.prototypes import cosine_similarity
 def by_margin(excess: Float[Tensor, "R K"], margin: Float[Tensor, " K"]) -> Int[Tensor, " R"]:
     """The taught class whose excess of likeness over the known ones passes its margin by the most; -1 for none.
 
-    Keeps old classes: margins are set on regions of known classes, of which no more than a set share may be taken.
+    Keeps old classes: margins are set on regions of known classes, of which no more than a set share may be taken. One
+    below 0 lets a class have what is a little nearer to known ones, but gives it no lead over other taught classes.
     """
     if excess.shape[1] == 0:
         return torch.full(excess.shape[:1], -1, device=excess.device)
-    best, winner = (excess - margin).max(1)
-    return torch.where(best > 0, winner, -1)
+    lead = torch.where(excess > margin, excess - margin.clamp(min=0), -torch.inf)
+    best, winner = lead.max(1)
+    return torch.where(best > -torch.inf, winner, -1)
 
 
 def novel_prototype_method(

@@ -20,27 +20,29 @@ def counter_regions(
 ) -> Int[Tensor, " A"]:
     """Indices of the regions outside `marked` that stand for all of them, at most MOST.
 
-    marked: all that the class is marked on in the image. positive: indices of the regions that lie in the mark.
+    Half of them are the nearest to the class: they draw its border. The others lie far from those chosen, so that
+    everything in the image has one near it. marked: all that the class is marked on in the image. positive: indices of
+    the regions that lie in the mark.
     """
     inside = np.bincount(regions.ids[marked], minlength=regions.count + 1)[1:]
     outside = torch.from_numpy(np.flatnonzero((inside < OUTSIDE * regions.areas) & (regions.areas > 0)))
     outside = outside.to(embeddings.device)
-    return outside[representatives(embeddings[outside], embeddings[positive], MOST)]
+    vectors = embeddings[outside]
+    near = (vectors @ embeddings[positive].T).amax(1) if len(positive) else vectors.new_zeros(len(vectors))
+    return outside[farthest_points(vectors, MOST, near.argsort(descending=True, stable=True)[: MOST // 2])]
 
 
-def representatives(vectors: Float[Tensor, "A F"], positive: Float[Tensor, "P F"], most: int) -> Int[Tensor, " S"]:
-    """Indices of at most `most` unit vectors: half of them the nearest to `positive`, the others far from those chosen.
+def farthest_points(vectors: Float[Tensor, "N F"], most: int, first: Int[Tensor, " S"]) -> Int[Tensor, " M"]:
+    """Indices of at most `most` unit vectors: `first`, then each time the one farthest from all that were chosen.
 
-    The near ones draw the border of the class. The others are the farthest points of all that is left (Gonzalez,
-    "Clustering to Minimize the Maximum Intercluster Distance", 1985), so that everything in the image has one near it.
+    Gonzalez, "Clustering to Minimize the Maximum Intercluster Distance", 1985: no vector is far from one of them.
     """
     if len(vectors) <= most:
         return torch.arange(len(vectors), device=vectors.device)
-    near = (vectors @ positive.T).amax(1) if len(positive) else vectors.new_zeros(len(vectors))
-    chosen = near.argsort(descending=True, stable=True)[: most // 2]
-    likeness = (vectors @ vectors[chosen].T).amax(1)
-    for _ in range(most - len(chosen)):
-        farthest = likeness.argmin()
-        chosen = torch.cat([chosen, farthest[None]])
-        likeness = torch.maximum(likeness, vectors @ vectors[farthest])
+    chosen = torch.zeros(most, dtype=torch.long, device=vectors.device)
+    chosen[: len(first)] = first
+    similarity = (vectors @ vectors[first].T).amax(1) if len(first) else (vectors @ vectors.mean(0)).neg()
+    for n in range(len(first), most):
+        chosen[n] = similarity.argmin()
+        similarity = torch.maximum(similarity, vectors @ vectors[chosen[n]])
     return chosen

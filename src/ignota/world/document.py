@@ -22,8 +22,8 @@ FORM = 3
 WORLD, WEIGHTS = "world.json", "weights.safetensors"
 RECIPE = "light"
 """The recipe that this version reads; `full` needs an objectness network."""
-ADDED: frozenset[str] = frozenset()
-"""Fields of a recipe that came after schema 2 was fixed; each has a default that is the behaviour before it."""
+ADDED = frozenset({"steal_counter", "lowest_margin"})
+"""Fields of a recipe that came after schema 2 was fixed: a document may lack them."""
 
 _LARGEST_NUMBER, _DEEPEST = 1e6, 32
 _SCHEMA_1 = {"schema", "taxonomy", "segmenter", "frozen", "heads", "size", "taps", "spaces", "recipe", "provenance",

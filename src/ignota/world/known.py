@@ -41,10 +41,11 @@ class Recipe:
     whether the nearest class has a say in the features' evidence beside the nearest pixels. threshold: of the world's
     own score, at the target false positive rate; scale: its spread on held-out images. theta: θ_novel of Equation 12.
     kappa: Equation 13, as printed; kappa_released: as released. steal: the share of known area that a new class may
-    claim; steal_class: of one known class. surprise: what a region's anomaly above the threshold, in scales of the
-    score and at most `strangest` of them, adds to its likeness to a class of one exemplar. parts: regions of an
-    exemplar that are stored at most; inside: the share of a region that must lie in the mask. extra: further scores
-    that are held. regions: which regions an image has.
+    claim; steal_class: of one known class; steal_counter: of the class's own counter-examples, each judged by the
+    others. lowest_margin: where none of these is exceeded. surprise: what a region's anomaly above the threshold, in
+    scales of the score and at most `strangest` of them, adds to its likeness to a class of one exemplar. parts: regions
+    of an exemplar that are stored at most; inside: the share of a region that must lie in the mask. extra: further
+    scores that are held. regions: which regions an image has.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -68,6 +69,8 @@ class Recipe:
     kappa_released: Share = 0.15
     steal: Share = 0.01
     steal_class: Share = STEALS_HELD
+    steal_counter: Share = 0.1
+    lowest_margin: Annotated[float, Field(ge=-2, le=2)] = -0.05
     surprise: Annotated[float, Field(ge=0, le=1e3)] = 0.0
     strangest: Annotated[float, Field(ge=0, le=1e3)] = 1.0
     parts: Annotated[int, Field(ge=0, le=10_000)] = 64

@@ -73,7 +73,11 @@ def _taught_rows(known: KnownEvidence, exemplars: Sequence[Exemplar], names: Seq
     shots = torch.tensor([sum(bool(e.whole) for e in exemplars if e.name == name) for name in names])
     shots, none = shots.to(known.means.device), torch.zeros(len(names), device=known.means.device)
     taught = TaughtRows(torch.cat(rows), _owner(rows), torch.cat(against), _owner(against), none, shots)
-    margin = [_margin(column, known.held_out, known.recipe) for column in held_out_excess(known, taught).T]
+    held = held_out_excess(known, taught).T
+    margin = [
+        _margin(held[c], counter_excess(known.space, rows[c], against[c]), known.held_out, known.recipe)
+        for c in range(len(names))
+    ]
     return dataclasses.replace(taught, margin=torch.stack(margin))
 
 
@@ -108,10 +112,30 @@ def _owner(rows: Sequence[Tensor]) -> Int[Tensor, " P"]:
     return torch.cat([torch.full((len(some),), c, device=some.device) for c, some in enumerate(rows)])
 
 
-def _margin(excess: Float[Tensor, " V"], held_out: HeldOut, recipe: Recipe) -> Float[Tensor, ""]:
-    """The smallest margin, 0 or more, at which held-out images lose no more than `recipe.steal` of their known area and
-    no known class more than `recipe.steal_class`."""
-    margin = area_quantile(excess, held_out.area, 1 - recipe.steal).clamp(min=0)
+def counter_excess(
+    space: FeatureSpace, rows: Float[Tensor, "P F"], against: Float[Tensor, "A F"]
+) -> Float[Tensor, " A"]:
+    """How much each counter-example of a class resembles the class, if it were not known as one: what its like on
+    another image of the same camera will look like."""
+    if len(against) == 0 or len(rows) == 0:
+        return against.new_zeros(0)
+    others = against @ against.T
+    others.fill_diagonal_(-torch.inf)
+    every = torch.cat([space.nearest(against), others], 1)
+    return (against @ rows.T).amax(1) - every.topk(min(space.neighbours, every.shape[1] - 1), dim=1).values.mean(1)
+
+
+def _margin(
+    excess: Float[Tensor, " V"], counter: Float[Tensor, " A"], held_out: HeldOut, recipe: Recipe
+) -> Float[Tensor, ""]:
+    """The smallest margin from `recipe.lowest_margin` on at which the class keeps off what it is not.
+
+    It claims no more than `recipe.steal_counter` of its counter-examples, `recipe.steal` of the known area of held-out
+    images, and `recipe.steal_class` of any known class there.
+    """
+    margin = area_quantile(excess, held_out.area, 1 - recipe.steal).clamp(min=recipe.lowest_margin)
+    if len(counter):
+        margin = torch.maximum(margin, torch.quantile(counter, 1 - recipe.steal_counter))
     for c in held_out.label.unique():
         own = held_out.label == c
         margin = torch.maximum(margin, area_quantile(excess[own], held_out.area[own], 1 - recipe.steal_class))

@@ -16,7 +16,7 @@ from ignota.formats.rle import encode_rle
 from ignota.regions.proposals import mask_region
 from ignota.structures import Encoding, InputError, RegionSet
 from ignota.world.branch import feature_key, share_key
-from ignota.world.counter_examples import counter_regions
+from ignota.world.counter_examples import counter_regions, farthest_points
 from ignota.world.exemplars import COUNTER_EXAMPLE, ExemplarRow
 from ignota.world.marks import Box, Click, Mark, Polygon
 from ignota.world.networks import ImageLike
@@ -169,7 +169,9 @@ def _read_off(
     recipe, regions, embeddings = world.known.recipe, tables.regions, tables.reading.embeddings
     with torch.inference_mode():
         whole = pool_taps(encoding, mask_region(working), world.networks.taps)
-        inside = _inside(regions, working, recipe.inside)[: recipe.parts]
+        inside = _inside(regions, working, recipe.inside)
+        none = inside[:0]
+        inside = inside[farthest_points(embeddings[inside.to(embeddings.device)], recipe.parts, none).cpu()]
         counter = counter_regions(regions, everywhere, embeddings, inside.to(embeddings.device)).cpu()
         pooled = pool_taps(encoding, selected(regions, torch.cat([inside, counter])), world.networks.taps)
         for system in world.exemplar_branches:
