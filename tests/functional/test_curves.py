@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 
-from ignota.functional.binned_curves import curve_from_histogram, histogram, metrics_from_histogram
+from ignota.functional.binned_curves import curve_from_histogram, histogram
 from ignota.functional.curves import (
     auroc,
     average_precision,
@@ -83,7 +83,7 @@ def test_the_two_rules_differ():
 def test_a_missing_kind_is_nan(labels):
     scores, marks = np.arange(len(labels), dtype=np.float32), np.array(labels, np.int64)
     assert all(map(math.isnan, curve_metrics(binary_curve(scores, marks)).values()))
-    assert math.isnan(metrics_from_histogram(histogram(scores, marks)).aupr.value)
+    assert all(map(math.isnan, curve_metrics(curve_from_histogram(histogram(scores, marks))).values()))
 
 
 @pytest.mark.parametrize("function", [binary_curve, histogram])
