@@ -253,7 +253,7 @@ def measure_cost(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
             count = len(scene.unknown)
             seconds["segment"].append(time.process_time() - began)
             began = time.process_time()
-            region_rows(world, scene)
+            region_rows(scene)
             seconds["regions"].append(time.process_time() - began)
             regions += count
             began = time.process_time()

@@ -34,12 +34,13 @@ def forward_and_stage() -> None:
 
 def curves() -> None:
     """A hundred million pixels, a million at a time, for AUPR, AUROC and FPR95."""
-    from ignota.functional.binned_curves import add_scores, empty_histogram, metrics_from_histogram
+    from ignota.functional.binned_curves import add_scores, curve_from_histogram, empty_histogram
+    from ignota.functional.curves import curve_metrics
 
     counts = empty_histogram()
     for _ in range(100):
         add_scores(counts, IMAGE[0], IMAGE[1])
-    metrics_from_histogram(counts.numpy())
+    curve_metrics(curve_from_histogram(counts.numpy()))
 
 
 QUESTIONS = {"forward": forward, "forward and stage": forward_and_stage, "curves": curves}

@@ -23,8 +23,9 @@ import torch
 import torch.nn.functional as F
 from benchmarks.racing import Run, machine, timed
 
-from ignota.functional.binned_curves import add_scores, empty_histogram, metrics_from_histogram
+from ignota.functional.binned_curves import add_scores, curve_from_histogram, empty_histogram
 from ignota.functional.confusion import confusion_matrix
+from ignota.functional.curves import curve_metrics
 from ignota.functional.edges import edge_map, sobel_magnitude, softmax_uncertainty
 from ignota.functional.pooling import region_pool
 from ignota.functional.prototypes import known_similarity
@@ -107,7 +108,7 @@ def over_prototypes() -> Iterator[Case]:
 
 
 def over_evaluated(most: float) -> Iterator[Case]:
-    """AUPR, AUROC and FPR95 with their bounds by streaming images of a million pixels."""
+    """AUPR, AUROC and FPR95 by streaming images of a million pixels."""
     rng = np.random.default_rng(0)
     labels = rng.random(1 << 20, np.float32) < 0.05
     images = [rng.standard_normal(1 << 20, np.float32) + 2 * labels.astype(np.float32) for _ in range(8)]
@@ -116,7 +117,7 @@ def over_evaluated(most: float) -> Iterator[Case]:
         hist = empty_histogram()
         for n in range(count):
             add_scores(hist, images[n % 8], labels)
-        metrics_from_histogram(hist.numpy())
+        curve_metrics(curve_from_histogram(hist.numpy()))
 
     for count in (1, 4, 16, 64, 256, 1024):
         if count << 20 <= most * 1.1:

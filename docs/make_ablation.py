@@ -36,6 +36,7 @@ from ignota.engine.experiment import open_split
 from ignota.engine.settings import configuration, read_preset
 from ignota.engine.stages import Stages
 from ignota.functional.prototypes import class_prototypes
+from ignota.functional.spacing import evenly_spaced
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.regions.hierarchy import Hierarchy, image_hierarchy
@@ -268,7 +269,7 @@ def main(words: Sequence[str] | None = None) -> str:
     config = configuration(read_preset(str(args.run / "config.yaml")))
     train, evaluate = (open_split(config.data, args.root, which, config.seed) for which in ("train", "evaluate"))
     split = ClassSplit.parse(config.data.split)
-    chosen = np.unique(np.linspace(0, len(evaluate) - 1, min(args.images, len(evaluate))).round().astype(int)).tolist()
+    chosen = evenly_spaced(len(evaluate), args.images).tolist()
     keep: Path = args.keep or args.run / "ablation"  # another run has other figures
     keep.mkdir(parents=True, exist_ok=True)
     seeds = []

@@ -29,10 +29,10 @@ from ignota.data.images import resize_label
 from ignota.data.shots import Shots, class_areas
 from ignota.engine.experiment import open_split
 from ignota.engine.fitting import split_images
-from ignota.engine.harvest import chosen_images
 from ignota.engine.settings import configuration, read_preset
 from ignota.functional.confusion import confusion_matrix
 from ignota.functional.regions import paint, region_areas, region_majority, region_mean
+from ignota.functional.spacing import evenly_spaced
 from ignota.structures import InputError
 from ignota.taxonomy import IGNORE_INDEX, ClassSplit
 from ignota.world import bundle
@@ -158,7 +158,7 @@ def main(words: Sequence[str] | None = None) -> str:
     config = configuration(read_preset(str(args.run / "config.yaml")))
     train, split = open_split(config.data, args.root, "train", config.seed), ClassSplit.parse(config.data.split)
     world, lut, classes = bundle.load(args.run / "world"), split.training_lut(), len(split.known)
-    kept, held_out = split_images(chosen_images(train, config.fit.images), config.fit.held_out)
+    kept, held_out = split_images(evenly_spaced(len(train), config.fit.images).tolist(), config.fit.held_out)
     areas = class_areas(train, split.known)
     areas[:, [i for i in range(len(train)) if i not in set(kept)]] = 0
     with torch.inference_mode():

@@ -30,6 +30,7 @@ from ignota.engine.evaluation import teach, untaught_copy, world_split
 from ignota.functional.prototypes import class_prototypes
 from ignota.functional.regions import paint, region_majority, region_mean
 from ignota.functional.scores import uncertainty_intensity
+from ignota.functional.spacing import evenly_spaced
 from ignota.incremental.methods import by_threshold
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
@@ -95,7 +96,7 @@ class View:
 
 def views(world: OpenWorldModel, dataset: LabelledImages, split: ClassSplit | None, images: int) -> list[View]:
     """Every image, or `images` of them evenly spread, encoded once; without a split labels are normal and anomaly."""
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(images, len(dataset))).round().astype(int)).tolist()
+    chosen = evenly_spaced(len(dataset), images).tolist()
     lut, known = (split.world_lut(), len(split.known)) if split else (np.arange(256, dtype=np.uint8), 1)
     found = []
     for i in tqdm(chosen, desc="reading", unit="image"):

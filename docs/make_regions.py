@@ -28,6 +28,7 @@ from ignota.engine.settings import configuration, read_preset
 from ignota.engine.stages import Stages
 from ignota.engine.weighing import PASTED, Trial
 from ignota.functional.curves import binary_curve, curve_metrics
+from ignota.functional.spacing import evenly_spaced
 from ignota.regions.hierarchy import image_hierarchy
 from ignota.world import bundle
 from ignota.world.known import KnownEvidence
@@ -74,7 +75,7 @@ def main(words: Sequence[str] | None = None) -> str:
     world = bundle.load(args.run / "world")
     stages = Stages(config, train, args.run, torch.device("cpu"), quiet=True, given=world.networks.segmenter)
     held_out = split_images(stages.images, config.fit.held_out)[1]
-    some = np.unique(np.linspace(0, len(held_out) - 1, min(args.images, len(held_out))).round().astype(int))
+    some = evenly_spaced(len(held_out), args.images)
     reader = dataclasses.replace(stages.reader, networks=world.networks)
     lines = [row(world.known, reader, [held_out[i] for i in some], scales) for scales in CHOICES]
     head = "| scales | left out, AUPR | FPR95 | pasted, AUPR | FPR95 | mean AUPR | regions |\n|---|" + "---:|" * 6

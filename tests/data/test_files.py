@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ignota.data.files import natural_key, one_line, write_atomically
+from ignota.data.files import natural_key, one_line, write_atomically, write_json
 from ignota.structures import InputError
 
 
@@ -16,6 +17,16 @@ def test_write_replaces_and_leaves_nothing_else(tmp_path):
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
     assert [file.name for file in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_json_makes_its_folder_and_holds_no_nan_where_it_is_compact(tmp_path):
+    path = tmp_path / "deep" / "a.json"
+    write_json(path, {"a": "ä", "b": [1, 2]})
+    assert json.loads(path.read_text("utf-8")) == {"a": "ä", "b": [1, 2]}
+    write_json(path, {"a": "ä", "b": [1, 2]}, compact=True)
+    assert path.read_bytes() == '{"a":"ä","b":[1,2]}\n'.encode()
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, [float("nan")], compact=True)
 
 
 def test_full_disk_keeps_the_old_file(tmp_path, monkeypatch):

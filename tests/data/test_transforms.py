@@ -15,9 +15,7 @@ from ignota.data.transforms import (
     distort,
     jitter_colours,
     sample_generator,
-    to_tensor,
 )
-from ignota.structures import Preprocessing
 
 
 def noise(*shape, seed=0) -> np.ndarray:
@@ -184,25 +182,6 @@ class TestAugment:
     def test_impossible_wishes(self, wrong):
         with pytest.raises(ValueError):
             Augmentation(**wrong)
-
-
-class TestToTensor:
-    @pytest.mark.parametrize("shape", [(5, 7, 3), (1, 1, 3), (0, 4, 3)])
-    def test_formula(self, shape):
-        image = noise(*shape)
-        image.flags.writeable = False
-        settings_ = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-        tensor = to_tensor(image, settings_)
-        expected = (image / 255 - np.array(settings_.mean)) / np.array(settings_.std)
-        assert tensor.dtype == torch.float32
-        assert tensor.is_contiguous()
-        np.testing.assert_allclose(tensor.numpy(), expected.transpose(2, 0, 1), atol=1e-6)
-
-    def test_result_shares_no_memory(self):
-        image = noise(4, 4, 3)
-        before = image.copy()
-        to_tensor(image, Preprocessing()).zero_()
-        np.testing.assert_array_equal(image, before)
 
 
 def test_another_camera() -> None:

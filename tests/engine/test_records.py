@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
-import json
-import os
 from pathlib import Path
 
 import pytest
 import torch
 
 from ignota.engine.configuration import ClosedSetConfig, DataConfig, ExperimentConfig
-from ignota.engine.records import StageFolder, fingerprint, write_json
-from ignota.structures import InputError
+from ignota.engine.records import StageFolder, fingerprint
 
 TENSORS = {"w": torch.arange(4.0), "n": torch.tensor(3)}
 
@@ -85,16 +81,3 @@ def test_a_record_without_tensors_is_an_unfinished_stage(tmp_path: Path) -> None
     folder.finish(TENSORS, {})
     (tmp_path / "weights.safetensors").unlink()
     assert folder.finished() is None
-
-
-def test_a_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_json(tmp_path / "deep" / "a.json", {"a": "ä"})
-
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match="no space left"):
-        write_json(tmp_path / "deep" / "a.json", {"a": 2})
-    assert json.loads((tmp_path / "deep" / "a.json").read_text()) == {"a": "ä"}
-    assert len(list((tmp_path / "deep").iterdir())) == 1

@@ -15,7 +15,7 @@ from ignota.data.drawn import DrawnImages
 from ignota.engine import branch_run, closed_set_run, embedder_run, region_embedder_run
 from ignota.engine.configuration import EmbedderConfig, ExperimentConfig
 from ignota.engine.fitting import class_means, split_images
-from ignota.engine.harvest import RegionRows, chosen_images, joined_rows
+from ignota.engine.harvest import RegionRows, joined_rows
 from ignota.engine.stages import Stages, embedder_variants
 from ignota.engine.weighing import TRUSTED, least_trust, merit
 from ignota.taxonomy import IGNORE_INDEX
@@ -148,20 +148,6 @@ def test_embedders_as_printed_and_as_released() -> None:
     assert (paper.taps, paper.self_paced, paper.classification, paper.circle) == (("decoder",), False, 0.0, 1.0)
     assert (released.taps, released.self_paced, released.circle) == (("decoder",), True, 0.1)
     assert paper.hidden == released.hidden == 17
-
-
-@pytest.mark.parametrize(("count", "most"), [(10, 4), (4, 10), (1, 1), (100, 100)])
-def test_chosen_images_are_evenly_spread(count: int, most: int) -> None:
-    class Many:
-        def __len__(self) -> int:
-            return count
-
-    chosen = chosen_images(Many(), most)  # type: ignore[arg-type]
-    assert len(chosen) == len(set(chosen)) == min(count, most)
-    assert chosen == sorted(chosen)
-    assert (chosen[0], chosen[-1]) == (0, count - 1)
-    gaps = np.diff(chosen)
-    assert not len(gaps) or gaps.max() - gaps.min() <= 1
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 40])

@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 
-from ignota.functional.binned_curves import curve_from_histogram, histogram, metrics_from_histogram
+from ignota.functional.binned_curves import curve_from_histogram, histogram
 from ignota.functional.curves import (
-    auroc,
-    average_precision,
     best_f1_threshold,
     binary_curve,
+    curve_auroc,
+    curve_average_precision,
+    curve_fpr_at_tpr,
     curve_metrics,
-    fpr_at_tpr,
 )
 from ignota.functional.float_keys import score_key
 from ignota.structures import InputError
@@ -50,10 +50,12 @@ def slow_fpr(scores: np.ndarray, labels: np.ndarray, tpr: float, rule: str) -> f
 def test_metrics_equal_scikit_learn(dtype, seed):
     scores, labels = draw(seed=seed, dtype=dtype)
     expected = sklearn.average_precision_score(labels, scores)
-    assert average_precision(scores, labels) == pytest.approx(expected, rel=1e-12)
-    assert auroc(scores, labels.astype(np.uint8)) == pytest.approx(sklearn.roc_auc_score(labels, scores), rel=1e-12)
+    assert curve_average_precision(binary_curve(scores, labels)) == pytest.approx(expected, rel=1e-12)
+    assert curve_auroc(binary_curve(scores, labels.astype(np.uint8))) == pytest.approx(
+        sklearn.roc_auc_score(labels, scores), rel=1e-12
+    )
     fpr, tpr, _ = sklearn.roc_curve(labels, scores, drop_intermediate=False)
-    assert fpr_at_tpr(scores, labels) == pytest.approx(fpr[np.argmax(tpr >= 0.95)], rel=1e-12)
+    assert curve_fpr_at_tpr(binary_curve(scores, labels)) == pytest.approx(fpr[np.argmax(tpr >= 0.95)], rel=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -69,21 +71,23 @@ def test_curve_equals_the_loops(dtype):
 @pytest.mark.parametrize("seed", range(4))
 def test_fpr_rules_equal_the_loops(rule, tpr, seed):
     scores, labels = draw(60, seed)
-    assert fpr_at_tpr(scores, labels, tpr, rule) == pytest.approx(slow_fpr(scores, labels, tpr, rule))
+    found = curve_fpr_at_tpr(binary_curve(scores, labels), tpr, rule)
+    assert found == pytest.approx(slow_fpr(scores, labels, tpr, rule))
 
 
 def test_the_two_rules_differ():
     scores, labels = np.array([4.0, 3.0, 2.0, 1.0]), np.array([1, 0, 1, 0])
-    assert fpr_at_tpr(scores, labels, 0.6, "first") == 0.5
-    assert fpr_at_tpr(scores, labels, 0.6, "nearest") == 0.5  # the threshold 3 is as near as 4, and lower
-    assert fpr_at_tpr(scores[[0, 2, 3]], labels[[0, 2, 3]], 0.6, "nearest") == 0
+    curve = binary_curve(scores, labels)
+    assert curve_fpr_at_tpr(curve, 0.6, "first") == 0.5
+    assert curve_fpr_at_tpr(curve, 0.6, "nearest") == 0.5  # the threshold 3 is as near as 4, and lower
+    assert curve_fpr_at_tpr(binary_curve(scores[[0, 2, 3]], labels[[0, 2, 3]]), 0.6, "nearest") == 0
 
 
 @pytest.mark.parametrize("labels", [[], [0, 0], [1, 1]], ids=str)
 def test_a_missing_kind_is_nan(labels):
     scores, marks = np.arange(len(labels), dtype=np.float32), np.array(labels, np.int64)
     assert all(map(math.isnan, curve_metrics(binary_curve(scores, marks)).values()))
-    assert math.isnan(metrics_from_histogram(histogram(scores, marks)).aupr.value)
+    assert all(map(math.isnan, curve_metrics(curve_from_histogram(histogram(scores, marks))).values()))
 
 
 @pytest.mark.parametrize("function", [binary_curve, histogram])
@@ -103,7 +107,7 @@ def test_infinities_and_negative_zero(dtype):
     curve = binary_curve(scores, labels)
     tiny = float(np.float32(1e-45)) if dtype == np.float32 else 1e-45
     assert curve.thresholds.tolist() == [np.inf, tiny, 0, -tiny, -np.inf]
-    assert average_precision(scores, labels) == pytest.approx((1 + 1 + 3 / 4) / 3)
+    assert curve_average_precision(binary_curve(scores, labels)) == pytest.approx((1 + 1 + 3 / 4) / 3)
     binned = curve_from_histogram(histogram(scores, labels))
     assert binned.thresholds[0] == np.inf
     assert binned.thresholds[-1] == -np.inf

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ignota.functional import pooling as module
-from ignota.functional.pooling import overlap, region_pool, region_pool_spread
+from ignota.functional.pooling import overlap, region_pool
 from ignota.structures import RegionSet
 
 
@@ -18,15 +18,15 @@ def some_regions(height=13, width=17, count=5, seed=0) -> RegionSet:
     return RegionSet(rng.integers(0, count + 1, (height, width)).astype(np.int32), count)
 
 
-def slow_pool(features: np.ndarray, regions: RegionSet) -> tuple[np.ndarray, np.ndarray]:
-    """Eq. 3 pixel by pixel: mean and deviation of the cell's feature over each region."""
+def slow_pool(features: np.ndarray, regions: RegionSet) -> np.ndarray:
+    """Eq. 3 pixel by pixel: mean of the cell's feature over each region."""
     height, width = regions.ids.shape
     rows: list[list[np.ndarray]] = [[] for _ in range(regions.count)]
     for y, x in itertools.product(range(height), range(width)):
         if regions.ids[y, x]:
             cell = features[:, y * features.shape[1] // height, x * features.shape[2] // width]
             rows[regions.ids[y, x] - 1].append(cell)
-    return np.stack([np.mean(row, 0) for row in rows]), np.stack([np.std(row, 0) for row in rows])
+    return np.stack([np.mean(row, 0) for row in rows])
 
 
 @pytest.fixture(params=["in one go", "piece by piece"])
@@ -65,14 +65,11 @@ DEVICES = [
 def test_pooling_equals_the_loops(device, layout, grid, dtype, rtol):
     regions = some_regions()
     features = (torch.randn(6, *grid, generator=torch.Generator().manual_seed(2)) + 100).to(dtype)
-    mean, deviation = slow_pool(features.double().numpy(), regions)
+    mean = slow_pool(features.double().numpy(), regions)
     features = laid_out(features.to(device), layout)
     pooled = region_pool(features, regions).cpu()
     assert pooled.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     np.testing.assert_allclose(pooled.double().numpy(), mean, rtol=rtol)
-    spread = region_pool_spread(features, regions).cpu().double().numpy()
-    np.testing.assert_allclose(spread[:, :6], mean, rtol=rtol)
-    np.testing.assert_allclose(spread[:, 6:], deviation, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.usefixtures("pieces")
@@ -83,7 +80,6 @@ def test_pooling_is_differentiable(grid):
         2, *grid, generator=torch.Generator().manual_seed(3), dtype=torch.float64, requires_grad=True
     )
     assert torch.autograd.gradcheck(lambda f: region_pool(f, regions), features)
-    assert torch.autograd.gradcheck(lambda f: region_pool_spread(f, regions), features, atol=1e-4)
 
 
 @pytest.mark.usefixtures("pieces")
@@ -94,19 +90,10 @@ def test_autocast_keeps_full_precision():
     torch.testing.assert_close(mixed, region_pool(features, some_regions()))
 
 
-def test_spread_of_a_constant_has_zero_gradient():
-    features = torch.full((2, 4, 4), 3.7, requires_grad=True)
-    out = region_pool_spread(features, RegionSet(np.ones((8, 8), np.int32), 1))
-    assert out[0, 2:].tolist() == [0, 0]
-    out[:, 2:].sum().backward()
-    assert not features.grad.any()
-
-
 @pytest.mark.parametrize("layout", ["channels first", "channels last"])
 def test_no_region_gives_no_row(layout):
     empty, features = RegionSet(np.zeros((4, 6), np.int32), 0), laid_out(torch.ones(5, 2, 3), layout).requires_grad_()
     assert region_pool(features, empty).shape == (0, 5)
-    assert region_pool_spread(features, empty).shape == (0, 10)
     region_pool(features, empty).sum().backward()
     assert features.grad is not None and not features.grad.any()
 

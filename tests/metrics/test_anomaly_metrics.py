@@ -192,16 +192,13 @@ def test_an_image_that_is_all_void_adds_no_pixel():
     assert state.compute()["scores"] == state_of([(scores, label)]).compute()["scores"]
 
 
-def test_bounds_hold_for_the_exact_figures() -> None:
+def test_pooled_figures_are_those_of_all_pixels() -> None:
     state, seen_scores, seen_labels = AnomalyMetrics(), [], []
     for seed in range(3):
         scores, label = image(seed)
         state.update(f"{seed}", scores, label)
         seen_scores.append(scores["good"][label != 255])
         seen_labels.append(label[label != 255] == 1)
-    bounds = state.bounds("good")
     exact = curve_metrics(binary_curve(np.concatenate(seen_scores).astype(np.float32), np.concatenate(seen_labels)))
     for name, value in exact.items():
-        bounded = getattr(bounds, name)
-        assert bounded.lower - 1e-12 <= value <= bounded.upper + 1e-12
-        assert bounded.value == state.compute()["scores"]["good"]["pooled"][name]
+        assert state.compute()["scores"]["good"]["pooled"][name] == pytest.approx(value, abs=2e-3)

@@ -17,6 +17,7 @@ from torch import Tensor
 from ignota.anomaly.score import AnomalyScore, State, stacked
 from ignota.data.images import resize_label
 from ignota.functional.scores import knn_dissimilarity
+from ignota.functional.spacing import evenly_spaced
 from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
 
@@ -48,7 +49,7 @@ class NearestNeighbours(AnomalyScore):
         # evenly spaced in the order of their bytes, which is as good as random, whatever order the images came in
         raw = np.ascontiguousarray(vectors.numpy())
         order = np.argsort(raw.view(np.dtype((np.void, raw.shape[1] * raw.itemsize)))[:, 0], kind="stable")
-        even = np.linspace(0, len(vectors) - 1, min(self.coreset, len(vectors))).round().astype(int)
+        even = evenly_spaced(len(vectors), self.coreset)
         rows = torch.from_numpy(order[even])
         coreset = F.normalize((vectors[rows] - mean) / std, dim=1)
         return {"mean": mean, "std": std, "coreset": coreset, "owner": owner[rows]}

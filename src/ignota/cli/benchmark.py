@@ -62,14 +62,12 @@ def run(args: Namespace) -> None:
 
 
 def _chosen(pattern: str, count: int) -> list[Any]:
-    import numpy as np
-
     from ignota.cli.inputs import image_files
     from ignota.data.images import read_image
+    from ignota.functional.spacing import evenly_spaced
 
     files = image_files([pattern])
-    even = np.linspace(0, len(files) - 1, min(count, len(files))).round().astype(int)
-    return [read_image(files[i]) for i in even]
+    return [read_image(files[i]) for i in evenly_spaced(len(files), count)]
 
 
 def _row(name: str, row: dict[str, Any]) -> list[str]:

@@ -23,7 +23,7 @@ from ignota.world.model import OpenWorldModel
 
 FOLDER = "regions"
 """Where the regions of images that were read are kept, below --out."""
-_FORM = "pieces 2"
+_FORM = "pieces 3"
 """Raised whenever other regions come to be found in the same image."""
 
 
@@ -91,7 +91,7 @@ def _write(path: Path, picture: Picture, world: OpenWorldModel, made_by: dict[st
         "frame": picture.frame,
         "width": width,
         "height": height,
-        "regions": piece_rows(world, scene),
+        "regions": piece_rows(scene),
         "made_by": made_by,
     }
     write_atomically(path, json.dumps(document, ensure_ascii=False).encode())

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from jsonargparse import Namespace
 
-from ignota.cli.outcome import FAILED, OUTCOMES, CutShortError, UsageError, one_line
+from ignota.cli.outcome import FAILED, OUTCOMES, CutShortError, UsageError, collapsed
 from ignota.cli.parsing import Parser
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def joined(args: Namespace, device: torch.device) -> Iterator[None]:
             yield
     except RuntimeError as error:
         if type(error).__module__ == "torch.distributed" or any(sign in str(error) for sign in _GONE):
-            raise CutShortError(f"another process of this run is gone ({one_line(error)[-90:]}); {_AGAIN}") from error
+            raise CutShortError(f"another process of this run is gone ({collapsed(error)[-90:]}); {_AGAIN}") from error
         raise
 
 

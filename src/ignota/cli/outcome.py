@@ -77,7 +77,7 @@ def verdict(error: BaseException) -> tuple[int, str]:
         where = f" for {error.filename}" if isinstance(error, OSError) and error.filename else ""
         return FAILED, f"no space left on the disk{where}: free some and run the same command again"
     if isinstance(error, OSError) and error.filename is not None:
-        return WRONG, f"{one_line(error.filename)}: {error.strerror}; check path and permissions"
+        return WRONG, f"{collapsed(error.filename)}: {error.strerror}; check path and permissions"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return FAILED, f"out of memory ({text[:120]}): try a smaller --size, or --device cpu"
     return FAILED, f"{type(error).__name__}: {text}; IGNOTA_TRACEBACK=1 shows where"
@@ -107,10 +107,10 @@ def _escaped(letter: str) -> str:
 
 def said(error: BaseException) -> str:
     """What an exception says, in one line, with options where Python has arguments."""
-    return one_line(error.command_line if isinstance(error, InputError) else error)
+    return collapsed(error.command_line if isinstance(error, InputError) else error)
 
 
-def one_line(text: object) -> str:
+def collapsed(text: object) -> str:
     """Line breaks and runs of blanks become one blank."""
     return " ".join(str(text).split())
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, NoReturn, Protocol, cast, get_args, get_origin
 from jsonargparse import ArgumentParser, Namespace
 
 from ignota.cli.commands import hint
-from ignota.cli.outcome import UsageError, one_line
+from ignota.cli.outcome import UsageError, collapsed
 from ignota.engine.configuration import System
 from ignota.engine.settings import LARGEST, SMALLEST, in_words
 
@@ -95,12 +95,12 @@ class Parser(ArgumentParser):
         if found and value and found[1] in self.kinds:
             option, kind = self._as_written(found[1]), self.kinds[found[1]]
             raise UsageError(
-                f"{option} wants {in_words(kind)}, not {one_line(value[1])[:80]!r}{_choice(value[1], kind)}"
+                f"{option} wants {in_words(kind)}, not {collapsed(value[1])[:80]!r}{_choice(value[1], kind)}"
             )
         text = re.sub(
             r"required: (.*)", lambda m: "required: " + ", ".join(map(self._as_written, m[1].split(", "))), text
         )
-        raise UsageError(f"{one_line(text)}; `{self.prog} --help` shows an example")
+        raise UsageError(f"{collapsed(text)}; `{self.prog} --help` shows an example")
 
     def _known_option(self, word: str) -> str:
         if not word.startswith("--") or word == "--":
@@ -196,5 +196,5 @@ _EVERYWHERE: tuple[tuple[str, Any, str], ...] = (
 def _choice(value: str, kind: Any) -> str:
     if get_origin(kind) is not Literal:
         return ""
-    close = hint(one_line(value), [str(choice) for choice in get_args(kind)])
+    close = hint(collapsed(value), [str(choice) for choice in get_args(kind)])
     return close if "did you mean" in close else ""

@@ -45,7 +45,7 @@ def write_scene(
         write_indexed_png(labels_path, labels, scene.taxonomy.palette())
         write_png16(anomaly_path, scene.anomaly)
         write_jpeg(overlay_path, tagged_overlay(picture.image, labels, scene))
-        document = describe_scene(picture.path, labels, scene, region_rows(world, scene))
+        document = describe_scene(picture.path, labels, scene, region_rows(scene))
         write_atomically(json_path, document_text(document | {"frame": picture.frame, "made_by": made_by}).encode())
         whole = True
     finally:

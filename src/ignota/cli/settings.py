@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from ignota.cli.outcome import one_line
+from ignota.cli.outcome import collapsed
 from ignota.engine import settings
 from ignota.engine.configuration import ExperimentConfig
 from ignota.engine.settings import in_words, is_set, leaves
@@ -35,7 +35,7 @@ def given(args: Namespace) -> dict[str, Any]:
         value = args.get(key, ABSENT)
         if not (isinstance(value, str) and value == ABSENT) and not (key in ("size", "seed") and value is None):
             if not is_set(kind, value):
-                raise InputError.of_argument(key, f"wants {in_words(kind)}, not {one_line(value)[:80]!r}")
+                raise InputError.of_argument(key, f"wants {in_words(kind)}, not {collapsed(value)[:80]!r}")
             values[key] = value
     return values
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ignota.data.drafts import draft_file, draft_folder
 from ignota.errors import InputError
@@ -28,6 +30,13 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
         raise InputError(
             f"cannot write {one_line(path)}: {error.strerror}; name a folder that exists and is yours"
         ) from error
+
+
+def write_json(path: Path, content: Any, compact: bool = False) -> None:
+    """JSON, written atomically; folders are made. compact: without blanks, and without NaN, which raises ValueError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    layout: dict[str, Any] = {"separators": (",", ":"), "allow_nan": False} if compact else {"indent": 2}
+    write_atomically(path, (json.dumps(content, ensure_ascii=False, **layout) + "\n").encode())
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Joint augmentation of image and label, each a pure function of a numpy generator.
 
-Everything stays uint8 in OpenCV until `to_tensor`: several times faster on few cores than float tensors.
+Everything stays uint8 in OpenCV: several times faster on few cores than float tensors.
 """
 
 from __future__ import annotations
@@ -9,12 +9,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
+from jaxtyping import UInt8
 
 from ignota.data.images import resize_image, resize_label
-from ignota.structures import Preprocessing
 from ignota.taxonomy import IGNORE_INDEX
 
 _GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601, as torchvision takes them
@@ -119,15 +116,6 @@ def adjust_saturation(image: UInt8[np.ndarray, "H W 3"], factor: float) -> UInt8
     """factor · image + (1 - factor) · grey of each pixel: 0 is grey, 1 changes nothing."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return np.asarray(cv2.addWeighted(image, factor, grey, 1.0 - factor, 0.0), np.uint8)
-
-
-def to_tensor(image: UInt8[np.ndarray, "H W 3"], preprocessing: Preprocessing) -> Float[Tensor, "3 H W"]:
-    """(image / 255 - mean) / std as float32, channels first."""
-    scale = 1.0 / (255.0 * np.asarray(preprocessing.std, np.float64))
-    shift = -np.asarray(preprocessing.mean, np.float64) / np.asarray(preprocessing.std, np.float64)
-    planes = torch.from_numpy(np.array(image.transpose(2, 0, 1), np.float32, order="C"))
-    factor, offset = (torch.from_numpy(v.astype(np.float32))[:, None, None] for v in (scale, shift))
-    return planes.mul_(factor).add_(offset)
 
 
 def _map_values(image: UInt8[np.ndarray, "H W 3"], factor: float, offset: float) -> UInt8[np.ndarray, "H W 3"]:

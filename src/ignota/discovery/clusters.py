@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from ignota.discovery.duplicates import representatives
+from ignota.functional.spacing import evenly_spaced
 
 _FITTED_ON = 20_000
 """The projection is fitted on this many rows at most."""
@@ -70,7 +71,7 @@ def project(vectors: Float[np.ndarray, "R F"], dimensions: int) -> Float[np.ndar
     """Principal components, of unit length again; fitted on rows evenly spread where there are very many."""
     from sklearn.decomposition import PCA
 
-    some = vectors[np.linspace(0, len(vectors) - 1, min(len(vectors), _FITTED_ON)).astype(int)]
+    some = vectors[evenly_spaced(len(vectors), _FITTED_ON)]
     fitted = PCA(min(dimensions, *some.shape), svd_solver="covariance_eigh").fit(some)
     points = np.asarray(fitted.transform(vectors), np.float32)
     lengths = np.linalg.norm(points, axis=1, keepdims=True)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from ignota.discovery.clusters import Grouping, group_rows, halves
 from ignota.discovery.coverage import cover
 from ignota.discovery.found import FoundRegions
+from ignota.functional.spacing import evenly_spaced
 from ignota.world.features import FeatureSpace, TaughtRows, owner_similarity
 
 MOST_EXEMPLARS = 12
@@ -105,7 +106,7 @@ def spread_out(
 
     weights: how much each row wants to be shown.
     """
-    some = np.linspace(0, len(vectors) - 1, min(len(vectors), _MOST_TARGETS)).astype(int)
+    some = evenly_spaced(len(vectors), _MOST_TARGETS)
     found = cover(np.maximum(vectors[some] @ vectors[some].T, 0), weights[some], most)
     enough = sum(gain >= _WORTH * found.gains[0] for gain in found.gains[:MOST_EXEMPLARS])
     return tuple(int(some[i]) for i in found.chosen), max(1, enough)

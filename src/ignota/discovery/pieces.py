@@ -17,9 +17,7 @@ from scipy import ndimage
 from ignota.formats.rle import encode_rle
 from ignota.regions.hierarchy import RegionSettings, image_hierarchy
 from ignota.structures import RegionSet
-from ignota.world.model import OpenWorldModel
-from ignota.world.scene import SMALLEST_REGION, Scene, mean_anomaly
-from ignota.world.spaces import pool_taps
+from ignota.world.scene import SMALLEST_REGION, Scene, mean_anomaly, region_vectors
 
 SMALLEST = 16
 """Pixels of the smallest piece: nothing can be learnt of less."""
@@ -44,29 +42,18 @@ def unknown_pieces(unknown: Bool[np.ndarray, "H W"], regions: Int[np.ndarray, "H
     return RegionSet(ids, count)
 
 
-def piece_rows(world: OpenWorldModel, scene: Scene) -> list[dict[str, Any]]:
+def piece_rows(scene: Scene) -> list[dict[str, Any]]:
     """One row for each unknown piece in the form of `segment`: box, mask, area, score, nearest, embedding."""
     size = scene.tables.size
     cut = image_hierarchy(scene.encoding.image, RegionSettings((_CUT,))).finest
     regions = cv2.resize(cut.ids, size[::-1], interpolation=cv2.INTER_NEAREST)
     pieces = unknown_pieces(scene.unknown_mask(), regions, max(SMALLEST, round(SMALLEST_REGION * size[0] * size[1])))
-    rows = [_row(scene, pieces.ids == number) for number in range(1, pieces.count + 1)]
-    for row, embedding in zip(rows, embeddings(world, scene, pieces), strict=True):
+    numbers = range(1, pieces.count + 1)
+    rows = [_row(scene, pieces.ids == number) for number in numbers]
+    vectors = region_vectors(scene.encoding, scene.space, (pieces.ids == number for number in numbers))
+    for row, embedding in zip(rows, vectors, strict=True):
         row["embedding"] = [float(str(value)) for value in embedding]
     return rows
-
-
-def embeddings(world: OpenWorldModel, scene: Scene, pieces: RegionSet) -> np.ndarray:
-    """Unit vectors "R F" of pieces in the world's own space, float32."""
-    height, width = scene.encoding.image.shape[:2]
-    ids = np.asarray(cv2.resize(pieces.ids, (width, height), interpolation=cv2.INTER_NEAREST), np.int32)
-    for number in np.setdiff1d(np.arange(1, pieces.count + 1), ids):  # thinner than the grid: the cell of its middle
-        rows, columns = np.nonzero(pieces.ids == number)
-        middle = len(rows) // 2
-        ids[rows[middle] * height // pieces.ids.shape[0], columns[middle] * width // pieces.ids.shape[1]] = number
-    space = world.known.space
-    pooled = pool_taps(scene.encoding, RegionSet(ids, pieces.count), space.taps)
-    return np.asarray(space.embed(pooled).float().cpu().numpy())
 
 
 def _row(scene: Scene, mask: Bool[np.ndarray, "H W"]) -> dict[str, Any]:

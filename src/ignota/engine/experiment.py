@@ -17,13 +17,13 @@ from tqdm import tqdm
 from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.drafts import sweep
 from ignota.data.drawn import DrawnImages
-from ignota.data.files import write_atomically
+from ignota.data.files import write_atomically, write_json
 from ignota.engine import exhibition
 from ignota.engine.configuration import DataConfig, ExperimentConfig, FitConfig
 from ignota.engine.evaluation import evaluate_anomaly, evaluate_closed_set
 from ignota.engine.lessons import evaluate_incremental
 from ignota.engine.ranks import leads, told
-from ignota.engine.records import fingerprint, write_json
+from ignota.engine.records import fingerprint
 from ignota.engine.stages import Stages
 from ignota.metrics.bootstrap import paired_bootstrap
 from ignota.models.segmenter import ClosedSetSegmenter

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ignota.data.images import resize_label
-from ignota.engine.stream import Samples
 from ignota.functional.regions import region_areas, region_majority
 from ignota.regions.proposals import UncertaintyRegions, label_regions
 from ignota.structures import Encoding, RegionSet, Sample
@@ -45,16 +44,6 @@ class RegionRows:
             {tap: rows[chosen] for tap, rows in self.pooled.items()},
             *(value[chosen] for value in (self.label, self.purity, self.area, self.image, self.source)),
         )
-
-
-def chosen_images(samples: Samples, most: int) -> list[int]:
-    """At most `most` images, evenly spread over the training set."""
-    return spread(len(samples), most)
-
-
-def spread(count: int, most: int) -> list[int]:
-    """At most `most` of the numbers below `count`, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist()
 
 
 def training_label(sample: Sample, lut: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
-from ignota.data.files import write_atomically
+from ignota.data.files import write_atomically, write_json
 from ignota.engine.ranks import leads, told
 
 RECORD, TENSORS = "stage.json", "weights.safetensors"
@@ -41,12 +41,6 @@ def _plain(value: Any) -> Any:
         elif dataclasses.is_dataclass(inner):
             plain[field.name] = _plain(inner)
     return plain
-
-
-def write_json(path: Path, value: Any) -> None:
-    """The whole file or none, see `write_atomically`; makes the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 @dataclass(frozen=True)

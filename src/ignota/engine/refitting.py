@@ -13,10 +13,10 @@ from ignota.data.datasets import LabelledImages
 from ignota.engine.configuration import ExperimentConfig, FitConfig
 from ignota.engine.evaluation import world_split
 from ignota.engine.fitting import split_images
-from ignota.engine.harvest import chosen_images, spread
 from ignota.engine.levels import with_levels
 from ignota.engine.score_states import Bars, KeptStates, fit_states, no_bars
 from ignota.engine.stages import Stages
+from ignota.functional.spacing import evenly_spaced
 from ignota.structures import InputError
 from ignota.world.branch import Branches, built
 from ignota.world.model import OpenWorldModel
@@ -30,8 +30,8 @@ def parts_of(world: OpenWorldModel, train: LabelledImages, images: int | None = 
     """
     fit = world.provenance.get("configuration", {}).get("fit", {})
     most, held_out = fit.get("images", FitConfig.images), fit.get("held_out", FitConfig.held_out)
-    part, rest = split_images(chosen_images(train, most), held_out)
-    return (part if images is None else [part[i] for i in spread(len(part), images)]), rest
+    part, rest = split_images(evenly_spaced(len(train), most).tolist(), held_out)
+    return (part if images is None else [part[i] for i in evenly_spaced(len(part), images)]), rest
 
 
 def with_scores(

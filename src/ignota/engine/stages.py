@@ -33,7 +33,7 @@ from ignota.engine.fitting import (
     split_images,
     starting_recipe,
 )
-from ignota.engine.harvest import RegionRows, chosen_images, harvest_regions, joined_rows, training_label
+from ignota.engine.harvest import RegionRows, harvest_regions, joined_rows, training_label
 from ignota.engine.held_out import HeldOutReader
 from ignota.engine.levels import with_levels
 from ignota.engine.metric_network_run import train_metric_network
@@ -43,6 +43,7 @@ from ignota.engine.region_embedder_run import train_region_embedder
 from ignota.engine.score_states import fit_states
 from ignota.engine.stream import Chosen, Samples
 from ignota.engine.weighing import TRUSTED, Trial, WeightTable, least_trust, merit
+from ignota.functional.spacing import evenly_spaced
 from ignota.models.frozen_encoder import FrozenEncoder
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.regions.proposals import UncertaintyRegions, fit_edge_thresholds
@@ -116,7 +117,7 @@ class Stages:
 
     @cached_property
     def images(self) -> list[int]:
-        return chosen_images(self.samples, self.config.fit.images)
+        return evenly_spaced(len(self.samples), self.config.fit.images).tolist()
 
     def networks(self) -> Networks:
         return Networks(self.segmenter, self.frozen, self.config.size, self.taps, self.device)

@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from ignota.data.files import natural_key, one_line
+from ignota.data.files import natural_key, one_line, write_json
 from ignota.data.images import read_label, write_indexed_png
 from ignota.data.label_ids import CITYSCAPES_LABEL_IDS
-from ignota.formats.documents import entries, entry, load_json, picture_path, points_of, size_of, write_json, wrong
+from ignota.formats.documents import entries, entry, load_json, picture_path, points_of, size_of, wrong
 from ignota.formats.drawing import fill_outlined
 from ignota.formats.images import copy_image
 from ignota.formats.labels import UNKNOWN_NAME, Labelling, LabelMap, LabelPicture, Tick, blank, counted, pieces
@@ -60,7 +60,7 @@ def write(labelling: Labelling, out: Path, by_region: bool = False, tick: Tick |
         write_indexed_png(truth / f"{picture.key}_gtFine_labelIds.png", ids, palette)
         objects = [{"label": names[number], "polygon": polygon} for number, polygon in polygons(ids)]
         content: dict[str, Any] = {"imgHeight": height, "imgWidth": width, "objects": objects}
-        write_json(truth / f"{picture.key}_gtFine_polygons.json", content)
+        write_json(truth / f"{picture.key}_gtFine_polygons.json", content, compact=True)
         copy_image(picture, out / "leftImg8bit" / _SPLIT / _CITY, "_leftImg8bit")
 
 

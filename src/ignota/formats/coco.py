@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from ignota.data.files import write_json
 from ignota.formats.documents import (
     entries,
     entry,
@@ -24,9 +25,8 @@ from ignota.formats.documents import (
     size_of,
     typed,
     value_of,
-    write_json,
     wrong,
-)  # fmt: skip
+)
 from ignota.formats.drawing import fill_crossings
 from ignota.formats.images import copy_image
 from ignota.formats.labels import MAP_FILE, Labelling, LabelMap, LabelPicture, Tick, blank, counted, pieces
@@ -46,7 +46,7 @@ def write(labelling: Labelling, out: Path, by_region: bool = False, tick: Tick |
         for label, mask in pieces(picture, labelling.labels, by_region):
             annotations.append(_annotation(len(annotations) + 1, len(images), label.id, mask))
     categories = [{"id": label.id, "name": label.name, "supercategory": ""} for label in labelling.labels.classes]
-    write_json(out / FILE, {"images": images, "annotations": annotations, "categories": categories})
+    write_json(out / FILE, {"images": images, "annotations": annotations, "categories": categories}, compact=True)
 
 
 def read(root: Path, images: Sequence[Path], labels: LabelMap | None) -> Labelling:

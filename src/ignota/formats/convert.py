@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ignota.data.files import new_folder, one_line
+from ignota.data.files import new_folder, one_line, write_json
 from ignota.formats import (
     cityscapes,
     coco,
@@ -22,7 +22,7 @@ from ignota.formats import (
     labelme,
     smiyc,
 )  # fmt: skip
-from ignota.formats.documents import read_map, write_json
+from ignota.formats.documents import read_map
 from ignota.formats.labels import MAP_FILE, Labelling, LabelMap, LabelPicture, Tick, map_content
 from ignota.structures import InputError
 from ignota.taxonomy import nearest
@@ -68,7 +68,7 @@ def export_labels(
     labelling = folder_form.read(source, split)
     with new_folder(out) as draft:
         chosen.write(labelling, draft, by_region, tick)
-        write_json(draft / MAP_FILE, map_content(labelling.labels))
+        write_json(draft / MAP_FILE, map_content(labelling.labels), compact=True)
     return labelling.length
 
 

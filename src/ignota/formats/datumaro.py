@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from ignota.data.files import write_json
 from ignota.formats.coco import rle_mask
 from ignota.formats.documents import (
     entries,
@@ -24,9 +25,8 @@ from ignota.formats.documents import (
     picture_path,
     typed,
     value_of,
-    write_json,
     wrong,
-)  # fmt: skip
+)
 from ignota.formats.drawing import fill_box, fill_crossings
 from ignota.formats.images import copy_image
 from ignota.formats.labels import MAP_FILE, Labelling, LabelMap, LabelPicture, Tick, blank, counted, pieces
@@ -56,7 +56,7 @@ def write(labelling: Labelling, out: Path, by_region: bool = False, tick: Tick |
         "mask": {"colormap": colours},
     }
     head = {"dm_format_version": "1.0", "media_type": 2, "infos": {}, "categories": categories}
-    write_json(out / "annotations" / f"{_SUBSET}.json", head | {"items": items})
+    write_json(out / "annotations" / f"{_SUBSET}.json", head | {"items": items}, compact=True)
 
 
 def read(root: Path, images: Sequence[Path], labels: LabelMap | None) -> Labelling:

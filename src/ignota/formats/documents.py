@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from ignota.data.files import natural_key, one_line, write_atomically
+from ignota.data.files import natural_key, one_line
 from ignota.data.folder import made_up_colour
 from ignota.data.listing import IMAGE_SUFFIXES
 from ignota.formats.labels import MAP_FILE, LabelMap
@@ -168,13 +168,6 @@ def json_files(folder: Path, besides: Sequence[str] = ()) -> list[Path]:
     if not found:
         raise wrong(folder, "there is no JSON file in it", "name the folder that holds them")
     return sorted(found, key=lambda path: natural_key(path.name))
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Compact JSON, whole or not at all; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    write_atomically(path, (text + "\n").encode("utf-8"))
 
 
 def _fit(values: dict[str, int]) -> bool:

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from ignota.data.files import write_json
 from ignota.data.images import MAX_PIXELS, read_label, write_indexed_png
-from ignota.formats.documents import entries, entry, label_map, load_json, picture_path, typed, write_json, wrong
+from ignota.formats.documents import entries, entry, label_map, load_json, picture_path, typed, wrong
 from ignota.formats.images import copy_image
 from ignota.formats.labels import Labelling, LabelMap, LabelPicture, Tick, counted, pieces
 
@@ -40,8 +41,8 @@ def write(labelling: Labelling, out: Path, by_region: bool = False, tick: Tick |
         samples.append(_sample(picture.key, f"data/{name}", f"fields/{_FIELD}/{picture.key}.png"))
     targets = {str(label.id): label.name for label in labelling.labels.classes}
     colours = [{"intTarget": label.id, "color": f"#{bytes(label.colour).hex()}"} for label in labelling.labels.classes]
-    write_json(out / "metadata.json", _metadata(targets, colours))
-    write_json(out / "samples.json", {"samples": samples})
+    write_json(out / "metadata.json", _metadata(targets, colours), compact=True)
+    write_json(out / "samples.json", {"samples": samples}, compact=True)
 
 
 def read(root: Path, images: Sequence[Path], labels: LabelMap | None) -> Labelling:

@@ -14,6 +14,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from jaxtyping import Bool
 
+from ignota.data.files import write_json
 from ignota.data.images import image_size
 from ignota.formats.brush import decode_brush, encode_brush
 from ignota.formats.documents import (
@@ -27,9 +28,8 @@ from ignota.formats.documents import (
     size_of,
     typed,
     value_of,
-    write_json,
     wrong,
-)  # fmt: skip
+)
 from ignota.formats.drawing import fill_box, fill_crossings
 from ignota.formats.images import copy_image
 from ignota.formats.labels import MAP_FILE, Labelling, LabelMap, LabelPicture, Tick, blank, counted, pieces
@@ -49,7 +49,7 @@ def write(labelling: Labelling, out: Path, by_region: bool = False, tick: Tick |
             for i, (label, mask) in enumerate(pieces(picture, labelling.labels, by_region))
         ]
         tasks.append({"id": number, "data": {"image": f"{_LOCAL}images/{name}"}, "annotations": [{"result": results}]})
-    write_json(out / FILE, tasks)
+    write_json(out / FILE, tasks, compact=True)
     lines = [
         f'    <Label value={quoteattr(label.name)} background="#{bytes(label.colour).hex()}"/>'
         for label in labelling.labels.classes

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
+from ignota.data.files import write_json
 from ignota.data.images import decode_label
 from ignota.formats.documents import (
     entries,
@@ -30,9 +31,8 @@ from ignota.formats.documents import (
     points_of,
     size_of,
     value_of,
-    write_json,
     wrong,
-)  # fmt: skip
+)
 from ignota.formats.drawing import fill_ellipse, fill_outlined
 from ignota.formats.images import copy_image
 from ignota.formats.labels import MAP_FILE, Labelling, LabelMap, LabelPicture, Tick, blank, counted, pieces
@@ -57,7 +57,7 @@ def write(labelling: Labelling, out: Path, by_region: bool = False, tick: Tick |
             "imagePath": name,
             "imageData": None,
         }
-        write_json(out / f"{picture.key}.json", content | {"imageHeight": height, "imageWidth": width})
+        write_json(out / f"{picture.key}.json", content | {"imageHeight": height, "imageWidth": width}, compact=True)
     names = [_VOID, *(label.name for label in labelling.labels.classes)]
     (out / "labels.txt").write_text("\n".join(names) + "\n", "utf-8")
 

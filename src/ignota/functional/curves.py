@@ -114,21 +114,6 @@ def best_f1_threshold(curve: BinaryCurve) -> float:
     return float(curve.thresholds[np.argmax(2 * tp / (tp + fp + curve.positives))])
 
 
-def average_precision(scores: Scores, labels: Labels) -> float:
-    """AUPR of some scores, see `curve_average_precision`."""
-    return curve_average_precision(binary_curve(scores, labels))
-
-
-def auroc(scores: Scores, labels: Labels) -> float:
-    """AUROC of some scores, see `curve_auroc`."""
-    return curve_auroc(binary_curve(scores, labels))
-
-
-def fpr_at_tpr(scores: Scores, labels: Labels, tpr: float = 0.95, rule: Rule = "first") -> float:
-    """False positive rate of some scores at a true positive rate, see `curve_fpr_at_tpr`."""
-    return curve_fpr_at_tpr(binary_curve(scores, labels), tpr, rule)
-
-
 def curve_metrics(curve: BinaryCurve, rule: Rule = "first") -> dict[str, float]:
     """{"aupr", "auroc", "fpr95"} of one curve."""
     return {

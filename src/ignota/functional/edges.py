@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Num
 from torch import Tensor
 from torch.nn import functional as F
 
+from ignota.functional.widening import widened
 from ignota.structures import InputError
 
 EDGE_THRESHOLDS = {"lost_and_found": (50.0, 0.7), "road_anomaly": (150.0, 0.4)}
@@ -62,7 +63,7 @@ def softmax_uncertainty(logits: Float[Tensor, "B C h w"]) -> Float[Tensor, "B h 
     Eq. 2 of RAML writes MSP(U) ≥ beta, which marks edges only if MSP stands for this uncertainty. Computed as
     1 - exp(max U - logsumexp U), without the softmax over all classes. float32 (float64 stays float64).
     """
-    values = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    values = widened(logits)
     return 1 - torch.exp(values.amax(1) - values.logsumexp(1))
 
 

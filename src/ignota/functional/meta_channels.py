@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from ignota.functional.widening import widened
+
 Form = Literal["paper", "released"]
 Total = Callable[[Tensor], Tensor]
 """The sum of a term over all parts of a batch that several processes share, so that losses are those of the whole."""
@@ -72,10 +74,6 @@ def whole(term: Tensor) -> Tensor:
     return term
 
 
-def _wide(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
 def _count(like: Tensor, number: int, total: Total) -> Tensor:
     return total(like.new_tensor(float(max(number, 1))))
 
@@ -113,7 +111,7 @@ class _Moments(torch.autograd.Function):
 
 
 def _moments(channels: Tensor) -> tuple[Float[Tensor, "B M M"], Float[Tensor, "B M"], Float[Tensor, "B P"]]:
-    gram, channel, pixel = _Moments.apply(_wide(channels).flatten(2))
+    gram, channel, pixel = _Moments.apply(widened(channels).flatten(2))
     return gram, channel, pixel
 
 
@@ -150,7 +148,7 @@ def split_loss(
     once a channel covers the share η. Below s = 1e-4 it goes on along its tangent, so that an exactly empty channel
     has a finite loss and a gradient that fills it.
     """
-    return _split(_wide(channels).sum((2, 3)), known, channels.shape[2] * channels.shape[3], eta, form, total)
+    return _split(widened(channels).sum((2, 3)), known, channels.shape[2] * channels.shape[3], eta, form, total)
 
 
 def _split(channel: Tensor, known: int, pixels: int, eta: float, form: Form, total: Total) -> Tensor:
@@ -174,11 +172,11 @@ def reconstruction_loss(
     image: as the network sees it, normalised. paper: the squared norm, a sum over pixels and colours, the mean over
     the batch. released: the mean squared error of ΣC·X against X. Computed as X²·(ΣC - 1)², never per channel.
     """
-    return _reconstruction(_wide(channels).sum(1).flatten(1), image, form, total)
+    return _reconstruction(widened(channels).sum(1).flatten(1), image, form, total)
 
 
 def _reconstruction(pixel: Tensor, image: Tensor, form: Form, total: Total) -> Tensor:
-    uncovered = ((pixel - 1).square() * _wide(image).square().sum(1).flatten(1)).sum()
+    uncovered = ((pixel - 1).square() * widened(image).square().sum(1).flatten(1)).sum()
     return total(uncovered) / _count(uncovered, image.numel() if form == "released" else len(image), total)
 
 
@@ -191,7 +189,7 @@ def channel_supervision_loss(
     cross entropy. Every pixel of another label, void and novel ones too, is a negative: this leaves them to the meta
     channels.
     """
-    p = _wide(channels[:, :known])
+    p = widened(channels[:, :known])
     if p.numel() == 0:
         return p.sum()
     t = (labels[:, None] == torch.arange(known, device=labels.device)[:, None, None]).to(p.dtype)

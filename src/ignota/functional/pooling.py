@@ -82,21 +82,6 @@ def region_pool(features: Float[Tensor, "F h w"], regions: RegionSet) -> Float[T
     return means
 
 
-def region_pool_spread(features: Float[Tensor, "F h w"], regions: RegionSet) -> Float[Tensor, "R 2*F"]:
-    """Mean, then standard deviation (divisor: the number of pixels), of the features over each region, in one pass.
-
-    Otherwise as `region_pool`. Where a region does not vary, the deviation is 0 and so is its gradient.
-    """
-    values = features.to(torch.promote_types(features.dtype, torch.float32))
-    centre = values.detach().mean((1, 2), keepdim=True)  # E[x²] - E[x]² cancels badly far from zero
-    moved = values - centre
-    mean, square = region_pool(torch.cat([moved, moved**2]), regions).chunk(2, dim=1)
-    variance = square - mean**2
-    varies = variance > square * (4 * torch.finfo(square.dtype).eps)
-    deviation = torch.where(varies, variance, 1).sqrt() * varies
-    return torch.cat([mean + centre[:, 0].T, deviation], dim=1)
-
-
 class _RegionMean(torch.autograd.Function):
     """Mean of the features of each region's pixels, "R F"."""
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from ignota.functional.widening import widened
 from ignota.structures import InputError
 from ignota.taxonomy import IGNORE_INDEX
 
@@ -22,7 +23,7 @@ def cosine_similarity(a: Float[Tensor, "R D"], b: Float[Tensor, "C D"]) -> Float
 
 def unit_rows(vectors: Float[Tensor, "R D"]) -> Float[Tensor, "R D"]:
     """Each row over its length; a zero row stays zero, with a finite gradient. float32 (float64 stays float64)."""
-    values = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    values = widened(vectors)
     if values.shape[1] == 0:
         return values
     # The direction does not depend on the scale, so a detached one keeps the gradient and avoids over- and underflow.
@@ -51,7 +52,7 @@ def class_prototypes(
     Rows labelled 255 do not count; a class without rows gets zeros, and so similarity 0. Differentiable in embeddings;
     float32 (float64 stays float64). Raises InputError for a label that is neither a class nor 255.
     """
-    values = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+    values = widened(embeddings)
     rows = labels.long()
     kept = rows != IGNORE_INDEX
     if (kept & ((rows < 0) | (rows >= num_classes))).any():

@@ -15,43 +15,40 @@ from torch.nn import functional as F
 
 from ignota.functional.prototypes import unit_rows
 from ignota.functional.regions import paint, region_areas
+from ignota.functional.widening import widened
 from ignota.structures import InputError, RegionSet
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def msp(logits: Float[Tensor, "B C h w"]) -> Float[Tensor, "B h w"]:
     """Maximum softmax probability: 1 - max p (Hendrycks and Gimpel 2017), in 0..1 - 1/C."""
-    values = _wide(logits)
+    values = widened(logits)
     return 1 - torch.exp(values.amax(1) - values.logsumexp(1))
 
 
 def max_logit(logits: Float[Tensor, "B C h w"]) -> Float[Tensor, "B h w"]:
     """Maximum logit: -max U (Hendrycks et al. 2019)."""
-    return -_wide(logits).amax(1)
+    return -widened(logits).amax(1)
 
 
 def entropy(logits: Float[Tensor, "B C h w"]) -> Float[Tensor, "B h w"]:
     """Entropy of the softmax over its largest value: -Σ p log p / log C, in 0..1; 0 for a single class."""
-    probabilities = _wide(logits).softmax(1)
+    probabilities = widened(logits).softmax(1)
     return torch.special.entr(probabilities).sum(1) / math.log(max(logits.shape[1], 2))
 
 
 def energy(logits: Float[Tensor, "B C h w"], temperature: float = 1.0) -> Float[Tensor, "B h w"]:
     """Free energy: -T·logsumexp(U / T) (Liu et al. 2020)."""
-    return -temperature * (_wide(logits) / temperature).logsumexp(1)
+    return -temperature * (widened(logits) / temperature).logsumexp(1)
 
 
 def sum_logits(logits: Float[Tensor, "B C h w"]) -> Float[Tensor, "B h w"]:
     """Negative sum of the logits: -Σ U."""
-    return -_wide(logits).sum(1)
+    return -widened(logits).sum(1)
 
 
 def rba(logits: Float[Tensor, "B C h w"]) -> Float[Tensor, "B h w"]:
     """Rejected by all: -Σ tanh U (Nayal et al. 2023), in -C..C."""
-    return -_wide(logits).tanh().sum(1)
+    return -widened(logits).tanh().sum(1)
 
 
 def standardized_max_logits(
@@ -61,7 +58,7 @@ def standardized_max_logits(
 
     mean, std: of the max logit over the training pixels predicted as each class. A std of 0 counts as 1e-6.
     """
-    best, winner = _wide(logits).max(1)
+    best, winner = widened(logits).max(1)
     return (mean.to(best)[winner] - best) / std.to(best).clamp_min(1e-6)[winner]
 
 
@@ -83,7 +80,7 @@ def uncertainty_intensity(
     mean P of the image's regions, weighted by area, so that they neither stand out nor vanish; with no region at all
     it is 1, and Q keeps the order of the max logit.
     """
-    logit, similar = _wide(max_logit), _wide(similarity)
+    logit, similar = widened(max_logit), widened(similarity)
     if outside is None:
         areas = region_areas(regions).to(similar)
         outside = float((similar * areas).sum() / areas.sum()) if regions.count else 1.0

@@ -53,7 +53,7 @@ def _seen(world: OpenWorldModel, pixels: np.ndarray) -> dict[str, Any]:
         "anomaly_mean": float(scene.anomaly.mean(dtype=np.float64)),
         "anomaly_max": float(scene.anomaly.max()),
         "labels": [{"id": value, "rle": rle} for value, rle in encode_labels(labels).items()],
-        "regions": region_rows(world, scene),
+        "regions": region_rows(scene),
     }
 
 

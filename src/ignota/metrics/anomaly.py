@@ -12,10 +12,8 @@ from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 
 from ignota.functional.binned_curves import (
-    HistogramMetrics,
     add_scores,
     curve_from_histogram,
-    metrics_from_histogram,
 )
 from ignota.functional.curves import BinaryCurve, Rule, binary_curve, curve_metrics
 from ignota.functional.float_keys import BINS
@@ -135,10 +133,6 @@ class AnomalyMetrics:
     def curve(self, name: str) -> BinaryCurve:
         """The pooled threshold curve of a score, for precision-recall and ROC figures."""
         return curve_from_histogram(self.states[name].pooled)
-
-    def bounds(self, name: str) -> HistogramMetrics:
-        """The pooled figures of a score, each with limits for what it is without bins."""
-        return metrics_from_histogram(self.states[name].pooled)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ignota.engine.records import fingerprint, write_json
+from ignota.data.files import write_json
+from ignota.engine.records import fingerprint
 
 LOSSES = ("rec", "split", "inter")
 """Of Equation 6, in the order in which Table 3 adds them."""

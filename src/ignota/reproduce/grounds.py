@@ -14,6 +14,7 @@ from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.drawn import DrawnImages
 from ignota.engine.configuration import ExperimentConfig
 from ignota.engine.experiment import open_split
+from ignota.functional.spacing import evenly_spaced
 from ignota.reproduce.fidelity import FIDELITIES, Fidelity
 from ignota.structures import InputError, Sample
 from ignota.taxonomy import ClassSplit, Taxonomy
@@ -215,7 +216,7 @@ class EvenlySpaced:
 
     def __init__(self, images: LabelledImages, count: int) -> None:
         self.images = images
-        self.chosen = np.linspace(0, len(images) - 1, count).round().astype(int).tolist()
+        self.chosen = evenly_spaced(len(images), count).tolist()
         self.name, self.split, self.expected_size = images.name, images.split, images.expected_size
         self.keys = tuple(images.keys[i] for i in self.chosen)
         self.expected_length = None

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ignota.data.files import write_atomically
+from ignota.data.files import write_atomically, write_json
 from ignota.data.images import read_image
-from ignota.engine.records import fingerprint, write_json
+from ignota.engine.records import fingerprint
 from ignota.reports.report import Item, PictureRow, Report, Section, write_report
 from ignota.reports.tables import Table, to_csv, to_markdown
 from ignota.reproduce.claims import Verdict, claims, verdict

@@ -19,13 +19,13 @@ from tqdm import tqdm
 
 from ignota.anomaly.score import State
 from ignota.data.datasets import file_mark
-from ignota.data.files import write_atomically
+from ignota.data.files import write_atomically, write_json
 from ignota.data.shots import class_areas
 from ignota.engine.branch_run import train_branch
 from ignota.engine.configuration import ExperimentConfig
 from ignota.engine.embedder_run import train_embedder
 from ignota.engine.fitting import metric_space, split_images
-from ignota.engine.records import RECORD, StageFolder, fingerprint, write_json
+from ignota.engine.records import RECORD, StageFolder, fingerprint
 from ignota.engine.refitting import with_scores
 from ignota.engine.region_embedder_run import train_region_embedder
 from ignota.engine.score_states import KeptStates

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ignota.data.images import fit_short_side, read_image, resize_image
+from ignota.functional.spacing import evenly_spaced
 from ignota.models.onnx_export import onnx_library
 from ignota.structures import InputError
 
@@ -27,8 +28,7 @@ RECIPE = (MOST_IMAGES, _FINE, *_OPERATORS)
 
 def chosen(images: Sequence[Path]) -> list[Path]:
     """Those that the ranges are read from: at most MOST_IMAGES, evenly spaced."""
-    even = np.linspace(0, len(images) - 1, min(MOST_IMAGES, len(images))).round().astype(int)
-    return [images[i] for i in even]
+    return [images[i] for i in evenly_spaced(len(images), MOST_IMAGES)]
 
 
 def pixels_digest(images: Sequence[Path]) -> str:

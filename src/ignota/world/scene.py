@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,12 +15,11 @@ from torch import Tensor
 
 from ignota.data.images import resize_label
 from ignota.functional.regions import paint
-from ignota.regions.proposals import mask_region
 from ignota.structures import Encoding, InputError, RegionSet
 from ignota.taxonomy import UNKNOWN_INDEX, Taxonomy
 from ignota.world.features import FeatureSpace
 from ignota.world.reading import RegionReading
-from ignota.world.spaces import pool_taps
+from ignota.world.spaces import pool_masks
 
 SMALLEST_REGION = 0.0003
 """Unknown regions below this share of the image are not listed; their pixels stay unknown."""
@@ -102,12 +102,7 @@ class UnknownRegion:
     @cached_property
     def embedding(self) -> Float[np.ndarray, " F"]:
         """The unit vector of the region in the world's own space, float32."""
-        mask = self.mask
-        working = resize_mask(mask, (self.encoding.image.shape[0], self.encoding.image.shape[1]))
-        if not working.any():
-            working[tuple(np.argwhere(mask).mean(0).astype(int) * working.shape // np.array(mask.shape))] = True
-        pooled = pool_taps(self.encoding, mask_region(working), self.space.taps)
-        return np.asarray(self.space.embed(pooled)[0].cpu().numpy(), np.float32)
+        return region_vectors(self.encoding, self.space, [self.mask])[0]
 
 
 @dataclass(frozen=True)
@@ -253,6 +248,28 @@ def resize_mask(mask: Bool[np.ndarray, "H W"], size: tuple[int, int]) -> Bool[np
     if mask.shape == size:
         return mask
     return np.asarray(cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) >= 0.5)
+
+
+def working_mask(mask: Bool[np.ndarray, "H W"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+    """`resize_mask`, and for one thinner than the grid the cell under the middle one of its pixels in reading order."""
+    working = resize_mask(mask, size)
+    if not working.any():
+        rows, columns = np.nonzero(mask)
+        middle = len(rows) // 2
+        working[rows[middle] * size[0] // mask.shape[0], columns[middle] * size[1] // mask.shape[1]] = True
+    return working
+
+
+def region_vectors(
+    encoding: Encoding, space: FeatureSpace, masks: Iterable[Bool[np.ndarray, "H W"]]
+) -> Float[np.ndarray, "R F"]:
+    """Unit vectors, float32, of regions in the world's own space, as `learn` takes them, from masks on the original.
+
+    No mask may be empty. A region's vector does not depend on the others.
+    """
+    size = (encoding.image.shape[0], encoding.image.shape[1])
+    pooled = pool_masks(encoding, (working_mask(mask, size) for mask in masks), space.taps)
+    return np.asarray(space.embed(pooled).cpu().numpy(), np.float32)
 
 
 def no_taught(regions: RegionSet, device: torch.device) -> Taught:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ignota.functional.pooling import region_pool
@@ -21,6 +22,19 @@ Pooled = dict[str, Tensor]
 def pool_taps(encoding: Encoding, regions: RegionSet, taps: Iterable[str]) -> Pooled:
     """Mean features of each region, every tap at its own stride (the inner part of Equation 3)."""
     return {tap: region_pool(encoding.features[tap], regions) for tap in taps}
+
+
+def pool_masks(encoding: Encoding, masks: Iterable[Bool[np.ndarray, "h w"]], taps: Iterable[str]) -> Pooled:
+    """The same for masks on the working grid, one row a mask, whatever the others are: they may overlap."""
+    taps, number = tuple(taps), 0
+    maps = [np.zeros((encoding.image.shape[0], encoding.image.shape[1]), np.int32)]
+    for number, mask in enumerate(masks, start=1):
+        free = next((ids for ids in maps if not ids[mask].any()), None)
+        if free is None:
+            maps.append(free := np.zeros_like(maps[0]))
+        free[mask] = number
+    pooled = [pool_taps(encoding, RegionSet(ids, number), taps) for ids in maps]
+    return {tap: torch.stack([rows[tap] for rows in pooled]).sum(0) for tap in taps}  # zeros where a map has no pixel
 
 
 @dataclass(frozen=True)
