@@ -151,7 +151,7 @@ EXPERIMENT = ExperimentConfig(
         steps=100, batch=4, hidden=32, released_hidden=32, embedding=16, views=4, checkpoint_every=100
     ),
     embedder=EmbedderConfig(steps=10, batch=16, hidden=16, embedding=8, taps=("decoder",)),
-    fit=FitConfig(taps=("decoder",), coreset=100, reference=100, images=16, held_out=0.25, target_fpr=0.05),
+    fit=FitConfig(taps=("decoder",), things=10, coreset=100, reference=100, images=16, held_out=0.25, target_fpr=0.05),
 )
 
 
