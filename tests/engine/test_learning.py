@@ -29,6 +29,7 @@ from ignota.structures import Preprocessing, Sample, SegmenterOutput
 from ignota.taxonomy import CAMVID, ClassSplit, Taxonomy
 from ignota.world.model import OpenWorldModel
 
+pytestmark = pytest.mark.slow
 SIZE = (48, 128)
 COLOURS = {
     "sky": (150, 200, 250), "building": (120, 60, 40), "road": (90, 90, 100), "pavement": (190, 180, 170),

@@ -68,7 +68,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shared(alone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Each of its stages, trained by two processes that torchrun starts; only the first may write, and neither forks."""
+    """Each of its stages, trained by two processes of torchrun; the second may not write, and neither may fork."""
     folder = tmp_path_factory.mktemp("shared")
     train("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", SCRIPT, str(folder), str(alone))
     return folder
