@@ -17,7 +17,7 @@ demo: install
 	$(BIN)/ignota demo
 
 test: install
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-long: install
 	$(BIN)/python -m pytest -m long -n auto --dist worksteal

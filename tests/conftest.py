@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from jaxtyping import install_import_hook
@@ -30,6 +33,32 @@ _HOOK = install_import_hook(
 )
 
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # of processes that tests start
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, or one processor would be left with them when the others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_between_tests() -> Iterator[None]:
+    """A street of a data set is drawn once, and weights of a package are read once: both take most of many tests."""
+    from ignota.data.synthetic.scene import SyntheticScene, draw_scene
+    from ignota.models import weights
+
+    drawn, read = functools.lru_cache(400)(draw_scene), functools.cache(weights._from_package)
+
+    def scene(*words: Any, **options: Any) -> SyntheticScene:
+        kept = drawn(*words, **options)
+        maps = {name: value.copy() for name, value in vars(kept).items() if isinstance(value, np.ndarray)}
+        return dataclasses.replace(kept, **maps)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ignota.data.synthetic.streets.draw_scene", scene)
+        patch.setattr(weights, "_from_package", lambda encoder: dict(read(encoder)))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +81,7 @@ TINY = ExperimentConfig(
     meta_channels=MetaChannelConfig(steps=2, batch=2, warmup=1, checkpoint_every=2),
     region_embedder=RegionEmbedderConfig(steps=2, batch=2, hidden=16, released_hidden=8, embedding=8, views=2),
     embedder=EmbedderConfig(steps=2, batch=16, hidden=16, embedding=8),
-    fit=FitConfig(magnify=1.25, coreset=50, reference=50, images=6, held_out=0.34, target_fpr=0.5),
+    fit=FitConfig(magnify=1.25, things=4, coreset=50, reference=50, images=6, held_out=0.34, target_fpr=0.5),
 )
 
 
@@ -78,6 +107,20 @@ def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     root = tmp_path_factory.mktemp("streets") / "cityscapes"
     return write_layout(root, "cityscapes", {"train": 8, "val": 2}, (48, 96))
+
+
+@pytest.fixture(scope="session")
+def thinned() -> Callable[[Any], Any]:
+    """Takes all but the first block of each stage from EfficientNets of a world, in place: exporters trace for long."""
+
+    def thin(network: Any) -> Any:
+        for module in network.modules():
+            if isinstance(stages := getattr(module, "blocks", None), torch.nn.Sequential):
+                for i, stage in enumerate(stages):
+                    stages[i] = stage[:1]
+        return network
+
+    return thin
 
 
 @pytest.fixture

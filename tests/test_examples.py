@@ -136,7 +136,7 @@ TWO_STEPS = {
     "meta_channels": {"steps": 2, "batch": 2},
     "region_embedder": {"steps": 2, "batch": 2},
     "embedder": {"steps": 2, "batch": 16, "hidden": 16, "embedding": 8},
-    "fit": {"coreset": 50, "reference": 50, "images": 4},
+    "fit": {"things": 4, "coreset": 50, "reference": 50, "images": 4},
     "incremental": {"shots": [1]},
 }
 SRUN = """#!/usr/bin/env bash

@@ -6,11 +6,13 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ignota.cli import main
+from ignota.world import exporting
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +25,14 @@ def call(*words: object) -> None:
 
 
 @pytest.mark.slow
-def test_export_writes_one_file(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_writes_one_file(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], thinned: Callable[[Any], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     onnxruntime = pytest.importorskip("onnxruntime")
+    for name in ("PortableSegmenter", "PortableEncoder"):
+        whole = getattr(exporting, name)
+        monkeypatch.setattr(exporting, name, lambda network, taps, whole=whole: whole(thinned(network), taps))
     target = tmp_path / "sub" / "w.onnx"
     call("export", "--world", world, "--format", "onnx", "--out", target, "--score", "energy")
     assert "short side of 48" in capsys.readouterr().out

@@ -119,7 +119,8 @@ def test_adapt(streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
 
     torch.save(SmpSegmenter(SmpSpec(16, decoder_channels=32)).state_dict(), tmp_path / "mine.pth")
-    small = ["--size", "48", "--fit.images", "6", "--fit.coreset", "50", "--embedder.steps", "2", "--quiet"]
+    small = ["--size", "48", "--fit.images", "6", "--fit.things", "4", "--fit.coreset", "50", "--quiet"]
+    small += ["--embedder.steps", "2"]
     small += ["--meta_channels.steps", "2", "--embedder.batch", "16", "--meta-channels.batch", "2"]
     small += ["--region_embedder.steps", "2", "--region_embedder.batch", "2"]
     call = ["adapt", str(tmp_path / "mine.pth"), "--data", str(streets), "--out", str(tmp_path / "mine"), *small]

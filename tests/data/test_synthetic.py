@@ -81,9 +81,7 @@ def training_labels():
 
 def test_every_class_covers_its_share(training_labels):
     share = np.bincount(training_labels.ravel(), minlength=256)[:19] / training_labels.size
-    assert dict(zip(CITYSCAPES.names, share.tolist(), strict=True)) == {
-        name: pytest.approx(s) for name, s in zip(CITYSCAPES.names, share, strict=True) if s > 0.003
-    }
+    assert not [name for name, found in zip(CITYSCAPES.names, share, strict=True) if found <= 0.003]
     for name in ("car", "truck", "bus"):
         assert share[CITYSCAPES.id_of(name)] > 0.03
 

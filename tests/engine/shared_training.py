@@ -34,22 +34,22 @@ from ignota.engine.configuration import (
 from ignota.engine.stages import Stages
 
 CPU = torch.device("cpu")
-STEPS = 20
+STEPS = 6
 EXPERIMENT = ExperimentConfig(
     name="shared",
     size=48,
     data=DataConfig("synthetic", "cityscapes:16+3", train_length=8, evaluate_length=2, height=48, width=96),
     segmenter=SegmenterConfig(weights="none", decoder_channels=32, detail=8),
     closed_set=ClosedSetConfig(
-        steps=STEPS, batch=3, crop=(48, 64), warmup=5, checkpoint_every=5, dice=0.5, frozen_norm=True,
+        steps=STEPS, batch=3, crop=(48, 64), warmup=2, checkpoint_every=3, dice=0.5, frozen_norm=True,
         encoder_lr=0.002, head_lr=0.02,
     ),
     meta_channels=MetaChannelConfig(
-        steps=STEPS, batch=3, warmup=5, checkpoint_every=10, encoder_lr=0.002, head_lr=0.02
+        steps=STEPS, batch=3, warmup=2, checkpoint_every=3, encoder_lr=0.002, head_lr=0.02
     ),
     region_embedder=RegionEmbedderConfig(steps=STEPS, batch=3, hidden=16, released_hidden=8, embedding=8, views=2),
     embedder=EmbedderConfig(steps=STEPS, batch=32, hidden=16, embedding=8),
-    fit=FitConfig(coreset=50, reference=50, images=7, held_out=0.34, target_fpr=0.5),
+    fit=FitConfig(things=4, coreset=50, reference=50, images=7, held_out=0.34, target_fpr=0.5),
 )  # fmt: skip
 
 
@@ -70,7 +70,7 @@ def train_each_stage(folder: Path, alone: Path) -> None:
 
 
 def stop_and_go_on(folder: Path) -> None:
-    """The closed set, which is stopped after two of its four checkpoints."""
+    """The closed set, which is stopped after one of its two checkpoints."""
     run = closed_set_run.run_stage
 
     def stopped(module: Any, loader: Any, place: Path, epochs: int, *rest: Any) -> None:
@@ -109,6 +109,16 @@ def refuse_to_write_below(folder: Path) -> None:
     sys.addaudithook(watch)
 
 
+def refuse_to_fork() -> None:
+    """A process that is forked while a thread of gloo or OpenCV holds a lock would wait for it for ever."""
+
+    def watch(event: str, _: tuple[Any, ...]) -> None:
+        if event in ("os.fork", "os.forkpty"):
+            raise RuntimeError(f"rank {ranks.group().rank} forks while it talks to the others")
+
+    sys.addaudithook(watch)
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     if "STANDS_AFTER" in os.environ:
@@ -120,6 +130,7 @@ if __name__ == "__main__":
         keep(stages_in(places[0]).world(), places[0])
     else:
         with ranks.joined(CPU) as found:
+            refuse_to_fork()
             if found.rank:
                 refuse_to_write_below(places[0])
             train_each_stage(*places)

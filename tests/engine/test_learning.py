@@ -29,6 +29,7 @@ from ignota.structures import Preprocessing, Sample, SegmenterOutput
 from ignota.taxonomy import CAMVID, ClassSplit, Taxonomy
 from ignota.world.model import OpenWorldModel
 
+pytestmark = pytest.mark.slow
 SIZE = (48, 128)
 COLOURS = {
     "sky": (150, 200, 250), "building": (120, 60, 40), "road": (90, 90, 100), "pavement": (190, 180, 170),
@@ -151,7 +152,7 @@ EXPERIMENT = ExperimentConfig(
         steps=100, batch=4, hidden=32, released_hidden=32, embedding=16, views=4, checkpoint_every=100
     ),
     embedder=EmbedderConfig(steps=10, batch=16, hidden=16, embedding=8, taps=("decoder",)),
-    fit=FitConfig(taps=("decoder",), coreset=100, reference=100, images=16, held_out=0.25, target_fpr=0.05),
+    fit=FitConfig(taps=("decoder",), things=10, coreset=100, reference=100, images=16, held_out=0.25, target_fpr=0.05),
 )
 
 

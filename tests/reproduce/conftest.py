@@ -3,19 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
+from ignota.anomaly import autoencoder, duir, heads, rbm
+from ignota.anomaly.trained import Tick, descend
 from ignota.engine.configuration import ExperimentConfig
 from ignota.reproduce.cells import Cell, ClosedCell
 from ignota.reproduce.fidelity import Fidelity
 from ignota.reproduce.grounds import GROUNDS, Setting
 
 CPU = torch.device("cpu")
+
+
+@contextmanager
+def quickly() -> Iterator[None]:
+    """Rival scores learn in four steps, on things of two scenes; DMLNet's five scales are small."""
+
+    def few(parameters: Sequence[Tensor], loss: Callable[[], Tensor], steps: int, lr: float, tick: Tick) -> None:
+        descend(parameters, loss, min(steps, 4), lr, tick)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for room in (autoencoder, duir, heads, rbm):
+            patch.setattr(room, "descend", few)
+        patch.setattr("ignota.engine.score_states._SCENES", 2)
+        patch.setattr("ignota.engine.five_scales.SHORT_SIDES", (48, 56, 64, 72, 80))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def quick() -> Iterator[None]:
+    """What a test measures anew is measured as the whole reproduction was."""
+    with quickly():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +66,7 @@ def whole(setting: Setting, asked: tuple[str, ...], tmp_path_factory: pytest.Tem
 
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("reproduce")
-    with pytest.MonkeyPatch.context() as patch:  # the scales of the protocol would take seconds an image
-        patch.setattr("ignota.engine.five_scales.SHORT_SIDES", (48, 56, 64, 72, 80))
+    with quickly():
         reproduce(asked, setting, out, CPU, quiet=True)
     return out
 

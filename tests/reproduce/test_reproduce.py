@@ -33,6 +33,7 @@ from ignota.reproduce.taught_worlds import Lesson, SeenImage, Teacher, lesson_of
 from ignota.reproduce.views import View, share_on
 from ignota.structures import InputError
 
+pytestmark = pytest.mark.slow
 CPU = torch.device("cpu")
 FOLDER = "synthetic-tiny"
 

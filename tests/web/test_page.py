@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
     from tests.web.conftest import Served, Thing
 
+pytestmark = pytest.mark.slow
 WAIT = 30_000
 
 

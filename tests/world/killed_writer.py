@@ -1,10 +1,12 @@
-"""Forks writers that kill themselves before their n-th SQL statement; prints what each had acknowledged.
+"""Forks writers that kill themselves before their n-th SQL statement, n = 1, 1 + stride, …; prints what each had
+acknowledged.
 
 Run as a process of its own: it forks before torch starts any thread.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sqlite3
@@ -48,10 +50,8 @@ def write(path: Path, last: int, acknowledged: int) -> None:
     os.write(acknowledged, b"end ")
 
 
-def main(folder: Path) -> None:
-    n = 0
-    while True:
-        n += 1
+def main(folder: Path, stride: int) -> None:
+    for n in itertools.count(1, stride):
         path = folder / f"{n}.sqlite"
         connection = sqlite3.connect(path, isolation_level=None)
         create(connection)
@@ -75,4 +75,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

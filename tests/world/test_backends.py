@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +19,14 @@ from ignota.world.backends import BACKENDS, with_backend
 from ignota.world.model import OpenWorldModel, closed_labels
 from ignota.world.networks import run_eagerly
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
-def world(trained: Path) -> OpenWorldModel:
-    return OpenWorldModel.load(trained, size=64)
+def world(trained: Path, thinned: Callable[[Any], Any]) -> OpenWorldModel:
+    world = OpenWorldModel.load(trained, size=64)
+    thinned(world.networks.segmenter), thinned(world.networks.frozen)
+    return world
 
 
 @pytest.fixture(scope="module", autouse=True)

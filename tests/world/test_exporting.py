@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ from ignota.world.model import OpenWorldModel, closed_labels
 
 onnxruntime = pytest.importorskip("onnxruntime")
 
+pytestmark = pytest.mark.slow
 SIZES = [(48, 96), (49, 83), (76, 132), (33, 40)]
 
 
 @pytest.fixture(scope="module")
-def world(trained: Path) -> OpenWorldModel:
-    return OpenWorldModel.load(trained)
+def world(trained: Path, thinned: Callable[[Any], Any]) -> OpenWorldModel:
+    world = OpenWorldModel.load(trained)
+    thinned(world.networks.segmenter), thinned(world.networks.frozen)
+    return world
 
 
 @pytest.fixture(scope="module")

@@ -192,30 +192,35 @@ def test_every_method_paints_taught_classes_over_the_closed_set(world: OpenWorld
     world.learn("crate", [(photos[0], box(20, 60))], force=True)
     encoding, known = world.encode(photos[0]), len(world.taxonomy)
     maps = label_maps(world, encoding, METHODS)
+    painted = set()
     for name in METHODS:
         changed = maps[name] != maps[base_of(name)]
         assert (maps[name][changed] == known).all(), name
+        painted |= {name} if changed.any() else set()
+    # the two others find no region in meta channels that hardly learnt; test_branch.py has them
+    assert painted >= {"raml", "raml_released", "raml_urs", "npm_frozen"}
     with pytest.raises(InputError, match="no incremental method 'npm'"):
         label_maps(world, encoding, ["npm"])
 
 
 def test_a_margin_below_0_takes_no_more_than_a_tenth_of_any_known_class(world: OpenWorldModel, photos: Photos) -> None:
     world.learn("crate", [(photos[0], box(20, 60)), (photos[1], box(50, 90))], force=True)
-    free, capped = [], []
+    free, capped, lost = [], [], 0.0
     for steal in (0.3, 0.6, 0.9):
         known = calibrated(world.known, steal=steal)
         taught, held_out = novel_evidence(known, world.store.exemplars()).taught, known.held_out
         assert taught is not None
         excess, area = held_out_excess(known, taught)[:, 0], held_out.area.double()
-        plain = area_quantile(excess, held_out.area, 1 - steal)
-        free.append(float(plain))
-        capped.append(float(taught.margin[0]))
+        plain, margin = float(area_quantile(excess, held_out.area, 1 - steal)), float(taught.margin[0])
+        free.append(plain)
+        capped.append(margin)
         if plain >= 0:
-            assert taught.margin[0] == plain
+            assert margin == plain
             continue
+        assert plain <= margin <= 0
         for c in held_out.label.unique():
             own = held_out.label == c
-            lost = float(area[own & (excess > max(0, float(taught.margin[0])))].sum() / area[own].sum())
-            wide = float(area[own & (excess > taught.margin[0])].sum() / area[own].sum())
-            assert wide <= max(0.1, lost) + 1e-9
-    assert free[-1] < capped[-1] <= 0  # and it does bind
+            at_0, taken = (float(area[own & (excess > m)].sum() / area[own].sum()) for m in (0.0, margin))
+            assert taken <= max(0.1, at_0) + 1e-9
+            lost = max(lost, float(area[own & (excess > plain)].sum() / area[own].sum()))
+    assert free[-1] < capped[-1] and lost > 0.1  # without the bound some class would lose more

@@ -26,6 +26,9 @@ from ignota.world.upgrading import seal, upgrade
 SchemaOne = Callable[[Path], dict[str, Any]]
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def folder(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "world"))
