@@ -2,9 +2,9 @@
 
 import { get } from "./api.js";
 import { limitOf } from "./planes.js";
-import { partsOf } from "./picking.js";
+import { partsOf, pick } from "./picking.js";
 import { change, nameOf, on, session, tell } from "./session.js";
-import { pick, pointAt } from "./stage.js";
+import { pointAt } from "./stage.js";
 import { toast } from "./toasts.js";
 
 const element = (id) => document.getElementById(id);

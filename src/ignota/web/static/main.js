@@ -2,13 +2,19 @@
 
 import { blob, get } from "./api.js";
 import { act, startClasses } from "./classes.js";
+import { startExamples } from "./examples.js";
+import { startLight } from "./light.js";
 import { leave, startNaming } from "./naming.js";
 import { acceptDrops, add, select } from "./opening.js";
-import { partsOf, widen } from "./picking.js";
+import { partsOf, pick, redo, takeBack, widen } from "./picking.js";
+import { startPointing } from "./pointing.js";
 import { adopt, catchUp, on, opened, session, tell } from "./session.js";
-import { pick, pointAt, startStage } from "./stage.js";
+import { pointAt, startStage } from "./stage.js";
 import { ordered, startStrip } from "./strip.js";
 import { toast } from "./toasts.js";
+import { choose, closePolygon, dropCorners, resizeBy, startTools } from "./tools.js";
+import { fit, startView, zoom } from "./view.js";
+import { startWorkspace } from "./workspace.js";
 
 const element = (id) => document.getElementById(id);
 const EXPORTED_AT_ONCE = 64;
@@ -16,20 +22,27 @@ let walked = -1;
 
 function setView(view) {
   session.view = session.view === view ? "none" : view;
-  for (const name of ["labels", "heat"]) element(`view-${name}`).setAttribute("aria-pressed", session.view === name);
+  showSettings();
   tell("view");
 }
 
 function toggleRegions() {
   session.regions = !session.regions;
-  element("view-regions").setAttribute("aria-pressed", session.regions);
+  showSettings();
   tell("view");
 }
 
 function setThreshold() {
   session.threshold = Number(element("threshold").value);
-  element("threshold-value").textContent = session.threshold.toFixed(2);
+  showSettings();
   tell("threshold");
+}
+
+function showSettings() {
+  for (const name of ["labels", "heat"]) element(`view-${name}`).setAttribute("aria-pressed", session.view === name);
+  element("view-regions").setAttribute("aria-pressed", session.regions);
+  element("threshold").value = session.threshold;
+  element("threshold-value").textContent = session.threshold.toFixed(2);
 }
 
 function step(by) {
@@ -45,9 +58,21 @@ function nextUnknown() {
   pointAt(kept[walked]);
 }
 
-function pickWalked() {
+// Closes a polygon, goes on to the name of a pick, or picks what U went to.
+function enterKey() {
+  if (closePolygon()) return;
   const part = session.current && partsOf(session.current).kept[walked];
-  if (part) pick(session.current, part.point);
+  if (session.pick) element("name").focus();
+  else if (part) pick(session.current, part.point);
+}
+
+function escape() {
+  if (!dropCorners()) leave();
+}
+
+// Takes back what was drawn, and what the world was taught where nothing is drawn.
+function undo() {
+  if (!dropCorners(true) && !takeBack()) act("undo", {});
 }
 
 async function save() {
@@ -79,34 +104,54 @@ function applyTheme() {
   document.documentElement.style.colorScheme = localStorage.getItem("ignota-theme") ?? "light dark";
 }
 
+// Those that work while a name is asked for and nothing is typed yet.
+const PICK_KEYS = {
+  "+": () => zoom(1),
+  "=": () => zoom(1),
+  "-": () => zoom(-1),
+  0: fit,
+  ",": () => widen(-1),
+  ".": () => widen(1),
+  "[": () => resizeBy(-1),
+  "]": () => resizeBy(1),
+};
+
 const KEYS = {
+  ...PICK_KEYS,
   l: () => setView("labels"),
   h: () => setView("heat"),
   r: toggleRegions,
   u: nextUnknown,
-  "+": () => widen(1),
-  "=": () => widen(1),
-  "-": () => widen(-1),
+  v: () => choose("pick"),
+  p: () => choose("polygon"),
+  b: () => choose("brush"),
+  e: () => choose("eraser"),
   "?": () => element("keys").showModal(),
   ArrowLeft: () => step(-1),
   ArrowRight: () => step(1),
-  Enter: pickWalked,
+  Backspace: () => dropCorners(true),
+  Enter: enterKey,
 };
 
 function key(event) {
   if (document.querySelector("dialog[open]")) return;
-  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") {
-    if (event.target.id === "name" && event.target.value) return;
+  const unnamed = event.target.id === "name" && !event.target.value;
+  const named = event.target.id === "name" && !unnamed;
+  const pressed = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (event.ctrlKey || event.metaKey) {
+    if (named || !["z", "y"].includes(pressed)) return;
     event.preventDefault();
-    act("undo", {});
-  } else if (event.key === "Escape") {
-    leave();
-  } else if (event.target.id === "name" && !event.target.value && (event.key === "+" || event.key === "-")) {
+    if (pressed === "y" || event.shiftKey) redo();
+    else undo();
+  } else if (pressed === "Escape") {
+    escape();
+  } else if (unnamed && PICK_KEYS[pressed]) {
     event.preventDefault();
-    widen(event.key === "+" ? 1 : -1);
-  } else if (!event.ctrlKey && !event.metaKey && !event.altKey && !event.target.matches("input, select, textarea")) {
-    if (event.key === "Enter" && event.target.matches("button")) return;
-    KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key]?.();
+    PICK_KEYS[pressed]();
+  } else if (!event.altKey && !event.target.matches("input, select, textarea")) {
+    if (pressed === "Enter" && event.target.matches("button")) return;
+    if (pressed === "Enter" && session.pick) event.preventDefault(); // the name is only gone to
+    KEYS[pressed]?.();
   }
 }
 
@@ -131,15 +176,21 @@ function wire() {
   addEventListener("keydown", key);
   addEventListener("focus", () => catchUp().catch(() => {}));
   on("current", () => (walked = -1));
+  on("settled", showSettings);
   on("classes", () => (element("undo").disabled = session.state === 0 || !session.writable));
 }
 
 async function start() {
   applyTheme();
+  startView(); // the picture has its place before anything is drawn over it
+  startLight();
   startStage();
+  startTools();
+  startPointing();
   startNaming();
   startClasses();
   startStrip();
+  startExamples();
   wire();
   acceptDrops(element("drop"));
   try {
@@ -148,6 +199,7 @@ async function start() {
     element("world").textContent = told.writable ? told.world : `${told.world}, read-only`;
     document.title = `${told.world} · Ignota`;
     adopt(told);
+    await startWorkspace();
   } catch (error) {
     toast(error.status === 401 ? "Open the link that the server printed: it bears the token." : error.message, { bad: true });
   }

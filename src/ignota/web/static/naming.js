@@ -1,9 +1,11 @@
 // The card beside a pick: how far it reaches, its name, and what speaks against learning it.
 
 import { Refused } from "./api.js";
-import { bring } from "./opening.js";
-import { setPick, widen } from "./picking.js";
-import { change, on, session, tell } from "./session.js";
+import { shares } from "./masks.js";
+import { again } from "./opening.js";
+import { drop, widen } from "./picking.js";
+import { change, on, opened, session, tell } from "./session.js";
+import { summary } from "./summary.js";
 import { toast } from "./toasts.js";
 
 const element = (id) => document.getElementById(id);
@@ -17,16 +19,20 @@ export function startNaming() {
   element("larger").addEventListener("click", () => widen(1));
   element("cancel").addEventListener("click", leave);
   element("force").addEventListener("click", () => learn(true));
-  element("name").addEventListener("input", () => (element("doubts").hidden = true));
+  element("name").addEventListener("input", () => {
+    element("doubts").hidden = true;
+    session.pick.name = element("name").value;
+    tell("named");
+  });
   card.addEventListener("submit", (event) => {
     event.preventDefault();
     learn(false);
   });
-  addEventListener("resize", () => session.pick && putBeside(session.pick));
+  on("moved", () => session.pick && putBeside(session.pick));
 }
 
 export function leave() {
-  setPick(null);
+  drop();
   element("picture").focus({ preventScroll: true });
 }
 
@@ -35,7 +41,8 @@ function showCard(fresh) {
   card.hidden = !pick;
   element("doubts").hidden = true;
   if (!pick) return;
-  if (fresh) element("name").value = "";
+  if (fresh) element("name").value = pick.name;
+  else pick.name = element("name").value;
   element("extent-name").textContent = pick.extent.text;
   element("smaller").disabled = pick.index === 0;
   element("larger").disabled = pick.index === pick.extents.length - 1;
@@ -47,33 +54,34 @@ function showCard(fresh) {
   element("extent-pips").replaceChildren(...pips);
   drawPick(pick);
   putBeside(pick);
-  if (fresh) element("name").focus({ preventScroll: true });
+  if (fresh && session.tool === "pick") element("name").focus({ preventScroll: true });
 }
 
-// Right of the pick, left of it, below or above: where it hides least of it.
+// Right of the pick, left of it, below or above: where it hides least of it, and never beyond the view.
 function putBeside({ item, extent }) {
   const stage = element("stage").getBoundingClientRect();
+  const view = element("view").getBoundingClientRect();
   const picture = element("picture").getBoundingClientRect();
   const scale = picture.width / item.planes.width;
-  const [left, right] = [extent.box[0], extent.box[2]].map((side) => picture.left - stage.left + side * scale);
-  const [top, bottom] = [extent.box[1], extent.box[3]].map((side) => picture.top - stage.top + side * scale);
+  const [left, right] = [extent.box[0], extent.box[2]].map((side) => picture.left - view.left + side * scale);
+  const [top, bottom] = [extent.box[1], extent.box[3]].map((side) => picture.top - view.top + side * scale);
   const [width, height] = [card.offsetWidth, card.offsetHeight];
   const within = (value, most) => Math.max(MARGIN, Math.min(value, most - MARGIN));
   const common = (from, to, start, end) => Math.max(0, Math.min(to, end) - Math.max(from, start));
   const places = [
     [right + MARGIN, top], [left - width - MARGIN, top], [left, bottom + MARGIN], [left, top - height - MARGIN],
-  ].map(([x, y]) => [within(x, stage.width - width), within(y, stage.height - height)]);
+  ].map(([x, y]) => [within(x, view.width - width), within(y, view.height - height)]);
   const hidden = places.map(([x, y]) => common(x, x + width, left, right) * common(y, y + height, top, bottom));
   const [x, y] = places[hidden.indexOf(Math.min(...hidden))];
-  card.style.left = `${x}px`;
-  card.style.top = `${y}px`;
+  card.style.left = `${x + view.left - stage.left}px`;
+  card.style.top = `${y + view.top - stage.top}px`;
 }
 
 // What is picked, cut out of the photo, the rest dimmed.
 function drawPick({ item, extent }) {
   const canvas = element("naming-picture");
   const photo = element("photo");
-  const pen = canvas.getContext("2d");
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
   const { width, height } = item.planes;
   const [left, top, right, bottom] = extent.box;
   const side = Math.max(right - left, bottom - top) * 1.15 + 2;
@@ -109,14 +117,9 @@ async function learn(force) {
   const body = { name, force, examples: [pick.mark(pick.extent)] };
   const from = performance.now();
   try {
-    const told = await change("learn", body).catch(async (error) => {
-      if (error.status !== 404) throw error;
-      await bring(pick.item); // the server had closed it
-      return change("learn", body);
-    });
+    const told = await again(pick.item, () => change("learn", body));
     performance.measure("learn", { start: from, end: performance.now() });
-    const share = Math.round(100 * told.lesson.recognised);
-    toast(`Learnt ${name}: ${share} % of what you marked is recognised.`, { action: "Undo", act: () => tell("undo") });
+    toast(`Learnt ${name}: ${outcome(name, pick, told)}.`, { action: "Undo", act: () => tell("undo") });
     leave();
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
@@ -125,6 +128,14 @@ async function learn(force) {
   } finally {
     card.classList.remove("busy");
   }
+}
+
+// What became of the mark, and where else the class is found now.
+function outcome(name, { item, extent }, { classes }) {
+  const { id } = classes.find((label) => label.name === name);
+  const covered = item.planes.labels.map((label) => (label === id ? 1 : 0));
+  const others = opened().filter((other) => other !== item && other.planes.labels.includes(id)).length;
+  return summary(shares(covered, extent.mask), others);
 }
 
 function showDoubts(name, { doubts }) {

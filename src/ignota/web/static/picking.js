@@ -1,8 +1,13 @@
-// What is picked in the picture: the extents of a click, or what stands out in a box.
+// What is picked in the picture: the extents of a click, what stands out in a box, or a mask drawn by hand.
 
 import { post } from "./api.js";
-import { components, extentsAt, maskOf, measured } from "./regions.js";
+import { measured, minus, pack, stroke, union, unpack } from "./masks.js";
+import { again } from "./opening.js";
+import { components, extentsAt } from "./regions.js";
 import { session, tell } from "./session.js";
+
+const STEPS = 60; // that can be taken back
+let made = 0;
 
 // Unknown regions at the threshold of now, found once.
 export function partsOf(item) {
@@ -12,35 +17,138 @@ export function partsOf(item) {
   return item.parts;
 }
 
-export function pickAt(item, at) {
+// how: "new" begins a pick; "plus" and "minus" change the one there is.
+export function pick(item, at, how = "new") {
+  const from = performance.now();
+  if (how === "new" || !session.pick) pickAt(item, at);
+  else change(item, meantAt(item, at, how), how);
+  performance.measure("pick", { start: from, end: performance.now() });
+}
+
+function pickAt(item, at, wanted = null) {
   const extents = extentsAt(item.planes, at, session.threshold, partsOf(item));
-  const index = Math.max(0, extents.findIndex((extent) => extent.name === "unknown"));
+  const index = wanted ?? Math.max(0, extents.findIndex((extent) => extent.name === "unknown"));
   const { width, height } = item.planes;
   const x = (((at % width) + 0.5) * item.width) / width;
   const y = ((Math.floor(at / width) + 0.5) * item.height) / height;
   const { threshold } = session;
   const mark = (extent) => ({ image: item.key, click: { x, y, extent: extent.name, threshold } });
-  setPick({ item, extents, index, mark });
+  begin({ item, extents, index: Math.min(index, extents.length - 1), mark, at });
 }
 
-export async function pickBox(item, box) {
+// A further click takes the unknown piece, or the region between edges; a click that takes away that region, or a
+// round spot where the region is all that is picked.
+function meantAt(item, at, how) {
+  const extents = extentsAt(item.planes, at, session.threshold, partsOf(item));
+  const named = (name) => extents.find((extent) => extent.name === name)?.mask;
+  if (how === "plus") return named("unknown") ?? extents[0].mask;
+  const mask = named("region") ?? extents[0].mask;
+  const { pick } = session;
+  const left = measured(minus(pick.extent.mask, mask), item.planes.width).area;
+  return left > 0.05 * pick.extent.area ? mask : spot(item, at);
+}
+
+function spot({ planes }, at) {
+  const mask = new Uint8Array(planes.width * planes.height);
+  const point = { x: (at % planes.width) + 0.5, y: Math.floor(at / planes.width) + 0.5 };
+  stroke(mask, planes, point, point, session.brush, 1);
+  return mask;
+}
+
+export async function pickBox(item, box, how = "new") {
   const { width, height } = item.planes;
-  const told = await post("api/select", { image: item.key, box });
-  const mask = maskOf(told.rle, width, height);
+  const told = await again(item, () => post("api/select", { image: item.key, box }));
+  const mask = unpack(told.rle, width, height);
   if (item !== session.current) return;
+  if (how !== "new" && session.pick) {
+    change(item, mask, how);
+    return;
+  }
   const extent = { name: "box", text: "what stands out there", mask, ...measured(mask, width) };
-  setPick({ item, extents: [extent], index: 0, mark: () => ({ image: item.key, box }) });
+  begin({ item, extents: [extent], index: 0, mark: () => ({ image: item.key, box }), at: null });
+}
+
+// Adds a mask to the pick, or takes it away; what is taken away outside the pick is a counter-example.
+export function change(item, mask, how) {
+  const { pick } = session;
+  const now = pick?.item === item ? pick.extent.mask : new Uint8Array(mask.length);
+  if (how !== "minus") {
+    draw(item, how === "new" ? mask : union(now, mask));
+    return;
+  }
+  if (!pick) return;
+  const touched = mask.some((value, i) => value && now[i]);
+  if (touched) draw(item, minus(now, mask));
+  else follow({ ...pick, against: [...pick.against, mask] });
+}
+
+// The pick as a mask drawn by hand; without a pixel it is dropped.
+export function draw(item, mask, name = undefined) {
+  const size = measured(mask, item.planes.width);
+  if (!size.area) {
+    drop();
+    return;
+  }
+  const extent = { name: "drawn", text: "drawn by hand", mask, ...size };
+  const mark = () => ({ image: item.key, rle: pack(mask, item.planes.width, item.planes.height) });
+  const drawn = { item, extents: [extent], index: 0, mark, at: null };
+  if (session.pick?.item === item) follow({ ...session.pick, ...drawn });
+  else begin({ ...drawn, name });
 }
 
 export function widen(step) {
   const { pick } = session;
   if (!pick) return;
   const index = Math.min(pick.extents.length - 1, Math.max(0, pick.index + step));
-  if (index !== pick.index) setPick({ ...pick, index });
+  if (index !== pick.index) show({ ...pick, index });
 }
 
-export function setPick(pick) {
-  const fresh = pick?.extents !== session.pick?.extents;
+// Steps back through what was changed by hand; false where there is nothing to step to.
+export function takeBack() {
+  const { pick } = session;
+  if (!pick?.past.length) return false;
+  const before = pick.past.at(-1);
+  show({ ...before, future: [pick, ...pick.future] });
+  return true;
+}
+
+export function redo() {
+  const [next, ...future] = session.pick?.future ?? [];
+  if (next) show({ ...next, future });
+}
+
+export const drop = () => show(null);
+
+// A pick of its own; one that was changed by hand can be had back.
+function begin(fields) {
+  const { pick } = session;
+  const past = pick?.item === fields.item && pick.past.length ? [...pick.past, pick] : [];
+  show({ name: "", against: [], ...fields, id: ++made, past, future: [] });
+}
+
+// The same pick, changed by hand.
+function follow(pick) {
+  show({ ...pick, past: [...session.pick.past, session.pick].slice(-STEPS), future: [] });
+}
+
+function show(pick) {
+  const fresh = pick?.id !== session.pick?.id;
   session.pick = pick && { ...pick, extent: pick.extents[pick.index] };
   tell("pick", { fresh });
+}
+
+// What is needed to have the pick again after a reload, and how.
+export function noted({ item, at, index, extent, name }) {
+  const { width, height } = item.planes;
+  return at === null ? { rle: pack(extent.mask, width, height), name } : { at, index, name };
+}
+
+export function recall(item, { at, index, rle, name }) {
+  const { width, height } = item.planes;
+  if (rle) draw(item, unpack(rle, width, height), name);
+  else if (at < width * height) pickAt(item, at, index);
+  if (session.pick) {
+    session.pick.name = name;
+    tell("pick", { fresh: true });
+  }
 }

@@ -1,5 +1,6 @@
 // Regions of one image: unknown ones, those that a click can mean, and their outlines as SVG paths.
 
+import { measured } from "./masks.js";
 import { FULL, limitOf } from "./planes.js";
 
 // Connected pixels for which `inside` holds, 8-neighbours, by scan lines; ids is filled with `id`.
@@ -98,52 +99,6 @@ export function extentsAt(planes, at, threshold, parts) {
   for (const extent of found) Object.assign(extent, measured(extent.mask, width));
   found.sort((a, b) => a.area - b.area);
   return found.filter((extent, i) => i === 0 || extent.area > found[i - 1].area * 1.02);
-}
-
-// Area and box of a mask.
-export function measured(mask, width) {
-  let area = 0;
-  let [left, top, right, bottom] = [width, mask.length / width, 0, 0];
-  for (let i = 0; i < mask.length; i++) {
-    if (!mask[i]) continue;
-    area++;
-    const x = i % width;
-    const y = (i / width) | 0;
-    if (x < left) left = x;
-    if (x >= right) right = x + 1;
-    if (y < top) top = y;
-    if (y >= bottom) bottom = y + 1;
-  }
-  return { area, box: [left, top, right, bottom] };
-}
-
-// The mask of a packed code, sampled on a grid of another size.
-export function maskOf({ size: [rows, columns], counts }, width, height) {
-  const runs = [];
-  for (let i = 0; i < counts.length; ) {
-    let value = 0;
-    let shift = 0;
-    let bits;
-    do {
-      bits = counts.charCodeAt(i++) - 48;
-      value |= (bits & 31) << shift;
-      shift += 5;
-    } while (bits & 32);
-    if (bits & 16) value |= -1 << shift;
-    runs.push(runs.length > 2 ? value + runs[runs.length - 2] : value);
-  }
-  const full = new Uint8Array(rows * columns);
-  let at = 0;
-  runs.forEach((run, i) => {
-    if (i % 2) full.fill(1, at, at + run);
-    at += run;
-  });
-  const mask = new Uint8Array(width * height);
-  for (let y = 0; y < height; y++) {
-    const row = Math.floor(((y + 0.5) * rows) / height);
-    for (let x = 0; x < width; x++) mask[y * width + x] = full[Math.floor(((x + 0.5) * columns) / width) * rows + row];
-  }
-  return mask;
 }
 
 // The lines between pixels that `apart` tells apart within a box, as an SVG path on the grid.

@@ -15,7 +15,11 @@ export const session = {
   threshold: 0.5,
   view: "labels",
   regions: false,
+  tool: "pick",
+  how: "new",
+  brush: 8,
   pick: null,
+  wanted: null, // the image to be shown as soon as it is there again
   palette: new Uint32Array(256),
 };
 
