@@ -19,7 +19,7 @@ import ignota
 from ignota.data.synthetic import SyntheticStreets
 from ignota.engine.configuration import ExperimentConfig
 from ignota.world import bundle
-from ignota.world.lesson import Lesson, LessonRefused
+from ignota.world.previewing import Preview, TeachingRefused
 
 FUNCTIONS = (ignota.load, ignota.train, ignota.adapt, ignota.evaluate_anomaly, ignota.evaluate_incremental)
 
@@ -107,7 +107,7 @@ def test_training_goes_on(tiny: ExperimentConfig, tmp_path: Path) -> None:
 
 
 def _refuse() -> None:
-    raise LessonRefused(Lesson("thing", 1, 10, 1.0, {"road": 0.9}, {}))
+    raise TeachingRefused(Preview("thing", 1, 10, 1.0, 0.9, 0.8, 0.1, {"road": 0.9}, {}))
 
 
 WRONG: dict[str, tuple[Callable[[], object], str, str]] = {

@@ -38,6 +38,10 @@ CONTRACT = {
         "evaluate incremental DATASET --data ROOT [--split S] [--world WORLD] [--methods raml,npm,…] [--shots N]"
         " [--support ROOT] --json FILE"
     ),
+    "evaluate wild": (
+        "evaluate wild DATASET --data ROOT [--split S] [--world WORLD] [--given mask|object] [--pairs A:B,…]"
+        " [--known NAME --known-data ROOT] --json FILE"
+    ),
     "export-labels": "export-labels FORMAT SOURCE --out DIR",
     "import-labels": "import-labels FORMAT SOURCE --out DIR",
     "data check": "data check",
@@ -155,6 +159,12 @@ WRONG_CALLS = {
     "empty world": (["segment", "a.png", "--world", "", "--out", "d"], "a word of the call is empty"),
     "empty world, by =": (["classes", "--world="], "a word of the call is empty"),
     "image without mask": (["learn", "x", "--image", "a.png", "--world", "w"], "1 --image and 0 --mask"),
+    "on without preview": (["learn", "x", "--image", "a", "--mask", "m", "--on", "b", "--world", "w"], "--preview"),
+    "fewer --not": (
+        ["learn", "x", "--image", "a", "--image", "b", "--not", "n", "--world", "w"],
+        "2 --image and 1 --not: give each image its --not",
+    ),
+    "pairs": (["evaluate", "wild", "road_anomaly_21", "--pairs", "2-3"], "--pairs are A:B"),
     "no example": (["learn", "x", "--world", "w"], "0 --image and 0 --mask"),
     "segmenter's data set": (["adapt", "m.pt2", "--out", "w", "--data", "."], "--dataset"),
 }

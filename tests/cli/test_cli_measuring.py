@@ -70,6 +70,20 @@ def test_incremental_figures(trained: Path, streets: Path, tmp_path: Path, capsy
     assert "±" in shown
 
 
+def test_wild_figures(trained: Path, streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = [path.name.removesuffix("_leftImg8bit.png") for path in sorted(streets.glob("leftImg8bit/val/**/*.png"))]
+    call = ("evaluate", "wild", "cityscapes", "--data", streets, "--world", trained, "--pairs", f"{keys[0]}:{keys[1]}")
+    known = ("--known", "cityscapes", "--known-data", streets)
+    assert run(*call, *known, "--json", tmp_path / "w.json") == 0
+    told = capsys.readouterr()
+    found = json.loads((tmp_path / "w.json").read_text())
+    assert told.err == "" and (found["dataset"], found["given"]) == ("cityscapes", "mask")
+    assert set(found["images"]) == set(keys) and list(found["pairs"]) == ["→".join(keys)]
+    assert found["iou"] == pytest.approx(np.mean([each["iou"] for each in found["images"].values()]))
+    assert f"{100 * found['iou']:.2f}" in told.out and "taught on A" in told.out
+    assert set(found["known"]["claimed"]) == {k for k, each in found["images"].items() if each["accepted"]}
+
+
 @pytest.fixture
 def spoilt(streets: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(streets, tmp_path / "spoilt"))

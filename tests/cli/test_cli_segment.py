@@ -110,7 +110,7 @@ def test_embeddings_are_what_learn_would_keep(trained: Path, photos: Path, tmp_p
     for row, region in zip(rows, scene.unknown, strict=True):
         if region.area < 16:
             continue
-        kept = exemplar(world, "thing", encoding, scene.regions, region.mask)
+        kept = exemplar(world, "thing", encoding, scene.tables, region.mask)
         np.testing.assert_allclose(row["embedding"], space.embed(kept.whole)[0].numpy(), atol=1e-5)
         compared += 1
     assert compared

@@ -228,6 +228,37 @@ def test_colour_masks_several_examples_and_the_list(
     assert "is a known class" in wrong("forget", "road", "--world", world)
 
 
+def test_a_preview_stores_nothing_and_paints_what_it_would_cover(
+    world: Path, photo: Path, mask: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = shutil.copy(photo, tmp_path / "other.png")
+    before = contents(world)
+    words = ("--image", photo, "--mask", mask, "--world", world)
+    out = tmp_path / "new" / "out"
+    assert run("learn", "crate", *words, "--preview", "--on", other, "--out", out) == 0
+    shown = capsys.readouterr().out
+    assert "preview of 'crate': nothing was stored" in shown and "% of the mark, IoU 0." in shown
+    assert f"{photo.name}: " in shown and "other.png: " in shown and f"2 pictures → {out}" in shown
+    assert contents(world) == before
+    assert sorted(path.name for path in out.iterdir()) == ["other_preview.jpg", f"{photo.stem}_preview.jpg"]
+    picture, original = (np.asarray(Image.open(path)).astype(int) for path in (out / "other_preview.jpg", photo))
+    assert picture.shape == original.shape and np.abs(picture - original).max() > 60
+
+
+def test_a_correction_by_mask(
+    world: Path, photo: Path, mask: Path, capsys: pytest.CaptureFixture[str], wrong: Callable[..., str]
+) -> None:
+    words = ("--image", photo, "--world", world)
+    assert "show first what it is" in wrong("learn", "crate", *words, "--not", mask)
+    assert run("learn", "crate", *words, "--mask", mask, "--force") == 0
+    capsys.readouterr()
+    assert run("learn", "crate", *words, "--not", mask) == 0
+    assert capsys.readouterr().out.startswith("corrected 'crate' in ")
+    assert run("classes", "--world", world) == 0
+    assert "taught, 1 example" in capsys.readouterr().out
+    assert run("undo", "--world", world) == 0
+
+
 @pytest.fixture
 def shipped(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The tiny world as if it had come with the package."""

@@ -118,11 +118,12 @@ def test_likeness_is_that_of_the_nearest_training_pixels(found: FoundRegions, sp
     taught = TaughtRows(
         space.known[:4],
         torch.tensor([0, 0, 1, 1]),
-        torch.ones(4, dtype=torch.bool),
+        space.known[:0],
+        torch.zeros(0, dtype=torch.long),
         torch.zeros(2),
         torch.tensor([2, 2]),
     )
-    both = [nearest_similarity(torch.from_numpy(found.vectors), space.known[i : i + 2], 2) for i in (0, 2)]
+    both = [nearest_similarity(torch.from_numpy(found.vectors), space.known[i : i + 2], 1) for i in (0, 2)]
     np.testing.assert_allclose(taught_likeness(found.vectors, space, taught), torch.stack(both).amax(0), atol=1e-5)
     assert taught_likeness(found.vectors, space, None) is None
 

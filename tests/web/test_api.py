@@ -20,8 +20,8 @@ from PIL import Image
 from ignota.formats.rle import decode_rle, encode_rle
 from ignota.taxonomy import UNKNOWN_INDEX
 from ignota.world import bundle
-from ignota.world.lesson import Lesson
 from ignota.world.model import OpenWorldModel
+from ignota.world.previewing import Preview
 from ignota.world.teaching import Prepared
 
 if TYPE_CHECKING:
@@ -172,11 +172,11 @@ def test_every_mark_picks_a_region(client: TestClient, files: list[bytes]) -> No
     assert client.post("/api/select", json={"image": key, "box": BOX, "polygon": []}).status_code == 422
 
 
-def test_a_lesson_that_steals_is_refused_and_says_what(
+def test_a_class_that_floods_its_own_image_is_refused_and_says_how(
     client: TestClient, files: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def greedy(_: OpenWorldModel, name: str, examples: Sequence[Prepared]) -> Lesson:
-        return Lesson(name, len(examples), 100, 0.9, {"road": 0.5, "sky": 0.1}, {"car": 0.3})
+    def greedy(_: OpenWorldModel, name: str, examples: Sequence[Prepared]) -> Preview:
+        return Preview(name, len(examples), 100, 0.9, 0.8, 0.75, 0.2, {"road": 0.5, "sky": 0.1}, {"car": 0.3})
 
     monkeypatch.setattr("ignota.world.model.preview", greedy)
     key = opened(client, files[0])["image"]
@@ -184,7 +184,10 @@ def test_a_lesson_that_steals_is_refused_and_says_what(
     answer = client.post("/api/learn", json=form)
     assert answer.status_code == 409, answer.text
     told = answer.json()
-    assert told["lesson"]["doubts"] == ["50 % of 'road' on these images", "30 % of 'car' on held-out training images"]
+    doubt = "75 % of what it would cover on these images is outside your mark, 50 % of 'road' among it"
+    assert told["lesson"]["doubts"] == [doubt]
+    assert (told["lesson"]["recognised"], told["lesson"]["outside"], told["lesson"]["iou"]) == (0.9, 0.8, 0.2)
+    assert told["lesson"]["stolen"] == {"road": 0.5, "sky": 0.1} and told["lesson"]["stolen_held"] == {"car": 0.3}
     assert all(doubt in told["error"] for doubt in told["lesson"]["doubts"])
     assert not [label for label in client.get("/api/classes").json()["classes"] if label["taught"]]
     assert client.post("/api/learn", json=form | {"force": True}).status_code == 200

@@ -47,38 +47,51 @@ def test_vectors_are_the_taps_one_under_the_other_standardised_and_of_unit_lengt
         length = sum(v * v for v in moved) ** 0.5
         assert found[r].tolist() == pytest.approx([v / length for v in moved], abs=1e-5)
     torch.testing.assert_close(space.known_similarity(found), nearest_similarity(found, known, 2))
-    taught = TaughtRows(
-        rows, torch.tensor([0, 1, 1]), torch.tensor([True, False, True]), torch.zeros(2), torch.tensor([1, 1])
-    )
+    taught = rows_of(rows, [0, 1, 1])
     torch.testing.assert_close(
-        space.taught_similarity(found, taught), owner_similarity(found, rows, taught.owner, 2, 2)
+        space.taught_similarity(found, taught), owner_similarity(found, rows, taught.owner, 2, 1)
     )
 
 
-def test_excess_sets_pieces_against_pixels_and_wholes_against_class_means() -> None:
+def rows_of(
+    rows: torch.Tensor, owner: list[int], against: torch.Tensor | None = None, against_owner: list[int] | None = None
+) -> TaughtRows:
+    """Two classes, of one exemplar and of two, with margin 0."""
+    against = rows[:0] if against is None else against
+    return TaughtRows(
+        rows, torch.tensor(owner), against, torch.tensor(against_owner or [], dtype=torch.long), torch.zeros(2),
+        torch.tensor([1, 2]),
+    )  # fmt: skip
+
+
+def test_excess_sets_a_class_against_training_pixels_and_its_own_counter_examples() -> None:
     generator = torch.Generator().manual_seed(5)
-    found, known, rows = (torch.randn(n, 4, generator=generator, dtype=torch.float64) for n in (5, 7, 6))
-    of = torch.tensor([0, 1, 0, 2, 1, 0, 0], dtype=torch.uint8)
+    found, known, rows, against = (torch.randn(n, 4, generator=generator, dtype=torch.float64) for n in (5, 7, 6, 4))
     known = known / known.norm(dim=1, keepdim=True)
-    space = FeatureSpace(("far",), torch.zeros(4), torch.ones(4), known, of, 2)
-    owner, whole = [0, 0, 1, 1, 1, 1], [False, True, False, True, False, True]
-    taught = TaughtRows(rows, torch.tensor(owner), torch.tensor(whole), torch.zeros(2), torch.tensor([1, 2]))
-    surprise = torch.randn(5, generator=generator, dtype=torch.float64)
-    likeness = space.taught_likeness(found, taught)
-    excess = space.excess(found, space.known_similarity(found), surprise, likeness, taught.shots)
+    space = FeatureSpace(("far",), torch.zeros(4), torch.ones(4), known, torch.zeros(7, dtype=torch.uint8), 2)
+    owner, against_owner = [0, 0, 1, 1, 1, 1], [1, 1, 0, 1]
+    surprise = torch.rand(5, generator=generator, dtype=torch.float64)
+    taught = rows_of(rows, owner, against, against_owner)
+    excess = space.excess(found, space.nearest(found), surprise, taught)
 
     def best(one: torch.Tensor, many: list[torch.Tensor], k: int) -> float:
         cosines = sorted((float(one @ other / one.norm() / other.norm()) for other in many), reverse=True)[:k]
         return sum(cosines) / len(cosines)
 
-    means = [known[of == c].mean(0) for c in range(3)]
     for r in range(5):
-        known_like = (best(found[r], list(known), 2) + best(found[r], means, 1)) / 2
         for k in range(2):
-            own = [rows[p] for p in range(6) if owner[p] == k]
-            wholes = [rows[p] for p in range(6) if owner[p] == k and whole[p]]
-            taught_like = (best(found[r], own, 2) + best(found[r], wholes, 1)) / 2
-            assert float(excess[r, k]) == pytest.approx(taught_like - known_like + float(surprise[r]) / len(wholes))
+            own = best(found[r], [rows[p] for p in range(6) if owner[p] == k], 1)
+            other = best(found[r], [*known, *(against[a] for a in range(4) if against_owner[a] == k)], 2)
+            assert float(excess[r, k]) == pytest.approx(own - other + float(surprise[r]) / (k + 1))
+
+
+def test_a_class_without_any_region_resembles_nothing() -> None:
+    vectors = torch.nn.functional.normalize(torch.randn(3, 4, generator=torch.Generator().manual_seed(6)), dim=1)
+    space = FeatureSpace(("far",), torch.zeros(4), torch.ones(4), vectors[:0], torch.zeros(0, dtype=torch.uint8), 2)
+    taught = rows_of(vectors[:1], [1], vectors[1:2], [1])
+    excess = space.excess(vectors, space.nearest(vectors), torch.zeros(3), taught)
+    assert excess[:, 0].tolist() == [0.0] * 3  # -1 for the class, -1 for what is not: there is neither
+    assert bool(excess.isfinite().all())
 
 
 def test_regions_that_are_sure_vouch_for_all_but_themselves() -> None:

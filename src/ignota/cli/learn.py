@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ignota.world.previewing import Preview
 
 USAGE = (
-    "learn NAME --image I --mask M [--not N] [--image I --mask M …] --world WORLD"
+    "learn NAME --image I --mask M [--image I --mask M …] --world WORLD [--not N …]"
     " [--preview [--on IMAGE …] [--out DIR]]"
 )
 EXAMPLE = "ignota learn scooter --image a.jpg --mask a_mask.png --image b.jpg --mask b_mask.png --world my-world"
