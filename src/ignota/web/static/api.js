@@ -42,7 +42,7 @@ export const get = async (path) => (await call(path)).json();
 
 export const buffer = async (path) => (await call(path)).arrayBuffer();
 
-export const post = async (path, body) => (await send(path, body)).json();
+export const post = async (path, body, signal = null) => (await send(path, body, signal)).json();
 
 export const blob = async (path, body) => (await send(path, body)).blob();
 
@@ -51,5 +51,5 @@ export const segment = async (file, name) => {
   return (await call(`api/segment?name=${encodeURIComponent(name.slice(-200))}`, body)).json();
 };
 
-const send = (path, body) =>
-  call(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
+const send = (path, body, signal = null) =>
+  call(path, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" }, signal });

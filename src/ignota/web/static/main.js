@@ -8,6 +8,7 @@ import { leave, startNaming } from "./naming.js";
 import { acceptDrops, add, select } from "./opening.js";
 import { partsOf, pick, redo, takeBack, widen } from "./picking.js";
 import { startPointing } from "./pointing.js";
+import { startPreview } from "./preview.js";
 import { adopt, catchUp, on, opened, session, tell } from "./session.js";
 import { pointAt, startStage } from "./stage.js";
 import { ordered, startStrip } from "./strip.js";
@@ -188,6 +189,7 @@ async function start() {
   startTools();
   startPointing();
   startNaming();
+  startPreview();
   startClasses();
   startStrip();
   startExamples();

@@ -28,7 +28,7 @@ export function startNaming() {
     event.preventDefault();
     learn(false);
   });
-  on("moved", () => session.pick && putBeside(session.pick));
+  for (const what of ["moved", "previewed"]) on(what, () => session.pick && putBeside(session.pick));
 }
 
 export function leave() {

@@ -14,25 +14,41 @@ export function planesOf(buffer, [height, width]) {
   return { height, width, anomaly, regions, channels, closed, effective: anomaly, labels: closed };
 }
 
-// Puts a patch over the planes: runs of pixels that taught classes have changed, see OpenAPI.
-export function applyPatch(planes, text) {
+function bytesOf(text) {
   const code = atob(text);
   const bytes = new Uint8Array(code.length);
   for (let i = 0; i < bytes.length; i++) bytes[i] = code.charCodeAt(i);
-  const { buffer } = bytes;
+  return bytes;
+}
+
+// Runs of pixels, as patches and previews have them: how many, where each begins, how long each is.
+function runsOf({ buffer }) {
   const [count] = new Uint32Array(buffer, 0, 1);
   const first = new Uint32Array(buffer, 4, count);
-  const length = new Uint32Array(buffer, 4 + 4 * count, count);
-  const head = 4 + 8 * count;
-  const pixels = (bytes.length - head) / 3;
-  const left = new Uint16Array(buffer, head, pixels);
-  const labels = new Uint8Array(buffer, head + 2 * pixels, pixels);
+  return { count, first, length: new Uint32Array(buffer, 4 + 4 * count, count), end: 4 + 8 * count };
+}
+
+// Puts a patch over the planes: runs of pixels that taught classes have changed, see OpenAPI.
+export function applyPatch(planes, text) {
+  const bytes = bytesOf(text);
+  const { count, first, length, end } = runsOf(bytes);
+  const pixels = (bytes.length - end) / 3;
+  const left = new Uint16Array(bytes.buffer, end, pixels);
+  const labels = new Uint8Array(bytes.buffer, end + 2 * pixels, pixels);
   planes.effective = count ? planes.anomaly.slice() : planes.anomaly;
   planes.labels = count ? planes.closed.slice() : planes.closed;
   for (let run = 0, at = 0; run < count; at += length[run++]) {
     planes.effective.set(left.subarray(at, at + length[run]), first[run]);
     planes.labels.set(labels.subarray(at, at + length[run]), first[run]);
   }
+}
+
+// The mask of runs alone.
+export function runsMask(text, { width, height }) {
+  const mask = new Uint8Array(width * height);
+  const { count, first, length } = runsOf(bytesOf(text));
+  for (let run = 0; run < count; run++) mask.fill(1, first[run], first[run] + length[run]);
+  return mask;
 }
 
 // Colours as one little-endian word, alpha on top.

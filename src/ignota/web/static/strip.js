@@ -1,5 +1,6 @@
 // The filmstrip: open images, the most anomalous first.
 
+import { LOOKS } from "./light.js";
 import { UNKNOWN, paint, shareAbove } from "./planes.js";
 import { remove, select } from "./opening.js";
 import { on, session } from "./session.js";
@@ -12,6 +13,7 @@ export function startStrip() {
   on("items", arrange);
   on("current", mark);
   on("item", (item) => frames.has(item) && drawThumbnail(item));
+  on("thumbnail", drawThumbnail);
   on("threshold", () => {
     clearTimeout(later);
     later = setTimeout(() => {
@@ -91,9 +93,20 @@ function drawThumbnail(item) {
   const { width, height } = item.small;
   const layer = new OffscreenCanvas(width, height);
   const raster = new ImageData(width, height);
-  paint(new Uint32Array(raster.data.buffer), item.small, session.threshold, thumbnailPalette(), null);
+  const out = new Uint32Array(raster.data.buffer);
+  paint(out, item.small, session.threshold, thumbnailPalette(), null);
+  if (item.preview) hatch(out, item);
   layer.getContext("2d").putImageData(raster, 0, 0);
   pen.drawImage(layer, 0, 0, canvas.width, high);
+}
+
+// What a preview covers.
+function hatch(out, { planes, small, preview }) {
+  for (let i = 0; i < out.length; i++) {
+    const [x, y] = [i % small.width, Math.floor(i / small.width)];
+    const from = Math.floor(((y + 0.5) * planes.height) / small.height) * planes.width + Math.floor(((x + 0.5) * planes.width) / small.width);
+    if (preview.ids[from] && (x + y) % 6 < 3) out[i] = LOOKS.preview.colour;
+  }
 }
 
 // Only what is unknown or taught is coloured on a thumbnail.

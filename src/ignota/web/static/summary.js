@@ -1,6 +1,6 @@
 // One line for what a class covers, before it is learnt and after.
 
-const percent = (share) => `${share > 0 && share < 0.01 ? "<1" : Math.round(100 * share)} %`;
+export const percent = (share) => `${share > 0 && share < 0.01 ? "<1" : Math.round(100 * share)} %`;
 
 // others: in how many other images it is found.
 export function summary({ covers, outside }, others) {

@@ -1,0 +1,81 @@
+// What a class would cover if the pick were learnt now: asked for while the hand rests, hatched over every image.
+
+import { Refused, post } from "./api.js";
+import { light } from "./light.js";
+import { measured, pack, shares } from "./masks.js";
+import { again } from "./opening.js";
+import { runsMask } from "./planes.js";
+import { itemOf, on, opened, session, tell } from "./session.js";
+import { percent, summary } from "./summary.js";
+
+const text = document.getElementById("preview");
+const RESTS = 400;
+const NAMELESS = "new class";
+let later = 0;
+let asking = null;
+
+export function startPreview() {
+  for (const what of ["pick", "named"]) on(what, soon);
+  on("current", () => light("preview", session.current?.preview ?? null));
+}
+
+function soon() {
+  clearTimeout(later);
+  asking?.abort();
+  text.hidden = true;
+  show({});
+  if (session.pick && session.writable) later = setTimeout(ask, RESTS);
+}
+
+async function ask() {
+  const { pick } = session;
+  asking = new AbortController();
+  const { signal } = asking;
+  try {
+    const told = await again(pick.item, () => post("api/preview", bodyOf(pick), signal));
+    if (signal.aborted) return;
+    show(told.covered);
+    text.textContent = `${describe(pick)}${conflicts(told.conflicts)}`;
+  } catch (error) {
+    if (signal.aborted) return;
+    if (!(error instanceof Refused)) throw error;
+    text.textContent = error.message;
+  }
+  text.hidden = false;
+  tell("previewed");
+}
+
+export function bodyOf(pick) {
+  const { width, height } = pick.item.planes;
+  return {
+    name: pick.name.trim() || NAMELESS,
+    examples: [pick.mark(pick.extent)],
+    against: pick.against.map((mask) => ({ image: pick.item.key, rle: pack(mask, width, height) })),
+    relabel: opened().map((item) => item.key),
+  };
+}
+
+// Hands every image the mask that the class would cover in it; none where there is none.
+function show(covered) {
+  const before = session.items.filter((item) => item.preview);
+  for (const item of before) item.preview = null;
+  const now = Object.entries(covered).map(([key, runs]) => [itemOf(key), runs]).filter(([item]) => item?.planes);
+  for (const [item, runs] of now) {
+    const ids = runsMask(runs, item.planes);
+    const { area, box } = measured(ids, item.planes.width);
+    if (area) item.preview = { ids, id: 1, box };
+  }
+  light("preview", session.current?.preview ?? null);
+  for (const item of new Set([...before, ...now.map(([item]) => item)])) tell("thumbnail", item);
+}
+
+function describe({ item, extent }) {
+  const covered = item.preview?.ids ?? new Uint8Array(extent.mask.length);
+  const others = opened().filter((other) => other !== item && other.preview).length;
+  return summary(shares(covered, extent.mask), others);
+}
+
+function conflicts(told) {
+  const most = Object.entries(told).sort((a, b) => b[1] - a[1]).slice(0, 2).filter(([, share]) => share >= 0.01);
+  return most.length ? `; takes ${most.map(([name, share]) => `${percent(share)} of ${name}`).join(", ")}` : "";
+}
