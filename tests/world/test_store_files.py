@@ -29,9 +29,14 @@ def row(value: float = 1.0) -> ExemplarRow:
     return ExemplarRow(exemplar, "0" * 64, "box", "a.jpg")
 
 
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return new_store(tmp_path_factory.mktemp("ready"))
+
+
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return new_store(tmp_path)
+def path(ready: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(ready, tmp_path))
 
 
 def new_store(folder: Path) -> Path:
@@ -308,7 +313,7 @@ def test_a_reader_opens_while_another_process_writes(path: Path) -> None:
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        for _ in range(20):
+        for _ in range(8):
             ExemplarStore(path, writable=False).close()
     finally:
         stop.set()
