@@ -36,7 +36,7 @@ def test_a_segmenter_folded_answers_as_before() -> None:
 
 
 def test_a_frozen_encoder_folds_whole() -> None:
-    network = FrozenEncoder(strides=(16, 32))
+    network = FrozenEncoder(taps=("frozen/16", "frozen/32"))
     quick = folded(network, PROBE)
     assert _norms(quick) == 0
     for name, grid in network(PROBE).items():

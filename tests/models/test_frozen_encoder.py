@@ -56,5 +56,5 @@ def test_its_identity_names_the_package(frozen: FrozenEncoder) -> None:
 
 
 def test_a_stride_that_is_not_there() -> None:
-    with pytest.raises(InputError, match=r"no features at stride 64; there are \[2, 4, 8, 16, 32\]"):
-        FrozenEncoder(strides=(8, 64))
+    with pytest.raises(InputError, match=r"at stride 64; there are \[2, 4, 8, 16, 32\] and block0 to block4"):
+        FrozenEncoder(taps=("frozen/8", "frozen/64"))

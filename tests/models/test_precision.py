@@ -12,7 +12,7 @@ from ignota.models.precision import has_bfloat16, in_bfloat16
 
 @pytest.fixture(scope="module")
 def encoders() -> tuple[FrozenEncoder, FrozenEncoder]:
-    plain = FrozenEncoder(strides=(16, 32))
+    plain = FrozenEncoder(taps=("frozen/16", "frozen/32"))
     return plain, in_bfloat16(plain, torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
 
 

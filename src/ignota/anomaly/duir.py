@@ -178,4 +178,4 @@ def _channels() -> list[int]:
 @cache
 def _encoder(device: str) -> FrozenEncoder:
     with torch.inference_mode(False):  # it may first be asked for where images are read, and then be trained through
-        return FrozenEncoder(strides=_STRIDES).to(device)
+        return FrozenEncoder(taps=[f"frozen/{stride}" for stride in _STRIDES]).to(device)

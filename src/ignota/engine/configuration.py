@@ -197,18 +197,21 @@ class EmbedderConfig:
 class FitConfig:
     """The gradient-free pass over training images that fills KnownEvidence.
 
-    magnify: how much larger than the segmenter the frozen encoder sees the image. taps: by which features the world
-    itself compares regions. coreset: how many training pixels nearest neighbours are sought among. weights: of -max
-    logit, of the same in units of its class, and of features; None chooses them on held-out images. trusted: the share
-    of an image whose regions, being most like training pixels, count as known ones for the others; None chooses it,
-    too. by_class: whether the nearest class has a say beside the nearest pixels. things: how many synthetic scenes the
-    things to paste into held-out images are cut from. distort: how unlike the training camera others are that the world
-    will meet, 0 to 1: the pictures are changed so much before anything is pasted. reference: how many regions of
-    held-out images are kept to set the margins of taught classes. held_out: share of the training images, the last
-    ones, kept from the coreset to set scales, weights and threshold. target_fpr: false positive rate of the threshold.
-    steal: share of the known area that a taught class may claim. surprise: how much a region's anomaly, in scales of
-    the score, adds to its cosine with a class of one exemplar, an n-th of it for n. images: how many training images
-    are read. scores: which of the scores that need a state of their own are fitted (`ignota fit` adds others later).
+    frozen_encoder: any encoder that timm registers (CNN, ConvNeXt, Swin, ViT). frozen_weights: "package", "hub" (only
+    with `allow_download`) or a file with its weights. magnify: how much larger than the segmenter it sees the image.
+    taps: by which features the world itself compares regions: the segmenter's, "frozen/16" for the frozen encoder's at
+    a stride, "frozen/block8" for those after a block of a ViT, from 0. coreset: how many training pixels nearest
+    neighbours are sought among. weights: of -max logit, of the same in units of its class, and of features; None
+    chooses them on held-out images. trusted: the share of an image whose regions, being most like training pixels,
+    count as known ones for the others; None chooses it, too. by_class: whether the nearest class has a say beside the
+    nearest pixels. things: how many synthetic scenes the things to paste into held-out images are cut from. distort:
+    how unlike the training camera others are that the world will meet, 0 to 1: the pictures are changed so much before
+    anything is pasted. reference: how many regions of held-out images are kept to set the margins of taught classes.
+    held_out: share of the training images, the last ones, kept from the coreset to set scales, weights and threshold.
+    target_fpr: false positive rate of the threshold. steal: share of the known area that a taught class may claim.
+    surprise: how much a region's anomaly, in scales of the score, adds to its cosine with a class of one exemplar, an
+    n-th of it for n. images: how many training images are read. scores: which of the scores that need a state of their
+    own are fitted (`ignota fit` adds others later).
     """
 
     frozen_encoder: str = "tf_efficientnet_lite0"

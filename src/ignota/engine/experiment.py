@@ -26,6 +26,7 @@ from ignota.engine.ranks import leads, told
 from ignota.engine.records import fingerprint
 from ignota.engine.stages import Stages
 from ignota.metrics.bootstrap import paired_bootstrap
+from ignota.models.frozen_encoder import check_encoder
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.models.weights import check_source
 from ignota.reports.report import PictureRow, Section, write_report
@@ -98,7 +99,7 @@ def train_experiment(
     refuse_another(config, out / WORLD)
     if not (out / WORLD).exists():
         check_source(config.segmenter.encoder, config.segmenter.weights, allow_download)
-        check_source(config.fit.frozen_encoder, config.fit.frozen_weights, allow_download)
+        check_frozen(config, allow_download)
     if leads():
         out.mkdir(parents=True, exist_ok=True)
         sweep(out)
@@ -108,6 +109,12 @@ def train_experiment(
         if leads():
             bundle.save(world, out / WORLD)
         told(None)  # nobody leaves before it is there
+
+
+def check_frozen(config: ExperimentConfig, allow_download: bool) -> None:
+    """Raises InputError, before anything is trained, where the frozen encoder or a tap of it does not exist."""
+    check_encoder(config.fit.frozen_encoder, (*config.fit.taps, *config.embedder.taps))
+    check_source(config.fit.frozen_encoder, config.fit.frozen_weights, allow_download)
 
 
 def refuse_another(config: ExperimentConfig, world: Path) -> None:
@@ -218,7 +225,7 @@ def adapt(
         raise InputError(
             f"the segmenter has {segmenter.num_classes} classes, {config.data.split} {known} known ones", "give split="
         )
-    check_source(config.fit.frozen_encoder, config.fit.frozen_weights, allow_download)
+    check_frozen(config, allow_download)
     config = with_taps_of(config, segmenter)
     train = open_split(config.data, data_root, "train", config.seed)
     scratch = out.with_name(f".{out.name}.stages")

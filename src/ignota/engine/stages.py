@@ -44,7 +44,7 @@ from ignota.engine.score_states import fit_states
 from ignota.engine.stream import Chosen, Samples
 from ignota.engine.weighing import TRUSTED, Trial, WeightTable, least_trust, merit
 from ignota.functional.spacing import evenly_spaced
-from ignota.models.frozen_encoder import FrozenEncoder
+from ignota.models.frozen_encoder import FrozenEncoder, frozen_taps
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.regions.proposals import UncertaintyRegions, fit_edge_thresholds
 from ignota.taxonomy import ClassSplit
@@ -105,14 +105,12 @@ class Stages:
 
     @cached_property
     def frozen(self) -> FrozenEncoder | None:
-        strides = [int(tap.split("/")[1]) for tap in self.taps if tap.startswith("frozen/")]
-        if not strides:
+        taps = frozen_taps(self.taps)
+        if not taps:
             return None
         fit = self.config.fit
         size = round(self.config.size * fit.magnify)
-        network = FrozenEncoder(
-            fit.frozen_encoder, sorted(strides), fit.frozen_weights, size, allow_download=self.allow_download
-        )
+        network = FrozenEncoder(fit.frozen_encoder, taps, fit.frozen_weights, size, allow_download=self.allow_download)
         return network.to(self.device)
 
     @cached_property

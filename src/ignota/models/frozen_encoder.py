@@ -1,39 +1,46 @@
-"""A frozen ImageNet encoder: features that training on a closed set has not narrowed down to its classes."""
+"""A frozen encoder: features that training on a closed set has not narrowed down to its classes."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import timm
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ignota.models.adapted import fit_grid
 from ignota.models.names import shown, timm_name
-from ignota.models.segmenter import Tap, crop_to_image, pad_to_multiple
-from ignota.models.weights import PACKAGES, imagenet_weights, load_encoder, package_identity
-from ignota.structures import InputError, Preprocessing
+from ignota.models.segmenter import crop_to_image, pad_to_multiple
+from ignota.models.timm_levels import build_levels, check_levels, fixed_size, level_of, places, prune, read_levels
+from ignota.models.weights import PACKAGES, imagenet_preprocessing, imagenet_weights, load_encoder, package_identity
+from ignota.structures import InputError
 
 SOURCES = ("package", "hub", "file")
 """Where the weights came from, as world.json says it; those of the last two lie in the world itself."""
+PREFIX = "frozen/"
+"""Before the names of its taps."""
 
 
 class FrozenEncoder(nn.Module):
-    """A timm encoder with ImageNet weights that never learns, read at some of its strides.
+    """Any timm encoder (CNN, ConvNeXt, Swin, ViT) with pretrained weights that never learns, read at some levels.
 
-    forward: images "B 3 H W" float, normalised by `preprocessing` -> {"frozen/S": "B F h w"} for each stride S. size:
-    short side at which images are to be shown to it, whatever the segmenter reads, as small things fill few cells of so
-    coarse a grid; None: as the segmenter sees them. source: where its weights come from, as `imagenet_weights` takes
-    it; weights: they themselves, where they are at hand. It is in evaluation mode for ever: `train()` leaves it alone.
-    Raises InputError for a name that timm does not register and for weights that do not fit.
+    forward: images "B 3 H W" float of any size, normalised by `preprocessing`, the mean and std that timm records for
+    the encoder -> {tap: "B F h w"}. taps: "frozen/16" for the deepest features of stride 16, "frozen/block8" for those
+    after a ViT's block 8, counted from 0. Images are padded to whole cells; an encoder of one size alone
+    (`fixed_size`) sees them resized to it. size: short side at which images are to be shown to it, whatever the
+    segmenter reads, as small things fill few cells of so coarse a grid; None: as the segmenter sees them. source: where
+    its weights come from, as `imagenet_weights` takes it; weights: they themselves, where they are at hand. It is in
+    evaluation mode for ever: `train()` leaves it alone. Raises InputError for a name that timm does not register, a tap
+    that is not there and weights that do not fit.
     """
 
     def __init__(
         self,
         encoder: str = "tf_efficientnet_lite0",
-        strides: Sequence[int] = (8, 16, 32),
+        taps: Sequence[str] = ("frozen/8", "frozen/16", "frozen/32"),
         source: str = "package",
         size: int | None = None,
         weights: Mapping[str, Tensor] | None = None,
@@ -41,23 +48,20 @@ class FrozenEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder_name, self.source, self.size = timm_name(encoder), source, size
-        self.preprocessing = Preprocessing()  # EfficientNet-Lite was trained with mean = std = 0.5
-        self.network: Any = timm.create_model(encoder, features_only=True)
-        info: Any = self.network.feature_info
-        found = info.reduction()
-        absent = [stride for stride in strides if stride not in found]
-        if absent:
-            raise InputError(f"{encoder} has no features at stride {absent[0]}; there are {found}")
+        self.preprocessing = imagenet_preprocessing(encoder)
+        self.network: Any = build_levels(encoder)
+        found = places(self.network)
+        self.levels = [level_of(tap.removeprefix(PREFIX), found, encoder) for tap in taps]
+        self.taps = {tap: found[level] for tap, level in zip(taps, self.levels, strict=True)}
+        self.multiple = max(tap.stride for tap in found)
+        self.fixed_size = fixed_size(self.network)
+        prune(self.network, self.levels)
         if weights is None:
             weights = imagenet_weights(encoder, source, allow_download)
         load_encoder(self.network, weights, f"weights of {encoder} from {source}")
-        self.levels = [found.index(stride) for stride in strides]
-        channels = info.channels()
-        self.taps = {
-            f"frozen/{stride}": Tap(channels[level], stride) for stride, level in zip(strides, self.levels, strict=True)
-        }
         self.requires_grad_(False)
         super().train(False)
+        check_levels(self.network, sorted(set(self.levels)), self.multiple, encoder)
 
     def train(self, mode: bool = True) -> FrozenEncoder:
         return self
@@ -69,11 +73,21 @@ class FrozenEncoder(nn.Module):
     def read(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B F h w"]]:
         """The same with gradients to the images, for losses in its features."""
         height, width = images.shape[-2:]
-        stages = self.network(pad_to_multiple(images, 32))
-        return {
-            name: crop_to_image(stages[level], height, width, tap.stride)
-            for (name, tap), level in zip(self.taps.items(), self.levels, strict=True)
-        }
+        if self.fixed_size is None:
+            grids = self.grids(pad_to_multiple(images, self.multiple))
+        else:
+            resized = F.interpolate(images, size=self.fixed_size, mode="bilinear", antialias=True)
+            grids = {
+                name: fit_grid(grid, height, width, self.taps[name].stride)
+                for name, grid in self.grids(resized).items()
+            }
+        return {name: crop_to_image(grid, height, width, self.taps[name].stride) for name, grid in grids.items()}
+
+    def grids(self, images: Float[Tensor, "B 3 H W"]) -> dict[str, Float[Tensor, "B F h w"]]:
+        """The taps of images whose sides are multiples of `multiple`, or of the one size that it takes."""
+        levels = sorted(set(self.levels))
+        found = dict(zip(levels, read_levels(self.network, images, levels), strict=True))
+        return {name: found[level] for name, level in zip(self.taps, self.levels, strict=True)}
 
     def identity(self) -> dict[str, Any]:
         """Encoder, source, SHA-256 (with the package) and size: what world.json keeps instead of weights."""
@@ -91,9 +105,24 @@ class FrozenEncoder(nn.Module):
         return {} if self.source == "package" else dict(self.network.state_dict())
 
 
+def frozen_taps(taps: Iterable[str]) -> list[str]:
+    """Those of `taps` that a frozen encoder gives: strides by their size, then blocks."""
+    own = {tap for tap in taps if tap.startswith(PREFIX)}
+    return sorted(own, key=lambda tap: ("block" in tap, len(tap), tap))
+
+
+def check_encoder(encoder: str, taps: Iterable[str]) -> None:
+    """Raises InputError, before any weights are asked for, where timm has no such encoder or it has not these taps."""
+    timm_name(encoder, "fit.frozen_encoder")
+    with torch.device("meta"):
+        found = places(build_levels(encoder))
+    for tap in frozen_taps(taps):
+        level_of(tap.removeprefix(PREFIX), found, encoder)
+
+
 def described_encoder(
     identity: Mapping[str, Any],
-    strides: Sequence[int],
+    taps: Sequence[str],
     size: int | None,
     own: Mapping[str, Tensor],
     allow_download: bool = False,
@@ -111,7 +140,7 @@ def described_encoder(
     if source == "file" and not own:
         raise InputError(f"this world lacks its weights of {encoder}, and a document names no file: train it anew")
     weights = None if source == "package" or not own else own
-    network = FrozenEncoder(encoder, strides, source, size, weights, allow_download)
+    network = FrozenEncoder(encoder, taps, source, size, weights, allow_download)
     if network.identity()["sha256"] != identity["sha256"]:
         raise InputError(f"the weights of {encoder} differ from those this world was fitted with: {source}")
     return network

@@ -49,23 +49,21 @@ class PortableSegmenter(nn.Module):
 
 
 class PortableEncoder(nn.Module):
-    """The same of the frozen encoder; forward: image "H W 3", values 0..255 -> {tap: "1 F h w"}."""
+    """The same of the frozen encoder; forward: image "H W 3", values 0..255 -> {tap: "1 F h w"}. Raises the same."""
 
     def __init__(self, frozen: FrozenEncoder, taps: Sequence[str]) -> None:
         super().__init__()
+        if frozen.fixed_size is not None:
+            raise InputError(f"{frozen.encoder_name} takes images of {frozen.fixed_size} alone: take --backend torch")
         self.frozen: Any = _portable(frozen)
         self.names = tuple(tap for tap in taps if tap in frozen.taps)
         """The outputs in order."""
 
     def forward(self, image: Float[Tensor, "H W 3"] | UInt8[Tensor, "H W 3"]) -> dict[str, Float[Tensor, "1 F h w"]]:
         height, width = image.shape[:2]
-        stages = self.frozen.network(_grown(_normalised(image, self.frozen.preprocessing), 32))
+        grids = self.frozen.grids(_grown(_normalised(image, self.frozen.preprocessing), self.frozen.multiple))
         taps: dict[str, Tap] = self.frozen.taps
-        found = {
-            name: _cropped(stages[level], height, width, tap.stride)
-            for (name, tap), level in zip(taps.items(), self.frozen.levels, strict=True)
-        }
-        return {name: found[name] for name in self.names}
+        return {name: _cropped(grids[name], height, width, taps[name].stride) for name in self.names}
 
 
 def _portable(network: nn.Module) -> nn.Module:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module, metadata, resources
 from pathlib import Path
 
@@ -30,6 +31,7 @@ PACKAGES = {
 }
 _OTHER_WAYS = "give segmenter.weights=FILE (a .safetensors or .pth state dict) or segmenter.weights=package (for {})"
 
+_WRAPPER = re.compile(r"^(module|model|backbone|encoder|network)\.")
 # a damaged pickle fails in any of these ways, depending on which byte is wrong
 _UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, LookupError, AttributeError, TypeError, AssertionError,
                MemoryError, struct.error, safetensors.SafetensorError, pickle.UnpicklingError)  # fmt: skip
@@ -39,7 +41,8 @@ def _package_file(encoder: str) -> Path:
     package = PACKAGES.get(encoder)
     if package is None:
         raise InputError(
-            f"no installable package carries weights for encoder {encoder!r}: use one of {', '.join(PACKAGES)}"
+            f"no installable package carries weights for encoder {encoder!r}: "
+            f"use one of {', '.join(PACKAGES)}, or weights from a file or a hub"
         )
     try:
         module = import_module(package.replace("-", "_"))
@@ -126,10 +129,27 @@ def imagenet_preprocessing(encoder: str) -> Preprocessing:
     return Preprocessing((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
+def renamed(weights: Mapping[str, Tensor], needed: Sequence[str]) -> dict[str, Tensor]:
+    """The tensors that `needed` names, also where timm's `features_only` or a trainer's wrapper calls them otherwise.
+
+    The former joins a stage's name by "_" ("stages_0.norm" for "stages.0.norm"), and either may put a prefix before.
+    """
+    found: dict[str, Tensor] = {}
+    for name, value in weights.items():
+        while (inner := _WRAPPER.sub("", name)) != name and name not in needed:
+            name = inner
+        found.setdefault(name.replace(".", "_"), value)
+    plain = {name.replace(".", "_"): name for name in needed}
+    return {plain[name]: value for name, value in found.items() if name in plain} | {
+        name: weights[name] for name in needed if name in weights
+    }
+
+
 def load_encoder(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
     """Loads what `network` (an encoder, perhaps without its classifier) holds; raises InputError on any misfit."""
     wanted = network.state_dict()
     needed = [name for name in wanted if not name.endswith("num_batches_tracked")]
+    weights = renamed(weights, needed)
     missing = [name for name in needed if name not in weights]
     if missing:
         raise InputError(f"{origin}: {len(missing)} of {len(needed)} tensors are missing, the first is {missing[0]}")

@@ -21,7 +21,7 @@ from torch import Tensor
 from ignota.data.drafts import draft_folder
 from ignota.data.files import write_atomically
 from ignota.models.build import SegmenterDescription, build_segmenter, describe
-from ignota.models.frozen_encoder import FrozenEncoder, described_encoder
+from ignota.models.frozen_encoder import FrozenEncoder, described_encoder, frozen_taps
 from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import ClassLabel, Taxonomy, nearest
 from ignota.world.branch import Branch, Branches
@@ -330,8 +330,8 @@ def _frozen(document: WorldDocument, own: dict[str, Tensor], allow_download: boo
     entry = document.frozen
     if entry is None:
         return None
-    strides = sorted(int(tap.removeprefix("frozen/")) for tap in document.taps if tap.startswith("frozen/"))
-    network = described_encoder(entry.model_dump(exclude_none=True), strides, entry.size, own, allow_download)
+    taps = frozen_taps(document.taps)
+    network = described_encoder(entry.model_dump(exclude_none=True), taps, entry.size, own, allow_download)
     network.preprocessing = Preprocessing(entry.preprocessing.mean, entry.preprocessing.std)
     return network
 
