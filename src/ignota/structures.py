@@ -73,7 +73,7 @@ class Encoding:
 
     image: "H W 3" uint8 RGB at the working size. size: (H, W) of the original. logits: "C h w" float32.
     features: {tap: "F h w"}, each at its own stride. sha256: of the original's upright RGB pixels. source: what the
-    image is called, if anything.
+    image is called, if anything. objectness: "h w" in 0..1 on a grid of its own, where the world has such a network.
     """
 
     image: NDArray[np.uint8]
@@ -82,3 +82,4 @@ class Encoding:
     features: dict[str, Tensor]
     sha256: str = ""
     source: str = ""
+    objectness: Tensor | None = None

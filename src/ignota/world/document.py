@@ -22,7 +22,7 @@ FORM = 3
 WORLD, WEIGHTS = "world.json", "weights.safetensors"
 RECIPE = "light"
 """The recipe that this version reads; `full` needs an objectness network."""
-ADDED = frozenset({"steal_counter", "lowest_margin"})
+ADDED = frozenset({"steal_counter", "lowest_margin", "objectness"})
 """Fields of a recipe that came after schema 2 was fixed: a document may lack them."""
 
 _LARGEST_NUMBER, _DEEPEST = 1e6, 32

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
@@ -25,6 +25,7 @@ from ignota.world.spaces import MetricSpace
 STEALS_HELD = 0.1
 """Of what held-out images show of a known class, a taught one takes no more."""
 
+RecipeName = Literal["light", "full"]
 Real = Annotated[float, Field(ge=-1e6, le=1e6)]
 Positive = Annotated[float, Field(ge=1e-9, le=1e6)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -45,7 +46,8 @@ class Recipe:
     others. lowest_margin: where none of these is exceeded. surprise: what a region's anomaly above the threshold, in
     scales of the score and at most `strangest` of them, adds to its likeness to a class of one exemplar. parts: regions
     of an exemplar that are stored at most; inside: the share of a region that must lie in the mask. extra: further
-    scores that are held. regions: which regions an image has.
+    scores that are held. regions: which regions an image has. objectness: the weight of the objectness map in the
+    world's own score.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -77,6 +79,7 @@ class Recipe:
     inside: Share = 0.7
     extra: Annotated[tuple[Word, ...], Field(max_length=64)] = ()
     regions: RegionSettings = field(default_factory=RegionSettings)
+    objectness: Annotated[float, Field(ge=0, le=1e6)] = 0.0
 
     def surprised(self, strange: Float[Tensor, " R"]) -> Float[Tensor, " R"]:
         """What an anomaly (in scales above the threshold) adds to the likeness to a taught class of one exemplar."""
@@ -97,7 +100,8 @@ class Recipe:
 class KnownEvidence:
     """Metric spaces of D by name ("paper", "released"), score states by score, held-out regions, and the recipe.
 
-    means: "C F", the mean decoder feature of each known class, pixel by pixel: the prototypes of NPM.
+    means: "C F", the mean decoder feature of each known class, pixel by pixel: the prototypes of NPM. name: of the
+    recipe, `light`, or `full` where it reads an objectness network. others: the recipes by name that are not in use.
     """
 
     spaces: dict[str, MetricSpace]
@@ -105,6 +109,18 @@ class KnownEvidence:
     held_out: HeldOut
     recipe: Recipe
     means: Tensor
+    name: RecipeName = "light"
+    others: Mapping[RecipeName, Recipe] = field(default_factory=dict)
+
+    @property
+    def recipes(self) -> dict[RecipeName, Recipe]:
+        """Every recipe by name."""
+        return {self.name: self.recipe, **self.others}
+
+    def under(self, name: RecipeName) -> KnownEvidence:
+        """The same evidence read by another of its recipes; raises KeyError for one that it has not."""
+        recipes = self.recipes
+        return replace(self, recipe=recipes.pop(name), name=name, others=recipes)
 
     @cached_property
     def held(self) -> tuple[Float[Tensor, "V F"], Float[Tensor, "V k"]]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ignota.functional import scores
 from ignota.functional.regions import paint, region_areas
 from ignota.regions.hierarchy import Hierarchy, image_hierarchy
-from ignota.structures import Encoding, RegionSet
+from ignota.structures import Encoding, InputError, RegionSet
 from ignota.world.composing import check_name, composed
 from ignota.world.known import KnownEvidence
 from ignota.world.spaces import pool_taps
@@ -142,9 +142,18 @@ def own_score(encoding: Encoding, known: KnownEvidence, reading: RegionReading) 
 
     s = (e + Σ_l mean_l e) / (1 + L) with e = w₁ z₁ + w₂ z₂ + w₃ z₃; z are standardised by held-out training images:
     -max logit (1), -max logit in units of its class (2), and how far the finest region's features are from those of
-    labelled training pixels and of what in the image is sure to be known (3).
+    labelled training pixels and of what in the image is sure to be known (3). The recipe `full` adds w p, with the
+    objectness p in 0..1. Raises InputError where that recipe meets an encoding without objectness.
     """
-    return joined_score(own_parts(encoding, known, reading), reading.hierarchy, known)
+    score, weight = joined_score(own_parts(encoding, known, reading), reading.hierarchy, known), known.recipe.objectness
+    return score if weight == 0 else score + weight * objectness_map(encoding)
+
+
+def objectness_map(encoding: Encoding) -> Float[Tensor, "H W"]:
+    """The objectness in 0..1 on the working image's grid; raises InputError where the encoding has none."""
+    if encoding.objectness is None:
+        raise InputError("this world holds no objectness network", "open it with recipe='light'")
+    return to_image(encoding.objectness, encoding)
 
 
 def joined_score(parts: Float[Tensor, "3 H W"], hierarchy: Hierarchy, known: KnownEvidence) -> Float[Tensor, "H W"]:

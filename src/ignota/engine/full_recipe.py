@@ -1,0 +1,171 @@
+"""Recipe `full`: how much objectness weighs beside the evidence of recipe `light`, and where its threshold lies.
+
+Chosen on held-out training images, as they are and as another camera might take them. What counts as unknown are
+things: known classes that are things, each left out in turn as if it had never been learnt, and drawn things pasted in.
+A road or a sky that is unknown is not what a world will meet.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, UInt8
+from numpy.typing import NDArray
+
+from ignota.data.images import resize_label
+from ignota.data.pasting import Thing, paste
+from ignota.data.transforms import distort
+from ignota.engine.fitting import image_generator
+from ignota.engine.harvest import training_label
+from ignota.engine.stream import Samples
+from ignota.engine.weighing import PASTED, merit
+from ignota.functional.curves import binary_curve, curve_metrics
+from ignota.structures import Encoding
+from ignota.taxonomy import IGNORE_INDEX
+from ignota.world.known import KnownEvidence, Recipe
+from ignota.world.networks import Networks
+from ignota.world.reading import RegionReading, joined_score, objectness_map, own_parts, read_regions
+
+WEIGHTS = (0.0, 2.0, 4.0, 8.0, 12.0, 16.0)
+"""Of the objectness map, in scales of the light recipe's score."""
+TARGET_FPR = 0.01
+"""Share of known pixels above the threshold: objects are listed, so a hundredth, not a twentieth, may be wrong."""
+STUFF = frozenset({
+    "road", "pavement", "sidewalk", "building", "wall", "fence", "sky", "tree", "vegetation", "terrain", "ground",
+    "parking", "water", "grass", "bridge", "tunnel", "guard rail",
+})  # fmt: skip
+"""Classes that have no objects: leaving one out makes no unknown object."""
+_THINGS = 3
+"""How many drawn things are pasted into each image."""
+_PIXELS = 4000
+"""How many pixels of each image count."""
+
+
+@dataclass(frozen=True)
+class ObjectTrial:
+    """Some pixels of a held-out image in which something counts as unknown.
+
+    kind: the class that is left out, or PASTED, with the camera that took the image. score: of the light recipe.
+    objectness: in 0..1. unknown: which of the pixels.
+    """
+
+    kind: str
+    score: Float32[np.ndarray, " N"]
+    objectness: Float32[np.ndarray, " N"]
+    unknown: Bool[np.ndarray, " N"]
+
+
+@dataclass(frozen=True)
+class TrialReader:
+    """Reads held-out images. names: of the known classes. things: what may be pasted. strength: of the changed camera,
+    0 for none."""
+
+    networks: Networks
+    known: KnownEvidence
+    samples: Samples
+    lut: NDArray[np.uint8]
+    names: Sequence[str]
+    things: tuple[Thing, ...]
+    strength: float
+    seed: int
+
+    def read(self, image: int) -> list[ObjectTrial]:
+        """All trials of an image: two passes of the networks."""
+        sample, rng = self.samples[image], image_generator(self.seed + 2, image)
+        own = training_label(sample, self.lut, sample.image.shape[:2])
+        found = list(self._trials("own camera", sample.image, own, np.zeros_like(own), rng))
+        view = distort(sample.image, self.strength, rng)
+        picture, target = paste(view, own, self.things, _THINGS, rng)
+        return found + list(self._trials("other camera", picture, own, target == 1, rng))
+
+    def _trials(
+        self, camera: str, image: NDArray[np.uint8], label: NDArray[np.uint8], pasted: NDArray, rng: np.random.Generator
+    ) -> Iterator[ObjectTrial]:
+        encoding = self.networks.encode(image)
+        size = (encoding.image.shape[0], encoding.image.shape[1])
+        label, over = resize_label(label, size), resize_label(pasted.astype(np.uint8), size) == 1
+        reading = read_regions(encoding, self.known)
+        known = np.where(over, 1, np.where(label == IGNORE_INDEX, IGNORE_INDEX, 0)).astype(np.uint8)
+        yield self._trial(f"{PASTED}, {camera}", encoding, reading, known, None, rng)
+        for c in np.unique(label[label != IGNORE_INDEX]) if len(self.names) > 1 else ():
+            if self.names[c] not in STUFF:
+                target = np.where(over | (label == IGNORE_INDEX), IGNORE_INDEX, label == c).astype(np.uint8)
+                yield self._trial(f"{self.names[c]}, {camera}", encoding, reading, target, int(c), rng)
+
+    def _trial(
+        self,
+        kind: str,
+        encoding: Encoding,
+        reading: RegionReading,
+        target: UInt8[np.ndarray, "H W"],
+        without: int | None,
+        rng: np.random.Generator,
+    ) -> ObjectTrial:
+        with torch.inference_mode():
+            parts = own_parts(encoding, self.known, reading, without)
+            score = joined_score(parts, reading.hierarchy, self.known).flatten().cpu().numpy()
+            objects = objectness_map(encoding).flatten().cpu().numpy()
+        counted = np.flatnonzero(target.ravel() != IGNORE_INDEX)
+        picked = rng.choice(counted, min(_PIXELS, len(counted)), replace=False)
+        return ObjectTrial(
+            kind, score[picked].astype(np.float32), objects[picked].astype(np.float32), target.ravel()[picked] == 1
+        )
+
+
+def full_recipe(light: Recipe, trials: Sequence[ObjectTrial]) -> tuple[Recipe, dict[float, dict[str, float]]]:
+    """The recipe `full` beside a calibrated `light`, and the AUPR of each kind of trial under each weight.
+
+    The weight has the best mean AUPR, pasted things counting as much as left-out classes. The threshold lets TARGET_FPR
+    of the known pixels pass, as another camera shows them. Without any trial the weight is 8.
+    """
+    table = {weight: _auprs(light, trials, weight) for weight in WEIGHTS}
+    table = {weight: found for weight, found in table.items() if found}
+    best = max(table, key=lambda weight: _merit(table[weight])) if table else 8.0
+    recipe = dataclasses.replace(light, objectness=best * light.scale, target_fpr=TARGET_FPR)
+    known = [trial for trial in trials if trial.kind.startswith(PASTED)]
+    if not known:
+        return recipe, table
+    scores = np.concatenate([joined(recipe, trial)[~trial.unknown] for trial in known]).astype(np.float64)
+    threshold, spread = float(np.quantile(scores, 1 - TARGET_FPR)), float(scores.std()) / 2
+    return dataclasses.replace(recipe, threshold=threshold, scale=max(1e-6, spread)), table
+
+
+def joined(recipe: Recipe, trial: ObjectTrial) -> Float32[np.ndarray, " N"]:
+    """s + w p: the score of recipe `full` from that of `light` and the objectness."""
+    return np.asarray(trial.score + np.float32(recipe.objectness) * trial.objectness, np.float32)
+
+
+def _auprs(light: Recipe, trials: Sequence[ObjectTrial], weight: float) -> dict[str, float]:
+    """By kind; kinds in which nothing is unknown are left out."""
+    recipe, found = dataclasses.replace(light, objectness=weight * light.scale), {}
+    for kind in dict.fromkeys(trial.kind for trial in trials):
+        own = [trial for trial in trials if trial.kind == kind]
+        unknown = np.concatenate([trial.unknown for trial in own])
+        if unknown.any() and not unknown.all():
+            scores = np.concatenate([joined(recipe, trial) for trial in own])
+            found[kind] = float(curve_metrics(binary_curve(scores, unknown))["aupr"])
+    return found
+
+
+def _merit(found: dict[str, float]) -> float:
+    cameras = {kind.rpartition(", ")[2] for kind in found}
+    each = [
+        merit({k.rpartition(", ")[0]: v for k, v in found.items() if k.endswith(camera)}) for camera in sorted(cameras)
+    ]
+    return float(np.mean(each))
+
+
+def with_full(
+    known: KnownEvidence, reader: TrialReader, held_out: Sequence[int], tick: Callable[[], object] = lambda: None
+) -> tuple[KnownEvidence, dict[float, dict[str, float]]]:
+    """The evidence with a recipe `full` beside its `light`, and the table of `full_recipe`."""
+    trials: list[ObjectTrial] = []
+    for image in held_out:
+        trials += reader.read(image)
+        tick()
+    recipe, table = full_recipe(reader.known.recipe, trials)
+    return dataclasses.replace(known, others={**known.others, "full": recipe}), table
