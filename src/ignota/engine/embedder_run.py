@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ignota.engine.configuration import EmbedderConfig
+from ignota.engine.distributed import check_batch, gathered, part
 from ignota.engine.harvest import SOURCES, RegionRows
 from ignota.engine.progress import StageProgress
-from ignota.engine.ranks import check_batch, gathered, part
 from ignota.engine.records import StageFolder
 from ignota.engine.stream import STAGES
 from ignota.engine.training import Stage, run_stage, save_module

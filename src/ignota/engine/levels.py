@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ignota.anomaly.score import LEVEL
+from ignota.engine.distributed import each
 from ignota.engine.fitting import image_generator
 from ignota.engine.harvest import training_label
-from ignota.engine.ranks import each
 from ignota.engine.stream import Samples
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.known import KnownEvidence

@@ -20,9 +20,9 @@ from torch import Tensor
 from ignota.anomaly.score import OUTLIER, AnomalyScore, State
 from ignota.anomaly.trained import TrainedScore
 from ignota.data.pasting import Thing, cut_things, paste
+from ignota.engine.distributed import each
 from ignota.engine.fitting import image_generator
 from ignota.engine.harvest import training_label
-from ignota.engine.ranks import each
 from ignota.engine.records import RECORD, StageFolder, fingerprint
 from ignota.engine.stream import Samples
 from ignota.structures import InputError, Sample

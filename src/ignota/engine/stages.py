@@ -23,6 +23,7 @@ from ignota.data.shots import Shots, class_areas
 from ignota.engine.branch_run import steps_of, train_branch
 from ignota.engine.closed_set_run import train_closed_set
 from ignota.engine.configuration import EmbedderConfig, ExperimentConfig, MetaChannelConfig
+from ignota.engine.distributed import each, is_rank_zero
 from ignota.engine.embedder_run import train_embedder
 from ignota.engine.fitting import (
     HeldOutRows,
@@ -37,7 +38,6 @@ from ignota.engine.harvest import RegionRows, harvest_regions, joined_rows, trai
 from ignota.engine.held_out import HeldOutReader
 from ignota.engine.levels import with_levels
 from ignota.engine.metric_network_run import train_metric_network
-from ignota.engine.ranks import each, leads
 from ignota.engine.records import StageFolder, fingerprint
 from ignota.engine.region_embedder_run import train_region_embedder
 from ignota.engine.score_states import fit_states
@@ -296,7 +296,7 @@ class Stages:
         return StageFolder(self.folder / "stages" / name, fingerprint(name, *parts))
 
     def _bar(self, title: str, total: int, unit: str = "image") -> tqdm:
-        return tqdm(total=total, desc=title, unit=unit, disable=self.quiet or not leads(), mininterval=1.0)
+        return tqdm(total=total, desc=title, unit=unit, disable=self.quiet or not is_rank_zero(), mininterval=1.0)
 
     @contextmanager
     def _training_bar(self, title: str, total: int, unit: str) -> Iterator[Callable[[], object]]:
