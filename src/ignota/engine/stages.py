@@ -36,10 +36,10 @@ from ignota.engine.fitting import (
 )
 from ignota.engine.harvest import RegionRows, harvest_regions, joined_rows, training_label
 from ignota.engine.held_out import HeldOutReader
-from ignota.engine.levels import with_levels
 from ignota.engine.metric_network_run import train_metric_network
 from ignota.engine.records import StageFolder, fingerprint
 from ignota.engine.region_embedder_run import train_region_embedder
+from ignota.engine.score_calibration import calibrate_scores
 from ignota.engine.score_states import fit_states
 from ignota.engine.stream import Chosen, Samples
 from ignota.engine.weighing import TRUSTED, Trial, WeightTable, least_trust, merit
@@ -240,7 +240,7 @@ class Stages:
                 spaces, states, no_regions(states["knn"]["mean"].shape[0], self.device), recipe, means
             )
             known, self.weights, self.trusted = self._calibrated(known, held_out, bar)
-            return with_levels(networks, known, self.samples, held_out, lut, seed, bar.update)
+            return calibrate_scores(networks, known, self.samples, held_out, lut, seed, bar.update)
 
     @cached_property
     def reader(self) -> HeldOutReader:

@@ -24,7 +24,7 @@ _PIXELS = 4000
 """How many labelled pixels of each image count."""
 
 
-def with_levels(
+def calibrate_scores(
     networks: Networks,
     known: KnownEvidence,
     samples: Samples,
