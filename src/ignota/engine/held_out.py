@@ -13,8 +13,8 @@ from ignota.data.images import resize_label
 from ignota.data.pasting import Thing, paste
 from ignota.data.transforms import distort
 from ignota.engine.fitting import HeldOutRows, held_out_rows, image_generator
-from ignota.engine.harvest import training_label
 from ignota.engine.stream import Samples
+from ignota.engine.training_regions import training_label
 from ignota.engine.weighing import Trial, pasted_trial
 from ignota.structures import Sample
 from ignota.world.known import KnownEvidence

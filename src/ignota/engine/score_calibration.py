@@ -13,8 +13,8 @@ from torch import Tensor
 from ignota.anomaly.score import LEVEL
 from ignota.engine.distributed import each
 from ignota.engine.fitting import image_generator
-from ignota.engine.harvest import training_label
 from ignota.engine.stream import Samples
+from ignota.engine.training_regions import training_label
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.known import KnownEvidence
 from ignota.world.networks import Networks

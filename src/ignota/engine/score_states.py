@@ -22,9 +22,9 @@ from ignota.anomaly.trained import TrainedScore
 from ignota.data.pasting import Thing, cut_things, paste
 from ignota.engine.distributed import each
 from ignota.engine.fitting import image_generator
-from ignota.engine.harvest import training_label
 from ignota.engine.records import RECORD, StageFolder, fingerprint
 from ignota.engine.stream import Samples
+from ignota.engine.training_regions import training_label
 from ignota.structures import InputError, Sample
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.networks import Networks

@@ -34,7 +34,6 @@ from ignota.engine.fitting import (
     split_images,
     starting_recipe,
 )
-from ignota.engine.harvest import RegionRows, harvest_regions, joined_rows, training_label
 from ignota.engine.held_out import HeldOutReader
 from ignota.engine.metric_network_run import train_metric_network
 from ignota.engine.records import StageFolder, fingerprint
@@ -42,6 +41,7 @@ from ignota.engine.region_embedder_run import train_region_embedder
 from ignota.engine.score_calibration import calibrate_scores
 from ignota.engine.score_states import fit_states
 from ignota.engine.stream import Chosen, Samples
+from ignota.engine.training_regions import RegionRows, concatenate_rows, training_label, training_regions
 from ignota.engine.weighing import TRUSTED, Trial, WeightTable, least_trust, merit
 from ignota.functional.spacing import evenly_spaced
 from ignota.models.frozen_encoder import FrozenEncoder
@@ -203,14 +203,14 @@ class Stages:
             sample = self.samples[image]
             encoding = networks.encode(sample.image)
             label = training_label(sample, lut, (encoding.image.shape[0], encoding.image.shape[1]))
-            return harvest_regions(networks, encoding, label, urs, sources, image, len(self.split.known))
+            return training_regions(networks, encoding, label, urs, sources, image, len(self.split.known))
 
         rows = []
         with self._bar("reading regions", len(self.images)) as bar:
             for found in each(self.images, read, (RegionRows,)):
                 rows.append(found)
                 bar.update()
-        return joined_rows(rows)
+        return concatenate_rows(rows)
 
     @cached_property
     def spaces(self) -> dict[str, MetricSpace]:
