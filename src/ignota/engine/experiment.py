@@ -22,7 +22,7 @@ from ignota.engine import exhibition
 from ignota.engine.configuration import DataConfig, ExperimentConfig, FitConfig
 from ignota.engine.distributed import broadcast, is_rank_zero
 from ignota.engine.evaluation import evaluate_anomaly, evaluate_closed_set
-from ignota.engine.lessons import evaluate_incremental
+from ignota.engine.incremental_evaluation import evaluate_incremental
 from ignota.engine.records import fingerprint
 from ignota.engine.stages import Stages
 from ignota.metrics.bootstrap import paired_bootstrap
