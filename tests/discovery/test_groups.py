@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ignota.discovery.clusters import Grouping
+from ignota.discovery.cut_regions import cut_regions
 from ignota.discovery.document import FILE, _state, check_rows, discovery, read_discovery, write_discovery
 from ignota.discovery.gallery import cards, draw_tiles, shown_rows, write_sheets
 from ignota.discovery.groups import class_likeness, find_groups, spread_out, taught_likeness
-from ignota.discovery.pieces import unknown_pieces
 from ignota.discovery.region_table import RegionTable, read_table
 from ignota.discovery.suggestion import Weighing, image_likeness, region_weights, suggest_images, target_rows
 from ignota.structures import InputError
@@ -44,12 +44,12 @@ def space() -> FeatureSpace:
     return FeatureSpace(("t",), torch.zeros(FEATURES), torch.ones(FEATURES), known, owner, 2)
 
 
-def slow_pieces(
+def slow_regions(
     unknown: NDArray[np.bool_], regions: NDArray[np.int32], smallest: int
 ) -> set[frozenset[tuple[int, int]]]:
     """Flood fill, pixel by pixel."""
     left = {(int(y), int(x)) for y, x in np.argwhere(unknown & (regions > 0))}
-    pieces = set()
+    found = set()
     while left:
         todo = [left.pop()]
         piece = set(todo)
@@ -61,8 +61,8 @@ def slow_pieces(
             piece |= near
             todo += near
         if len(piece) >= smallest:
-            pieces.add(frozenset(piece))
-    return pieces
+            found.add(frozenset(piece))
+    return found
 
 
 @settings(max_examples=30, deadline=None)
@@ -71,9 +71,9 @@ def test_pieces_are_connected_unknown_pixels_of_one_region(seed: int, smallest: 
     rng = np.random.default_rng(seed)
     unknown = rng.random((9, 11)) < 0.6
     regions = cv2.resize(rng.integers(0, 4, (3, 4)).astype(np.int32), (11, 9), interpolation=cv2.INTER_NEAREST)
-    made = unknown_pieces(unknown, regions, smallest)
+    made = cut_regions(unknown, regions, smallest)
     got = [frozenset(map(tuple, np.argwhere(made.ids == number).tolist())) for number in range(1, made.count + 1)]
-    assert set(got) == slow_pieces(unknown, regions, smallest)
+    assert set(got) == slow_regions(unknown, regions, smallest)
     assert len(got) == made.count and made.ids.max(initial=0) == made.count
 
 

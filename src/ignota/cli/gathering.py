@@ -15,7 +15,7 @@ from ignota.cli.table import TABLE, write_table
 from ignota.cli.terminal import progress
 from ignota.data.drafts import sweep
 from ignota.data.files import as_text, one_line, write_atomically
-from ignota.discovery.pieces import piece_rows
+from ignota.discovery.cut_regions import cut_region_rows
 from ignota.discovery.region_table import RegionTable, read_table
 from ignota.structures import InputError
 from ignota.world.fingerprint import perception_fingerprint
@@ -91,7 +91,7 @@ def _write(path: Path, picture: Picture, world: OpenWorldModel, made_by: dict[st
         "frame": picture.frame,
         "width": width,
         "height": height,
-        "regions": piece_rows(scene),
+        "regions": cut_region_rows(scene),
         "made_by": made_by,
     }
     write_atomically(path, json.dumps(document, ensure_ascii=False).encode())

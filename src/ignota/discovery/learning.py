@@ -11,8 +11,8 @@ from jaxtyping import Bool, UInt8
 from ignota.data.files import one_line
 from ignota.data.images import read_image
 from ignota.data.video import read_frames
+from ignota.discovery.cut_regions import SMALLEST
 from ignota.discovery.naming import NamedRows
-from ignota.discovery.pieces import SMALLEST
 from ignota.discovery.region_table import RegionTable
 from ignota.structures import Encoding, InputError
 from ignota.world.model import OpenWorldModel
