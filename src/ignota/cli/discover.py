@@ -94,7 +94,7 @@ def _discover(
     from ignota.cli.terminal import say
     from ignota.discovery.clusters import Grouping
     from ignota.discovery.document import FILE, discovery, write_discovery
-    from ignota.discovery.gallery import told
+    from ignota.discovery.gallery import summary
     from ignota.discovery.groups import find_groups
     from ignota.world.fingerprint import perception_fingerprint
 
@@ -108,7 +108,7 @@ def _discover(
     write_discovery(out / FILE, made, found)
     if not args.quiet:
         _list(made)
-        say(f"{told(made, found)} → {out / PAGE}")
+        say(f"{summary(made, found)} → {out / PAGE}")
     return made, found
 
 
@@ -116,7 +116,7 @@ def _draw(
     args: Namespace, world: OpenWorldModel, out: Path, made: Discovery, found: RegionTable
 ) -> tuple[InputError, ...]:
     from ignota.cli.terminal import progress
-    from ignota.discovery.gallery import cards, draw_tiles, shown_rows, told, write_sheets
+    from ignota.discovery.gallery import cards, draw_tiles, shown_rows, summary, write_sheets
     from ignota.reports.groups_page import GroupsPage, write_groups_page
 
     shown = made.groups[: args.show]
@@ -128,7 +128,7 @@ def _draw(
     note = f"{hidden} further groups stand in groups.json; --show {len(made.groups)} shows them all." if hidden else ""
     page = GroupsPage(
         "What is unknown here",
-        told(made, found),
+        summary(made, found),
         cards(shown, tiles),
         made.state,
         tuple(label.name for label in world.snapshot.taught),
@@ -189,7 +189,7 @@ def _learn(args: Namespace, world: OpenWorldModel, made: Discovery, found: Regio
 
 
 def _learn_one(args: Namespace, world: OpenWorldModel, found: RegionTable, named: NamedRows) -> None:
-    from ignota.cli.learn import told
+    from ignota.cli.learn import summary
     from ignota.cli.terminal import progress, say
     from ignota.discovery.learning import learn_named
 
@@ -202,4 +202,4 @@ def _learn_one(args: Namespace, world: OpenWorldModel, found: RegionTable, named
     if lesson is None:
         say(f"{named.name!r} was learnt from these regions before: nothing is new")
     else:
-        say(told(lesson, time.monotonic() - started))
+        say(summary(lesson, time.monotonic() - started))

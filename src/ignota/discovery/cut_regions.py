@@ -26,7 +26,7 @@ _CUT = 100.0
 
 
 def cut_regions(unknown: Bool[np.ndarray, "H W"], regions: Int[np.ndarray, "H W"], smallest: int) -> RegionSet:
-    """Connected components of the unknown pixels inside each region, of at least `smallest` pixels, in reading order."""
+    """Components of the unknown pixels inside each region, of at least `smallest` pixels, in reading order."""
     ids, count = np.zeros(unknown.shape, np.int32), 0
     cut = np.where(unknown, regions, 0)
     for number, window in enumerate(ndimage.find_objects(cut), start=1):

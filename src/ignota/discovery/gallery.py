@@ -74,7 +74,7 @@ def outlined(found: RegionTable, rows: Sequence[int]) -> UInt8[np.ndarray, "H W 
     return overlay(image, nothing, np.zeros((256, 3), np.uint8), 0.0, unknown)
 
 
-def told(made: Discovery, found: RegionTable) -> str:
+def summary(made: Discovery, found: RegionTable) -> str:
     """The whole of a discovery in one line."""
     images = len({found.place(row) for row in range(len(found))})
     return (

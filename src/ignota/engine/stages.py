@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ignota.data.datasets import LabelledImages
-from ignota.data.pasting import cut_things
+from ignota.data.pasting import cut_outs
 from ignota.data.shots import Shots, class_areas
 from ignota.engine.branch_run import steps_of, train_branch
 from ignota.engine.closed_set_run import train_closed_set
@@ -245,7 +245,7 @@ class Stages:
     @cached_property
     def reader(self) -> HeldOutReader:
         fit, seed, names = self.config.fit, self.config.seed, self.split.known_taxonomy.names
-        things, lut = cut_things(fit.things, seed), self.split.training_lut()
+        things, lut = cut_outs(fit.things, seed), self.split.training_lut()
         return HeldOutReader(self.networks(), self.samples, lut, names, things, fit.distort, seed)
 
     def _calibrated(
