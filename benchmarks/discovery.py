@@ -35,10 +35,10 @@ from ignota.data.datasets import LabelledImages, PublishedImages, open_dataset, 
 from ignota.data.images import resize_label
 from ignota.data.shots import class_areas, largest_shots
 from ignota.discovery.clusters import Grouping
-from ignota.discovery.found import FoundRegions
 from ignota.discovery.groups import Group, class_likeness, find_groups
 from ignota.discovery.learning import learn_named
 from ignota.discovery.naming import NamedRows
+from ignota.discovery.region_table import RegionTable
 from ignota.discovery.suggestion import Weighing, suggest_images
 from ignota.engine.evaluation import untaught_copy, world_split
 from ignota.heap import keep_freed_memory
@@ -107,13 +107,13 @@ def frames(dataset: LabelledImages, sequences: Sequence[str], every: int = 1) ->
     return [i for i, key in enumerate(dataset.keys) if key.startswith(tuple(sequences))][::every]
 
 
-def regions_of(world: OpenWorldModel, dataset: LabelledImages, chosen: Sequence[int], out: Path) -> FoundRegions:
+def regions_of(world: OpenWorldModel, dataset: LabelledImages, chosen: Sequence[int], out: Path) -> RegionTable:
     """What `ignota discover` finds in these frames, by the same functions."""
     words = [str(dataset.image_paths[i]) for i in chosen]
     return gathered(words, world, out, argparse.Namespace(every=1, quiet=False))[0]  # type: ignore[arg-type]
 
 
-def pixel_counts(found: FoundRegions, dataset: LabelledImages) -> np.ndarray:
+def pixel_counts(found: RegionTable, dataset: LabelledImages) -> np.ndarray:
     """Pixels of each class under each region, "R 256"; 255 = void."""
     place = {key: i for i, key in enumerate(dataset.keys)}
     counts = np.zeros((len(found), 256), np.int64)

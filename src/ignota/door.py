@@ -15,7 +15,7 @@ from ignota.data.datasets import open_dataset
 from ignota.engine.choices import AnomalyChoice, Edges, checked_methods, chosen_shots, default_methods
 from ignota.engine.configuration import System
 from ignota.engine.devices import device_called
-from ignota.engine.lessons import evaluate_incremental as measure_incremental
+from ignota.engine.incremental_evaluation import evaluate_incremental as measure_incremental
 from ignota.engine.settings import LARGEST, SMALLEST, checked, configuration, read_preset
 from ignota.errors import InputError
 from ignota.models.build import open_segmenter

@@ -18,7 +18,7 @@ from ignota.anomaly.ensembles import Ensemble, MonteCarloDropout
 from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.anomaly.mahalanobis import Mahalanobis
 from ignota.anomaly.max_entropy import MaximisedEntropy
-from ignota.anomaly.nearest import NearestNeighbours, joined
+from ignota.anomaly.nearest import NearestNeighbours, joined_taps
 from ignota.anomaly.rbm import RoadMachine
 from ignota.anomaly.react import RectifiedActivations
 from ignota.anomaly.score import AnomalyScore
@@ -269,12 +269,12 @@ class TestNearestNeighbours:
 
     def test_joined_is_on_stride_8(self) -> None:
         image = random_encoding(0)
-        grid = joined(image, ("far", "near"))
+        grid = joined_taps(image, ("far", "near"))
         assert grid.shape == (8, *SIZE)
         assert torch.equal(grid[3:], image.features["near"])
         assert float(grid[0, 0, 0]) == pytest.approx(float(image.features["far"][0, 0, 0]))
         fine = Encoding(np.zeros((20, 32, 3), np.uint8), (20, 32), torch.zeros(2, 6, 8), {"fine": torch.randn(2, 6, 8)})
-        averaged = joined(fine, ("fine",))
+        averaged = joined_taps(fine, ("fine",))
         assert averaged.shape == (2, 3, 4)
         torch.testing.assert_close(averaged[:, 1, 2], fine.features["fine"][:, 2:4, 4:6].mean((1, 2)))
 

@@ -38,8 +38,8 @@ def photos(tmp_path: Path) -> Path:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """One entry for each image whose regions were sought."""
     sought: list[object] = []
-    inner = gathering.piece_rows
-    monkeypatch.setattr(gathering, "piece_rows", lambda *args: sought.append(args) or inner(*args))
+    inner = gathering.cut_region_rows
+    monkeypatch.setattr(gathering, "cut_region_rows", lambda *args: sought.append(args) or inner(*args))
     return sought
 
 

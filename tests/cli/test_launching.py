@@ -20,7 +20,7 @@ from jsonargparse import Namespace
 
 from ignota.cli import launching, main
 from ignota.cli.outcome import CutShortError, UsageError
-from ignota.engine import ranks
+from ignota.engine import distributed
 
 FOREIGN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 PATIENCE = 900
@@ -79,10 +79,10 @@ def test_what_srun_started_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_machine_meets_on_its_own_loopback() -> None:
     environment = launching._environment("/here", 2, 1)
     assert environment["GLOO_SOCKET_IFNAME"] in ("lo", "lo0")
-    assert environment[ranks.MEETING] == "file:///here/meeting"
+    assert environment[distributed.MEETING] == "file:///here/meeting"
     found = launching._rendezvous(1, environment)
     assert found["rdzv_endpoint"] == "/here/rendezvous" and found["local_addr"] == "127.0.0.1"
-    assert not {"GLOO_SOCKET_IFNAME", ranks.MEETING} & launching._environment("/here", 2, 2).keys()
+    assert not {"GLOO_SOCKET_IFNAME", distributed.MEETING} & launching._environment("/here", 2, 2).keys()
 
 
 def test_machines_meet_where_the_environment_says() -> None:
@@ -131,10 +131,10 @@ def test_a_lost_process_is_told_from_other_faults(
     def nothing(*_: object) -> Iterator[None]:
         yield
 
-    monkeypatch.setattr(ranks, "joined", nothing)
-    for name in ranks.VARIABLES:
+    monkeypatch.setattr(distributed, "process_group", nothing)
+    for name in distributed.VARIABLES:
         monkeypatch.setenv(name, "2")
-    with pytest.raises(expected), launching.joined(asked(), torch.device("cpu")):
+    with pytest.raises(expected), launching.among_processes(asked(), torch.device("cpu")):
         raise fault
 
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ignota.data.pasting import Thing, cut_things, paste
+from ignota.data.pasting import CutOut, cut_outs, paste
 from ignota.taxonomy import IGNORE_INDEX
 
-RED = Thing(np.full((30, 20, 3), (255, 0, 0), np.uint8), np.ones((30, 20), bool))
+RED = CutOut(np.full((30, 20, 3), (255, 0, 0), np.uint8), np.ones((30, 20), bool))
 
 
 def test_things_are_cut_where_the_scene_is_unknown_and_the_same_each_time() -> None:
-    things, again = cut_things(3, 5), cut_things(3, 5)
+    things, again = cut_outs(3, 5), cut_outs(3, 5)
     assert len(things) == len(again) > 1
     for thing, other in zip(things, again, strict=True):
         assert thing.image.shape == (*thing.mask.shape, 3)
         assert thing.mask.sum() >= 400
         assert thing.mask.any(1)[[0, -1]].all() and thing.mask.any(0)[[0, -1]].all()  # no wider than it needs to be
         np.testing.assert_array_equal(thing.image, other.image)
-    assert len(cut_things(3, 6)) != len(things) or not np.array_equal(cut_things(3, 6)[0].image, things[0].image)
+    assert len(cut_outs(3, 6)) != len(things) or not np.array_equal(cut_outs(3, 6)[0].image, things[0].image)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -41,7 +41,7 @@ def test_what_is_pasted_is_marked_and_nothing_else_changes(seed: int) -> None:
 def test_holes_of_a_cut_out_show_what_is_behind() -> None:
     mask = np.zeros((30, 20), bool)
     mask[:, :10] = True
-    half = Thing(RED.image, mask)
+    half = CutOut(RED.image, mask)
     image, label = np.full((90, 120, 3), 40, np.uint8), np.zeros((90, 120), np.uint8)
     picture, target = paste(image, label, (half,), 1, np.random.default_rng(0))
     assert ((picture == (255, 0, 0)).all(2) == (target == 1)).all()

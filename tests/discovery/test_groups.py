@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ignota.discovery.clusters import Grouping
+from ignota.discovery.cut_regions import cut_regions
 from ignota.discovery.document import FILE, _state, check_rows, discovery, read_discovery, write_discovery
-from ignota.discovery.found import FoundRegions, read_table
 from ignota.discovery.gallery import cards, draw_tiles, shown_rows, write_sheets
 from ignota.discovery.groups import class_likeness, find_groups, spread_out, taught_likeness
-from ignota.discovery.pieces import unknown_pieces
+from ignota.discovery.region_table import RegionTable, read_table
 from ignota.discovery.suggestion import Weighing, image_likeness, region_weights, suggest_images, target_rows
 from ignota.structures import InputError
 from ignota.world.features import FeatureSpace, TaughtRows, nearest_similarity
@@ -33,7 +33,7 @@ FEW = Grouping(dimensions=4, smallest=3, likeness=0.9999)
 
 
 @pytest.fixture
-def found(rows: Rows, write: Callable[..., Path]) -> FoundRegions:
+def found(rows: Rows, write: Callable[..., Path]) -> RegionTable:
     return read_table(write(rows), FEATURES, PERCEPTION)
 
 
@@ -44,12 +44,12 @@ def space() -> FeatureSpace:
     return FeatureSpace(("t",), torch.zeros(FEATURES), torch.ones(FEATURES), known, owner, 2)
 
 
-def slow_pieces(
+def slow_regions(
     unknown: NDArray[np.bool_], regions: NDArray[np.int32], smallest: int
 ) -> set[frozenset[tuple[int, int]]]:
     """Flood fill, pixel by pixel."""
     left = {(int(y), int(x)) for y, x in np.argwhere(unknown & (regions > 0))}
-    pieces = set()
+    found = set()
     while left:
         todo = [left.pop()]
         piece = set(todo)
@@ -61,8 +61,8 @@ def slow_pieces(
             piece |= near
             todo += near
         if len(piece) >= smallest:
-            pieces.add(frozenset(piece))
-    return pieces
+            found.add(frozenset(piece))
+    return found
 
 
 @settings(max_examples=30, deadline=None)
@@ -71,13 +71,13 @@ def test_pieces_are_connected_unknown_pixels_of_one_region(seed: int, smallest: 
     rng = np.random.default_rng(seed)
     unknown = rng.random((9, 11)) < 0.6
     regions = cv2.resize(rng.integers(0, 4, (3, 4)).astype(np.int32), (11, 9), interpolation=cv2.INTER_NEAREST)
-    made = unknown_pieces(unknown, regions, smallest)
+    made = cut_regions(unknown, regions, smallest)
     got = [frozenset(map(tuple, np.argwhere(made.ids == number).tolist())) for number in range(1, made.count + 1)]
-    assert set(got) == slow_pieces(unknown, regions, smallest)
+    assert set(got) == slow_regions(unknown, regions, smallest)
     assert len(got) == made.count and made.ids.max(initial=0) == made.count
 
 
-def test_two_bunches_are_two_groups_in_order_of_worth(found: FoundRegions, space: FeatureSpace) -> None:
+def test_two_bunches_are_two_groups_in_order_of_worth(found: RegionTable, space: FeatureSpace) -> None:
     groups, alone = find_groups(found, space, ("a", "b", "c"), FEW)
     assert [group.key for group in groups] == ["1", "2"]
     assert {row % 2 for row in groups[0].rows} != {row % 2 for row in groups[1].rows}
@@ -109,7 +109,7 @@ def test_groups_are_the_same_whatever_the_order_of_the_table(
     assert results[0] == results[1]
 
 
-def test_likeness_is_that_of_the_nearest_training_pixels(found: FoundRegions, space: FeatureSpace) -> None:
+def test_likeness_is_that_of_the_nearest_training_pixels(found: RegionTable, space: FeatureSpace) -> None:
     likeness = class_likeness(found.vectors, space, 3)
     for c in range(3):
         rows = space.known[space.owner == c]
@@ -135,7 +135,7 @@ def test_a_group_of_one_look_needs_one_exemplar() -> None:
 
 
 def test_a_discovery_comes_back_and_knows_its_table(
-    found: FoundRegions, space: FeatureSpace, rows: Rows, write: Callable[..., Path], tmp_path: Path
+    found: RegionTable, space: FeatureSpace, rows: Rows, write: Callable[..., Path], tmp_path: Path
 ) -> None:
     groups, alone = find_groups(found, space, ("a", "b", "c"), FEW)
     made = discovery(groups, alone, found, tmp_path / "regions.parquet", "w")
@@ -152,7 +152,7 @@ def test_a_discovery_comes_back_and_knows_its_table(
             check_rows(back, read_table(write(other), FEATURES, PERCEPTION))
 
 
-def test_names_of_another_run_do_not_fit(found: FoundRegions, space: FeatureSpace) -> None:
+def test_names_of_another_run_do_not_fit(found: RegionTable, space: FeatureSpace) -> None:
     """As by another seed, which cuts the same groups into other parts, or for regions in another order."""
     groups, _ = find_groups(found, space, ("a", "b", "c"), FEW)
     first = groups[0]
@@ -174,7 +174,7 @@ def test_names_of_another_run_do_not_fit(found: FoundRegions, space: FeatureSpac
 @pytest.mark.parametrize("sealed", [True, False])
 @pytest.mark.parametrize("row", [-1, 1_000_000])
 def test_rows_of_parts_that_there_are_not_are_refused(
-    found: FoundRegions, space: FeatureSpace, tmp_path: Path, row: int, sealed: bool
+    found: RegionTable, space: FeatureSpace, tmp_path: Path, row: int, sealed: bool
 ) -> None:
     groups, _ = find_groups(found, space, ("a", "b", "c"), FEW)
     made = discovery(groups, (), found, tmp_path / "regions.parquet", "w")
@@ -190,7 +190,7 @@ def test_rows_of_parts_that_there_are_not_are_refused(
         check_rows(read_discovery(tmp_path / FILE), found)
 
 
-def test_groups_of_an_older_version_are_refused(found: FoundRegions, space: FeatureSpace, tmp_path: Path) -> None:
+def test_groups_of_an_older_version_are_refused(found: RegionTable, space: FeatureSpace, tmp_path: Path) -> None:
     groups, _ = find_groups(found, space, ("a", "b", "c"), FEW)
     write_discovery(tmp_path / FILE, discovery(groups, (), found, tmp_path / "regions.parquet", "w"), found)
     content = json.loads((tmp_path / FILE).read_text())
@@ -209,7 +209,7 @@ def test_a_damaged_discovery_is_refused(tmp_path: Path, text: str) -> None:
         read_discovery(tmp_path / FILE)
 
 
-def test_pictures_show_regions_and_say_what_is_gone(found: FoundRegions, space: FeatureSpace, tmp_path: Path) -> None:
+def test_pictures_show_regions_and_say_what_is_gone(found: RegionTable, space: FeatureSpace, tmp_path: Path) -> None:
     groups, _ = find_groups(found, space, ("a", "b", "c"), FEW)
     gone = tuple(str(tmp_path / "gone.png") if "s1" in path else path for path in found.images)
     found = dataclasses.replace(found, images=gone)
@@ -243,7 +243,7 @@ def test_an_image_is_as_like_as_its_most_similar_region() -> None:
     assert (target_rows(np.arange(30.0), vectors) == np.arange(30)).all()
 
 
-def test_suggestions_cover_what_is_not_taught(found: FoundRegions, rows: Rows, write: Callable[..., Path]) -> None:
+def test_suggestions_cover_what_is_not_taught(found: RegionTable, rows: Rows, write: Callable[..., Path]) -> None:
     known = np.zeros(40)
     chosen = suggest_images(found, known, None, 4, FEW, Weighing())
     assert sorted(each.name for each in chosen) == ["s0", "s1", "s2", "s3"]

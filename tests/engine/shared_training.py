@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save_file
 
 from ignota.data.drawn import DrawnImages
-from ignota.engine import closed_set_run, ranks, training
+from ignota.engine import closed_set_run, distributed, training
 from ignota.engine.configuration import (
     ClosedSetConfig,
     DataConfig,
@@ -81,19 +81,19 @@ def stop_and_go_on(folder: Path) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         assert stages_in(folder).segmenter is None
     closed_set_run.run_stage = run
-    assert ranks.told((folder / "stages" / "closed_set" / training.CHECKPOINT).exists())
+    assert distributed.broadcast((folder / "stages" / "closed_set" / training.CHECKPOINT).exists())
     assert stages_in(folder).segmenter is not None
 
 
 def copied(source: Path, target: Path, pattern: str) -> None:
-    if ranks.leads():
+    if distributed.is_rank_zero():
         for stage in (source / "stages").glob(pattern):
             shutil.copytree(stage, target / "stages" / stage.name)
-    ranks.told(None)
+    distributed.broadcast(None)
 
 
 def keep(world: Any, folder: Path) -> None:
-    if ranks.leads():
+    if distributed.is_rank_zero():
         tensors = {name: value.contiguous().clone() for name, value in world.known.tensors()}
         recipe = torch.frombuffer(bytearray(repr(world.known.recipe).encode()), dtype=torch.uint8)
         save_file(tensors | {"recipe": recipe}, folder / "fit.safetensors")
@@ -104,7 +104,7 @@ def refuse_to_write_below(folder: Path) -> None:
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open" and str(arguments[0]).startswith(str(folder)) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
-            raise PermissionError(f"rank {ranks.group().rank} writes {arguments[0]}")
+            raise PermissionError(f"rank {distributed.group().rank} writes {arguments[0]}")
 
     sys.addaudithook(watch)
 
@@ -129,10 +129,10 @@ if __name__ == "__main__":
     if len(places) == 1:
         keep(stages_in(places[0]).world(), places[0])
     else:
-        with ranks.joined(CPU) as found:
+        with distributed.process_group(CPU) as found:
             refuse_to_fork()
             if found.rank:
                 refuse_to_write_below(places[0])
             train_each_stage(*places)
-            ranks._group = dataclasses.replace(found, strategy="fsdp")
+            distributed._group = dataclasses.replace(found, strategy="fsdp")
             stop_and_go_on(places[0] / "fsdp")

@@ -21,7 +21,7 @@ from ignota.engine.configuration import (
     MetricNetworkConfig,
     RegionEmbedderConfig,
 )
-from ignota.engine.lessons import evaluate_incremental
+from ignota.engine.incremental_evaluation import evaluate_incremental
 from ignota.engine.stages import Stages
 from ignota.engine.training import normalise_images
 from ignota.models.segmenter import ClosedSetSegmenter, Tap, crop_to_image, pad_to_multiple

@@ -17,7 +17,7 @@ from ignota.data.datasets import open_dataset
 from ignota.data.synthetic.streets import SyntheticStreets
 from ignota.engine.configuration import ExperimentConfig
 from ignota.engine.evaluation import evaluate_anomaly
-from ignota.engine.lessons import evaluate_incremental
+from ignota.engine.incremental_evaluation import evaluate_incremental
 from ignota.engine.metric_network_run import (
     MetricNetworkStage,
     metric_loss,

@@ -7,8 +7,8 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import nn
 
-from ignota.engine import ranks
-from ignota.engine.ranks import Group, loader_processes
+from ignota.engine import distributed
+from ignota.engine.distributed import ProcessGroup, loader_processes
 from ignota.engine.replicas import SharedDropout, replica
 from ignota.structures import InputError
 
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process as the second of two."""
-    monkeypatch.setattr(ranks, "_group", Group(1, 2, 1, 2))
+    monkeypatch.setattr(distributed, "_group", ProcessGroup(1, 2, 1, 2))
 
 
 def test_the_part_of_a_batch_is_dropped_as_in_the_whole(one_of_two: None) -> None:
@@ -43,7 +43,7 @@ def test_the_processes_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     counts = []
     for local_size in (1, 4, 16):
-        monkeypatch.setattr(ranks, "_group", Group(0, 16, 0, local_size))
+        monkeypatch.setattr(distributed, "_group", ProcessGroup(0, 16, 0, local_size))
         counts.append(loader_processes(torch.device("cuda")))
     assert counts == [4, 2, 1]
 

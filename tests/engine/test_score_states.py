@@ -17,7 +17,7 @@ from ignota.anomaly.fitted_scores import FITTED_SCORES
 from ignota.anomaly.max_entropy import MaximisedEntropy
 from ignota.anomaly.score import OUTLIER, AnomalyScore, State
 from ignota.data.datasets import open_dataset
-from ignota.data.pasting import Thing
+from ignota.data.pasting import CutOut
 from ignota.engine import score_states
 from ignota.engine.configuration import FittedScore
 from ignota.engine.evaluation import world_split
@@ -35,8 +35,8 @@ def world(trained: Path) -> OpenWorldModel:
 def things(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One magenta square instead of synthetic things; holds how often they were cut."""
     cut: list[int] = []
-    square = Thing(np.full((9, 9, 3), (255, 0, 255), np.uint8), np.ones((9, 9), bool))
-    monkeypatch.setattr(score_states, "cut_things", lambda scenes, seed: cut.append(scenes) or (square,))
+    square = CutOut(np.full((9, 9, 3), (255, 0, 255), np.uint8), np.ones((9, 9), bool))
+    monkeypatch.setattr(score_states, "cut_outs", lambda scenes, seed: cut.append(scenes) or (square,))
     return cut
 
 

@@ -15,8 +15,8 @@ from ignota.data.drawn import DrawnImages
 from ignota.engine import branch_run, closed_set_run, embedder_run, region_embedder_run
 from ignota.engine.configuration import EmbedderConfig, ExperimentConfig
 from ignota.engine.fitting import class_means, split_images
-from ignota.engine.harvest import RegionRows, joined_rows
 from ignota.engine.stages import Stages, embedder_variants
+from ignota.engine.training_regions import RegionRows, concatenate_rows
 from ignota.engine.weighing import TRUSTED, least_trust, merit
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.reading import joined_parts, own_score, read_regions
@@ -174,7 +174,7 @@ def test_class_means_weigh_label_regions_by_their_area() -> None:
 
 
 def test_rows_are_joined_and_picked_alike() -> None:
-    double = joined_rows([rows(), rows()])
+    double = concatenate_rows([rows(), rows()])
     assert len(double) == 10
     picked = double.where(double.image == 1)
     assert picked.label.tolist() == [0, 1, 0, 1]

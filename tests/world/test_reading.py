@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from ignota.engine.lessons import base_of
+from ignota.engine.incremental_evaluation import base_of
 from ignota.functional import scores
 from ignota.functional.pooling import region_pool
 from ignota.functional.regions import paint

@@ -36,7 +36,7 @@ class NearestNeighbours(AnomalyScore):
         self.taps, self.coreset, self.neighbours, self.per_image = taps, coreset, neighbours, per_image
 
     def observe(self, encoding: Encoding, label: UInt8[np.ndarray, "h w"], rng: np.random.Generator) -> State:
-        grid = joined(encoding, self.taps)
+        grid = joined_taps(encoding, self.taps)
         coarse = resize_label(label, (grid.shape[1], grid.shape[2])).ravel()
         labelled = np.flatnonzero(coarse != IGNORE_INDEX)
         chosen = rng.choice(labelled, min(self.per_image, len(labelled)), replace=False)
@@ -55,14 +55,14 @@ class NearestNeighbours(AnomalyScore):
         return {"mean": mean, "std": std, "coreset": coreset, "owner": owner[rows]}
 
     def score(self, encoding: Encoding, state: State) -> Float[Tensor, "h w"]:
-        grid = joined(encoding, self.taps)
+        grid = joined_taps(encoding, self.taps)
         vectors = (grid.flatten(1).T - state["mean"]) / state["std"]
         found = knn_dissimilarity(vectors, state["coreset"].float(), self.neighbours).view(grid.shape[1:])
         size = encoding.logits.shape[-2:]
         return F.interpolate(found[None, None], size=size, mode="bilinear")[0, 0]
 
 
-def joined(encoding: Encoding, taps: tuple[str, ...]) -> Float[Tensor, "F h w"]:
+def joined_taps(encoding: Encoding, taps: tuple[str, ...]) -> Float[Tensor, "F h w"]:
     """The taps on one grid of stride 8, one under the other: finer ones averaged, coarser ones interpolated."""
     size = (-(-encoding.image.shape[0] // _STRIDE), -(-encoding.image.shape[1] // _STRIDE))
     return torch.cat([_resized(encoding.features[tap].float(), size) for tap in taps])

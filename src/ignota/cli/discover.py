@@ -18,8 +18,8 @@ from ignota.cli.parsing import Parser, add_world
 
 if TYPE_CHECKING:
     from ignota.discovery.document import Discovery
-    from ignota.discovery.found import FoundRegions
     from ignota.discovery.naming import NamedRows
+    from ignota.discovery.region_table import RegionTable
     from ignota.structures import InputError
     from ignota.world.model import OpenWorldModel
 
@@ -89,12 +89,12 @@ def run(args: Namespace) -> None:
 
 def _discover(
     args: Namespace, world: OpenWorldModel, out: Path, faults: list[InputError]
-) -> tuple[Discovery, FoundRegions]:
+) -> tuple[Discovery, RegionTable]:
     from ignota.cli.gathering import gathered
     from ignota.cli.terminal import say
     from ignota.discovery.clusters import Grouping
     from ignota.discovery.document import FILE, discovery, write_discovery
-    from ignota.discovery.gallery import told
+    from ignota.discovery.gallery import summary
     from ignota.discovery.groups import find_groups
     from ignota.world.fingerprint import perception_fingerprint
 
@@ -108,15 +108,15 @@ def _discover(
     write_discovery(out / FILE, made, found)
     if not args.quiet:
         _list(made)
-        say(f"{told(made, found)} → {out / PAGE}")
+        say(f"{summary(made, found)} → {out / PAGE}")
     return made, found
 
 
 def _draw(
-    args: Namespace, world: OpenWorldModel, out: Path, made: Discovery, found: FoundRegions
+    args: Namespace, world: OpenWorldModel, out: Path, made: Discovery, found: RegionTable
 ) -> tuple[InputError, ...]:
     from ignota.cli.terminal import progress
-    from ignota.discovery.gallery import cards, draw_tiles, shown_rows, told, write_sheets
+    from ignota.discovery.gallery import cards, draw_tiles, shown_rows, summary, write_sheets
     from ignota.reports.groups_page import GroupsPage, write_groups_page
 
     shown = made.groups[: args.show]
@@ -128,7 +128,7 @@ def _draw(
     note = f"{hidden} further groups stand in groups.json; --show {len(made.groups)} shows them all." if hidden else ""
     page = GroupsPage(
         "What is unknown here",
-        told(made, found),
+        summary(made, found),
         cards(shown, tiles),
         made.state,
         tuple(label.name for label in world.snapshot.taught),
@@ -154,7 +154,7 @@ def _list(made: Discovery) -> None:
     show_table(f"groups{more}", columns, rows)
 
 
-def _kept(world: OpenWorldModel, out: Path) -> tuple[Discovery, FoundRegions]:
+def _kept(world: OpenWorldModel, out: Path) -> tuple[Discovery, RegionTable]:
     """What an earlier call found."""
     from ignota.cli.gathering import table_of
     from ignota.data.files import one_line
@@ -170,7 +170,7 @@ def _kept(world: OpenWorldModel, out: Path) -> tuple[Discovery, FoundRegions]:
     return made, found
 
 
-def _learn(args: Namespace, world: OpenWorldModel, made: Discovery, found: FoundRegions) -> list[InputError]:
+def _learn(args: Namespace, world: OpenWorldModel, made: Discovery, found: RegionTable) -> list[InputError]:
     """Learns every class that can be learnt; returns why others were not."""
     from ignota.cli.terminal import note
     from ignota.discovery.naming import read_names, unnamed
@@ -188,8 +188,8 @@ def _learn(args: Namespace, world: OpenWorldModel, made: Discovery, found: Found
     return faults
 
 
-def _learn_one(args: Namespace, world: OpenWorldModel, found: FoundRegions, named: NamedRows) -> None:
-    from ignota.cli.learn import told
+def _learn_one(args: Namespace, world: OpenWorldModel, found: RegionTable, named: NamedRows) -> None:
+    from ignota.cli.learn import summary
     from ignota.cli.terminal import progress, say
     from ignota.discovery.learning import learn_named
 
@@ -202,4 +202,4 @@ def _learn_one(args: Namespace, world: OpenWorldModel, found: FoundRegions, name
     if lesson is None:
         say(f"{named.name!r} was learnt from these regions before: nothing is new")
     else:
-        say(told(lesson, time.monotonic() - started))
+        say(summary(lesson, time.monotonic() - started))

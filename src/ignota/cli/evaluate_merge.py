@@ -21,7 +21,7 @@ def arguments(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     from ignota.cli import evaluate_anomaly, evaluate_incremental
     from ignota.cli.measuring import finish
-    from ignota.engine.lessons import IncrementalState
+    from ignota.engine.incremental_evaluation import IncrementalState
     from ignota.engine.shards import merged
 
     with finish(args.json) as write:

@@ -15,8 +15,8 @@ from ignota.cli.table import TABLE, write_table
 from ignota.cli.terminal import progress
 from ignota.data.drafts import sweep
 from ignota.data.files import as_text, one_line, write_atomically
-from ignota.discovery.found import FoundRegions, read_table
-from ignota.discovery.pieces import piece_rows
+from ignota.discovery.cut_regions import cut_region_rows
+from ignota.discovery.region_table import RegionTable, read_table
 from ignota.structures import InputError
 from ignota.world.fingerprint import perception_fingerprint
 from ignota.world.model import OpenWorldModel
@@ -36,14 +36,14 @@ def check_extra() -> None:
         raise InputError(f"this command needs {' and '.join(missing)}: `pip install 'ignota[discover]'` brings them")
 
 
-def table_of(path: Path, world: OpenWorldModel) -> FoundRegions:
+def table_of(path: Path, world: OpenWorldModel) -> RegionTable:
     """A regions.parquet that this world wrote, before or after it was taught; raises InputError for another."""
     return read_table(path, int(world.known.space.known.shape[1]), perception_fingerprint(world))
 
 
 def gathered(
     words: Sequence[str], world: OpenWorldModel, out: Path, args: Namespace
-) -> tuple[FoundRegions, Path, tuple[InputError, ...]]:
+) -> tuple[RegionTable, Path, tuple[InputError, ...]]:
     """The unknown regions of a table or of images, where their table lies, and the images that could not be read.
 
     Regions of images are kept below `out`, so that a call that was stopped goes on where it was.
@@ -91,7 +91,7 @@ def _write(path: Path, picture: Picture, world: OpenWorldModel, made_by: dict[st
         "frame": picture.frame,
         "width": width,
         "height": height,
-        "regions": piece_rows(scene),
+        "regions": cut_region_rows(scene),
         "made_by": made_by,
     }
     write_atomically(path, json.dumps(document, ensure_ascii=False).encode())

@@ -44,7 +44,7 @@ def run_lake(args: Namespace) -> None:
             outcome = segment_lake(work, engine, Parts(args.out), bar.update)
     outcome.before = before
     if not args.quiet:
-        say(f"{_told(outcome)} → {args.out}")
+        say(f"{_summary(outcome)} → {args.out}")
     if outcome.errors and outcome.errors == outcome.done and not before:
         raise InputError(outcome.fault)
     if outcome.errors:
@@ -101,7 +101,7 @@ def _frames(span: Span) -> int:
         return 1  # a URL, or a fault that its row will tell
 
 
-def _told(outcome: Outcome) -> str:
+def _summary(outcome: Outcome) -> str:
     count = outcome.done + outcome.before
     before = f", {outcome.before} of them finished before" if outcome.before else ""
     errors = f", {outcome.errors} of them with an error" if outcome.errors else ""

@@ -75,7 +75,7 @@ def run(args: Namespace) -> None:
             return
         found = world.learn(args.name, shown, force=args.force, against=against)
     if not args.quiet:
-        say(told(found, time.monotonic() - started))
+        say(summary(found, time.monotonic() - started))
 
 
 def _examples(args: Namespace) -> tuple[str, list[str]]:
@@ -146,7 +146,7 @@ def _numbers(text: str, count: int, form: str) -> list[float]:
     return values
 
 
-def told(found: Preview, seconds: float) -> str:
+def summary(found: Preview, seconds: float) -> str:
     """What was learnt, what the class covers, and what it takes from other classes."""
     count = f"{found.examples} {'example' if found.examples == 1 else 'examples'}"
     learnt = f"learnt {found.name!r} from {count}, {found.pixels:,} pixels, in {seconds:.1f} s"

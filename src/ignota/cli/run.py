@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from ignota.cli.launching import add_devices, has_started, joined, start
+from ignota.cli.launching import add_devices, among_processes, has_started, start
 from ignota.cli.parsing import Parser, add_branches, add_download, branches_of
 from ignota.cli.settings import add_settings, configuration
 from ignota.engine.settings import presets, read_preset
@@ -39,15 +39,15 @@ def run(args: Namespace) -> None:
 
     from ignota.cli.opening import chosen_device
     from ignota.cli.terminal import note, say
+    from ignota.engine.distributed import group, is_rank_zero
     from ignota.engine.experiment import run_experiment, train_experiment
     from ignota.engine.progress import hush_training
-    from ignota.engine.ranks import group, leads
     from ignota.engine.replicas import fit_for_group
 
     hush_training()
     out, root, device = Path(args.out), None if args.data_root is None else Path(args.data_root), chosen_device(args)
-    with joined(args, device):
-        shared, first = group().size > 1, leads()
+    with among_processes(args, device):
+        shared, first = group().size > 1, is_rank_zero()
         config = fit_for_group(config, device)
         if shared:
             if first and device.type == "cpu" and not args.quiet:

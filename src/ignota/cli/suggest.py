@@ -20,7 +20,7 @@ from ignota.cli.parsing import Parser, add_world
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ignota.discovery.found import FoundRegions
+    from ignota.discovery.region_table import RegionTable
     from ignota.discovery.suggestion import Suggestion
     from ignota.world.model import OpenWorldModel
 
@@ -74,7 +74,7 @@ def run(args: Namespace) -> None:
     complain(faults)
 
 
-def _suggested(args: Namespace, world: OpenWorldModel, found: FoundRegions) -> tuple[Suggestion, ...]:
+def _suggested(args: Namespace, world: OpenWorldModel, found: RegionTable) -> tuple[Suggestion, ...]:
     from ignota.discovery.clusters import Grouping
     from ignota.discovery.groups import class_likeness, taught_likeness
     from ignota.discovery.suggestion import Weighing, suggest_images
@@ -85,7 +85,7 @@ def _suggested(args: Namespace, world: OpenWorldModel, found: FoundRegions) -> t
     return suggest_images(found, known, taught, args.count, Grouping(seed=args.seed or 0), Weighing())
 
 
-def _rows(found: FoundRegions, chosen: Sequence[Suggestion]) -> list[dict[str, Any]]:
+def _rows(found: RegionTable, chosen: Sequence[Suggestion]) -> list[dict[str, Any]]:
     return [
         {
             "rank": rank,
@@ -100,7 +100,7 @@ def _rows(found: FoundRegions, chosen: Sequence[Suggestion]) -> list[dict[str, A
     ]
 
 
-def _write(args: Namespace, found: FoundRegions, chosen: Sequence[Suggestion]) -> None:
+def _write(args: Namespace, found: RegionTable, chosen: Sequence[Suggestion]) -> None:
     from ignota.data.files import write_atomically
     from ignota.reports.tables import Table, to_csv
 
@@ -113,7 +113,7 @@ def _write(args: Namespace, found: FoundRegions, chosen: Sequence[Suggestion]) -
         write_atomically(Path(args.csv), to_csv(table).encode())
 
 
-def _list(found: FoundRegions, chosen: Sequence[Suggestion]) -> None:
+def _list(found: RegionTable, chosen: Sequence[Suggestion]) -> None:
     from ignota.cli.terminal import say, show_table
 
     if not chosen:
@@ -129,7 +129,7 @@ def _list(found: FoundRegions, chosen: Sequence[Suggestion]) -> None:
     show_table(f"label these {len(cells)} first", columns, cells)
 
 
-def _draw(out: Path, found: FoundRegions, chosen: Sequence[Suggestion]) -> None:
+def _draw(out: Path, found: RegionTable, chosen: Sequence[Suggestion]) -> None:
     """Each image with its unknown regions outlined, in order of choice."""
     from ignota.data.images import write_jpeg
     from ignota.discovery.gallery import outlined

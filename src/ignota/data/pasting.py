@@ -19,14 +19,14 @@ _HORIZON = 1 / 3
 
 
 @dataclass(frozen=True)
-class Thing:
+class CutOut:
     """A cut-out: its box of the picture, and which pixels of it are the thing."""
 
     image: UInt8[np.ndarray, "h w 3"]
     mask: Bool[np.ndarray, "h w"]
 
 
-def cut_things(scenes: int, seed: int) -> tuple[Thing, ...]:
+def cut_outs(scenes: int, seed: int) -> tuple[CutOut, ...]:
     """Everything unknown in `scenes` synthetic streets that is large enough, in the order of the scenes."""
     streets, found = SyntheticStreets("anomaly", scenes, _SCENE, seed), []
     for i in range(scenes):
@@ -37,14 +37,14 @@ def cut_things(scenes: int, seed: int) -> tuple[Thing, ...]:
         for number, (x, y, width, height, area) in enumerate(boxes):
             if number and area >= _SMALLEST:
                 window = np.s_[y : y + height, x : x + width]
-                found.append(Thing(scene.image[window], ids[window] == number))
+                found.append(CutOut(scene.image[window], ids[window] == number))
     return tuple(found)
 
 
 def paste(
     image: UInt8[np.ndarray, "H W 3"],
     label: UInt8[np.ndarray, "H W"],
-    things: tuple[Thing, ...],
+    things: tuple[CutOut, ...],
     count: int,
     rng: np.random.Generator,
 ) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:

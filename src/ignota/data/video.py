@@ -32,7 +32,7 @@ def is_video(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class Frame:
+class VideoFrame:
     """One frame that was asked for. index: its number in the video, from 0. image: None where it was not wanted."""
 
     index: int
@@ -45,7 +45,7 @@ def frame_count(path: Path, every: int = 1) -> int:
         return -(-max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))) // every)
 
 
-def read_frames(path: Path, every: int = 1, wanted: Callable[[int], bool] = lambda _: True) -> Iterator[Frame]:
+def read_frames(path: Path, every: int = 1, wanted: Callable[[int], bool] = lambda _: True) -> Iterator[VideoFrame]:
     """Frames 0, `every`, 2·`every`, … in RGB, upright; those not wanted without their image, one in memory at a time.
 
     Raises InputError for what is no video, for frames of more than `MAX_PIXELS`, and at the end of one cut short.
@@ -54,7 +54,7 @@ def read_frames(path: Path, every: int = 1, wanted: Callable[[int], bool] = lamb
         index = 0
         while video.grab():
             if index % every == 0:
-                yield Frame(index, _picture(video, path, index) if wanted(index) else None)
+                yield VideoFrame(index, _picture(video, path, index) if wanted(index) else None)
             index += 1
         expected = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
     if index == 0:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ignota.data.files import as_name, as_text, one_line, write_atomically
-from ignota.discovery.found import FoundRegions
 from ignota.discovery.groups import Group
+from ignota.discovery.region_table import RegionTable
 from ignota.structures import InputError
 
 FILE = "groups.json"
@@ -36,13 +36,13 @@ class Discovery:
     state: str
 
 
-def discovery(groups: Sequence[Group], alone: Sequence[int], found: FoundRegions, table: Path, world: str) -> Discovery:
+def discovery(groups: Sequence[Group], alone: Sequence[int], found: RegionTable, table: Path, world: str) -> Discovery:
     """With the fingerprint of these groups of these regions."""
     state = _state([_as_dict(group) for group in groups], found.digest, world)
     return Discovery(tuple(groups), tuple(alone), table, found.digest, world, state)
 
 
-def write_discovery(path: Path, made: Discovery, found: FoundRegions) -> None:
+def write_discovery(path: Path, made: Discovery, found: RegionTable) -> None:
     """Writes groups.json atomically."""
     content = {
         "state": made.state,
@@ -78,7 +78,7 @@ def read_discovery(path: Path) -> Discovery:
     return Discovery(groups, (), table, regions, world, state)
 
 
-def check_rows(made: Discovery, found: FoundRegions) -> None:
+def check_rows(made: Discovery, found: RegionTable) -> None:
     """Raises InputError where the table is no longer the one that the groups number."""
     rows = [row for group in made.groups for each in (group, *group.parts) for row in each.rows]
     if found.digest != made.regions or any(not 0 <= row < len(found) for row in rows):

@@ -10,9 +10,9 @@ from jaxtyping import UInt8
 
 from ignota.data.images import resize_image, write_jpeg
 from ignota.discovery.document import Discovery
-from ignota.discovery.found import FoundRegions
 from ignota.discovery.groups import MOST_EXEMPLARS, Group
 from ignota.discovery.learning import picture
+from ignota.discovery.region_table import RegionTable
 from ignota.reports.contact_sheets import contact_sheet, missing_tile, region_tile
 from ignota.reports.groups_page import GroupCard
 from ignota.reports.pictures import overlay
@@ -31,7 +31,7 @@ def shown_rows(groups: Sequence[Group]) -> list[int]:
 
 
 def draw_tiles(
-    found: FoundRegions, rows: Sequence[int], tick: Callable[[], object] | None = None
+    found: RegionTable, rows: Sequence[int], tick: Callable[[], object] | None = None
 ) -> tuple[dict[int, bytes], tuple[InputError, ...]]:
     """A JPEG for each region, and what could not be read; every image is opened once, one in memory at a time."""
     tiles: dict[int, bytes] = {}
@@ -66,7 +66,7 @@ def write_sheets(folder: Path, groups: Sequence[Group], tiles: Mapping[int, byte
         write_jpeg(folder / f"group-{int(group.key):03d}.jpg", sheet)
 
 
-def outlined(found: FoundRegions, rows: Sequence[int]) -> UInt8[np.ndarray, "H W 3"]:
+def outlined(found: RegionTable, rows: Sequence[int]) -> UInt8[np.ndarray, "H W 3"]:
     """The image of these regions with all of them outlined; raises InputError where it is gone."""
     image = picture(found, rows[0])
     unknown = np.logical_or.reduce([found.mask(row) for row in rows])
@@ -74,7 +74,7 @@ def outlined(found: FoundRegions, rows: Sequence[int]) -> UInt8[np.ndarray, "H W
     return overlay(image, nothing, np.zeros((256, 3), np.uint8), 0.0, unknown)
 
 
-def told(made: Discovery, found: FoundRegions) -> str:
+def summary(made: Discovery, found: RegionTable) -> str:
     """The whole of a discovery in one line."""
     images = len({found.place(row) for row in range(len(found))})
     return (
@@ -82,7 +82,7 @@ def told(made: Discovery, found: FoundRegions) -> str:
     )
 
 
-def _tile(found: FoundRegions, row: int, image: UInt8[np.ndarray, "H W 3"]) -> bytes:
+def _tile(found: RegionTable, row: int, image: UInt8[np.ndarray, "H W 3"]) -> bytes:
     shrink = min(1.0, _LONG_SIDE / max(image.shape[:2]))
     size = max(1, round(image.shape[0] * shrink)), max(1, round(image.shape[1] * shrink))
     small = resize_mask(found.mask(row), size)

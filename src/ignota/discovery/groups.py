@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 from ignota.discovery.clusters import Grouping, group_rows, halves
 from ignota.discovery.coverage import cover
-from ignota.discovery.found import FoundRegions
+from ignota.discovery.region_table import RegionTable
 from ignota.functional.spacing import evenly_spaced
 from ignota.world.features import FeatureSpace, TaughtRows, owner_similarity
 
@@ -46,7 +46,7 @@ class Group:
 
 
 def find_groups(
-    found: FoundRegions, space: FeatureSpace, names: Sequence[str], how: Grouping
+    found: RegionTable, space: FeatureSpace, names: Sequence[str], how: Grouping
 ) -> tuple[tuple[Group, ...], tuple[int, ...]]:
     """All groups, the best first, and the regions that are in none; names: of the known classes."""
     labels = group_rows(found.vectors, found.shares, how)
@@ -113,7 +113,7 @@ def spread_out(
 
 
 def _described(
-    found: FoundRegions, rows: Int[np.ndarray, " R"], likeness: Float[np.ndarray, "N C"], names: Sequence[str]
+    found: RegionTable, rows: Int[np.ndarray, " R"], likeness: Float[np.ndarray, "N C"], names: Sequence[str]
 ) -> Group:
     vectors, area = found.vectors[rows], found.areas[rows].astype(np.float64)
     centre = vectors.mean(0)
@@ -132,7 +132,7 @@ def _described(
 
 
 def _with_parts(
-    found: FoundRegions, group: Group, likeness: Float[np.ndarray, "N C"], names: Sequence[str], how: Grouping
+    found: RegionTable, group: Group, likeness: Float[np.ndarray, "N C"], names: Sequence[str], how: Grouping
 ) -> Group:
     rows = np.sort(np.array(group.rows))
     if len(rows) < 2 * how.smallest:

@@ -11,9 +11,9 @@ from jaxtyping import Bool, UInt8
 from ignota.data.files import one_line
 from ignota.data.images import read_image
 from ignota.data.video import read_frames
-from ignota.discovery.found import FoundRegions
+from ignota.discovery.cut_regions import SMALLEST
 from ignota.discovery.naming import NamedRows
-from ignota.discovery.pieces import SMALLEST
+from ignota.discovery.region_table import RegionTable
 from ignota.structures import Encoding, InputError
 from ignota.world.model import OpenWorldModel
 from ignota.world.previewing import Preview
@@ -21,7 +21,7 @@ from ignota.world.previewing import Preview
 
 def learn_named(
     world: OpenWorldModel,
-    found: FoundRegions,
+    found: RegionTable,
     named: NamedRows,
     exemplars: int | None = None,
     force: bool = False,
@@ -50,7 +50,7 @@ def learn_named(
     return world.learn(named.name, examples, force)
 
 
-def picture(found: FoundRegions, row: int) -> UInt8[np.ndarray, "H W 3"]:
+def picture(found: RegionTable, row: int) -> UInt8[np.ndarray, "H W 3"]:
     """The image of a region; raises InputError where it is gone or has another size."""
     path, frame = found.path(row), int(found.frames[row])
     if frame < 0:
@@ -66,7 +66,7 @@ def picture(found: FoundRegions, row: int) -> UInt8[np.ndarray, "H W 3"]:
     return image
 
 
-def _encoded(world: OpenWorldModel, found: FoundRegions, rows: Sequence[int]) -> Iterator[tuple[int, Encoding]]:
+def _encoded(world: OpenWorldModel, found: RegionTable, rows: Sequence[int]) -> Iterator[tuple[int, Encoding]]:
     """Each row with its image's encoding, in order; an image passes the networks once."""
     seen: dict[tuple[str, int], Encoding] = {}
     for row in rows:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from ignota.discovery.clusters import Grouping, group_rows
 from ignota.discovery.coverage import cover
-from ignota.discovery.found import FoundRegions
+from ignota.discovery.region_table import RegionTable
 
 _MOST_TARGETS = 4_000
 _AT_ONCE = 4_096
@@ -49,7 +49,7 @@ class Suggestion:
 
 
 def suggest_images(
-    found: FoundRegions,
+    found: RegionTable,
     known: Float[np.ndarray, " R"],
     taught: Float[np.ndarray, " R"] | None,
     count: int,
@@ -117,7 +117,7 @@ def target_rows(weights: Float[np.ndarray, " R"], vectors: Float[np.ndarray, "R 
 
 
 def _suggestion(
-    found: FoundRegions,
+    found: RegionTable,
     place: tuple[str, int],
     gain: float,
     rows: Sequence[int] | Int[np.ndarray, " N"],

@@ -15,8 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ignota.engine.closed_set import segmentation_loss
 from ignota.engine.closed_set_run import crop_loader
 from ignota.engine.configuration import ExperimentConfig, MetaChannelConfig
+from ignota.engine.distributed import check_batch, group, total
 from ignota.engine.progress import StageProgress
-from ignota.engine.ranks import check_batch, group, total
 from ignota.engine.records import StageFolder
 from ignota.engine.replicas import freeze_statistics, replica
 from ignota.engine.stream import STAGES, Samples

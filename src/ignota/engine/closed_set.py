@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ignota.engine.configuration import ClosedSetConfig
-from ignota.engine.ranks import total
+from ignota.engine.distributed import total
 from ignota.engine.replicas import freeze_statistics, shard
 from ignota.engine.stream import STAGES
 from ignota.engine.training import Stage, normalise_images

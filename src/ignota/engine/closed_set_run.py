@@ -13,8 +13,8 @@ from ignota.data.keeping import LIMIT, Kept
 from ignota.data.transforms import Augmentation
 from ignota.engine.closed_set import ClosedSetStage
 from ignota.engine.configuration import ClosedSetConfig, ExperimentConfig, SegmenterConfig
+from ignota.engine.distributed import check_batch, group, loader_processes, part
 from ignota.engine.progress import StageProgress
-from ignota.engine.ranks import check_batch, group, loader_processes, part
 from ignota.engine.records import StageFolder
 from ignota.engine.replicas import replica
 from ignota.engine.stream import AugmentedStream, Samples, stream_loader

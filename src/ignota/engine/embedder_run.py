@@ -1,4 +1,4 @@
-"""Stage 3: D by circle loss, Equations 3 and 16, on harvested region vectors."""
+"""Stage 3: D by circle loss, Equations 3 and 16, on region vectors of training images."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ignota.engine.configuration import EmbedderConfig
-from ignota.engine.harvest import SOURCES, RegionRows
+from ignota.engine.distributed import check_batch, gathered, part
 from ignota.engine.progress import StageProgress
-from ignota.engine.ranks import check_batch, gathered, part
 from ignota.engine.records import StageFolder
 from ignota.engine.stream import STAGES
 from ignota.engine.training import Stage, run_stage, save_module
+from ignota.engine.training_regions import SOURCES, RegionRows
 from ignota.functional.circle import batch_circle_loss
 from ignota.models.embedder import RegionEmbedder
 

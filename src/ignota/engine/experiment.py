@@ -20,9 +20,9 @@ from ignota.data.drawn import DrawnImages
 from ignota.data.files import write_atomically, write_json
 from ignota.engine import exhibition
 from ignota.engine.configuration import DataConfig, ExperimentConfig, FitConfig
+from ignota.engine.distributed import broadcast, is_rank_zero
 from ignota.engine.evaluation import evaluate_anomaly, evaluate_closed_set
-from ignota.engine.lessons import evaluate_incremental
-from ignota.engine.ranks import leads, told
+from ignota.engine.incremental_evaluation import evaluate_incremental
 from ignota.engine.records import fingerprint
 from ignota.engine.stages import Stages
 from ignota.metrics.bootstrap import paired_bootstrap
@@ -95,20 +95,25 @@ def train_experiment(
     Raises InputError before anything is written if a world of another configuration is there.
     """
     train = open_split(config.data, data_root, "train", config.seed)
-    open_split(config.data, data_root, "evaluate", config.seed)  # what is missing is told before hours of training
+    open_split(config.data, data_root, "evaluate", config.seed)  # what is missing is broadcast before hours of training
     refuse_another(config, out / WORLD)
     if not (out / WORLD).exists():
         check_source(config.segmenter.encoder, config.segmenter.weights, allow_download)
+<<<<<<< HEAD
         check_frozen(config, allow_download)
     if leads():
+=======
+        check_source(config.fit.frozen_encoder, config.fit.frozen_weights, allow_download)
+    if is_rank_zero():
+>>>>>>> dc3362b19503d1bb3f5c56c36fe2121023742264
         out.mkdir(parents=True, exist_ok=True)
         sweep(out)
         write_atomically(out / CONFIG, yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False).encode())
-    if not told((out / WORLD).exists()):
+    if not broadcast((out / WORLD).exists()):
         world = Stages(config, train, out, device, quiet, allow_download=allow_download).world()
-        if leads():
+        if is_rank_zero():
             bundle.save(world, out / WORLD)
-        told(None)  # nobody leaves before it is there
+        broadcast(None)  # nobody leaves before it is there
 
 
 def check_frozen(config: ExperimentConfig, allow_download: bool) -> None:

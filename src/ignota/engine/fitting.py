@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ignota.engine.configuration import EmbedderConfig, ExperimentConfig, FitConfig
-from ignota.engine.harvest import RegionRows
 from ignota.engine.stream import STAGES
+from ignota.engine.training_regions import RegionRows
 from ignota.engine.weighing import WEIGHTS, Trial, WeightTable, left_out_trials, weigh
 from ignota.functional.prototypes import class_prototypes
 from ignota.functional.regions import region_areas, region_majority, region_mean

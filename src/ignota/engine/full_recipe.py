@@ -20,8 +20,8 @@ from ignota.data.images import resize_label
 from ignota.data.pasting import Thing, paste
 from ignota.data.transforms import distort
 from ignota.engine.fitting import image_generator
-from ignota.engine.harvest import training_label
 from ignota.engine.stream import Samples
+from ignota.engine.training_regions import training_label
 from ignota.engine.weighing import PASTED, merit
 from ignota.functional.curves import binary_curve, curve_metrics
 from ignota.structures import Encoding

@@ -10,11 +10,11 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from ignota.data.images import resize_label
-from ignota.data.pasting import Thing, paste
+from ignota.data.pasting import CutOut, paste
 from ignota.data.transforms import distort
 from ignota.engine.fitting import HeldOutRows, held_out_rows, image_generator
-from ignota.engine.harvest import training_label
 from ignota.engine.stream import Samples
+from ignota.engine.training_regions import training_label
 from ignota.engine.weighing import Trial, pasted_trial
 from ignota.structures import Sample
 from ignota.world.known import KnownEvidence
@@ -37,7 +37,7 @@ class HeldOutReader:
     samples: Samples
     lut: NDArray[np.uint8]
     names: Sequence[str]
-    things: tuple[Thing, ...]
+    things: tuple[CutOut, ...]
     distort: float
     seed: int
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from ignota.engine.closed_set import ClosedSetStage, segmentation_loss
 from ignota.engine.closed_set_run import build_segmenter, crop_loader
 from ignota.engine.configuration import ClosedSetConfig, ExperimentConfig
+from ignota.engine.distributed import check_batch, total
 from ignota.engine.progress import StageProgress
-from ignota.engine.ranks import check_batch, total
 from ignota.engine.records import StageFolder
 from ignota.engine.replicas import replica
 from ignota.engine.stream import STAGES, Samples

@@ -10,7 +10,7 @@ import lightning as L
 import torch
 from tqdm import tqdm
 
-from ignota.engine.ranks import leads
+from ignota.engine.distributed import is_rank_zero
 
 
 def hush_training() -> None:
@@ -34,7 +34,7 @@ class StageProgress(L.Callback):
             initial=trainer.global_step,
             desc=self.title,
             unit="step",
-            disable=self.quiet or not leads(),
+            disable=self.quiet or not is_rank_zero(),
             smoothing=0.05,
             mininterval=1.0,
         )

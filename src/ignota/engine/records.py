@@ -13,7 +13,7 @@ import safetensors.torch
 from torch import Tensor
 
 from ignota.data.files import write_atomically, write_json
-from ignota.engine.ranks import leads, told
+from ignota.engine.distributed import broadcast, is_rank_zero
 
 RECORD, TENSORS = "stage.json", "weights.safetensors"
 
@@ -55,7 +55,7 @@ class StageFolder:
 
     def finished(self) -> dict[str, Any] | None:
         """The record, if the stage ended with this configuration."""
-        return told(self._record() if leads() else None)
+        return broadcast(self._record() if is_rank_zero() else None)
 
     def _record(self) -> dict[str, Any] | None:
         try:
@@ -66,7 +66,7 @@ class StageFolder:
 
     def begin(self) -> None:
         """Drops what another configuration left, so that it is never mixed with this one."""
-        if not leads():
+        if not is_rank_zero():
             return
         self.path.mkdir(parents=True, exist_ok=True)
         mark = self.path / "hash"
@@ -80,11 +80,11 @@ class StageFolder:
 
     def tensors(self) -> dict[str, Tensor]:
         """What the stage has learnt, on the CPU."""
-        return told(safetensors.torch.load_file(self.path / TENSORS) if leads() else {})
+        return broadcast(safetensors.torch.load_file(self.path / TENSORS) if is_rank_zero() else {})
 
     def finish(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
         """Writes tensors first and the record last: the record's presence means that all is there."""
-        if not leads():
+        if not is_rank_zero():
             return
         write_atomically(self.path / TENSORS, safetensors.torch.save(tensors))
         write_json(self.path / RECORD, {"hash": self.hash, **record})

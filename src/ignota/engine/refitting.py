@@ -13,7 +13,7 @@ from ignota.data.datasets import LabelledImages
 from ignota.engine.configuration import ExperimentConfig, FitConfig
 from ignota.engine.evaluation import world_split
 from ignota.engine.fitting import split_images
-from ignota.engine.levels import with_levels
+from ignota.engine.score_calibration import calibrate_scores
 from ignota.engine.score_states import Bars, KeptStates, fit_states, no_bars
 from ignota.engine.stages import Stages
 from ignota.functional.spacing import evenly_spaced
@@ -64,7 +64,7 @@ def with_scores(
     recipe = dataclasses.replace(recipe, extra=(*recipe.extra, *names))
     known = dataclasses.replace(world.known, recipe=recipe, states=world.known.states | states)
     bare = [name for name in recipe.scores() if LEVEL not in known.states[name]]
-    known = with_levels(world.networks, known, train, held_out, lut, seed, tick, bare)
+    known = calibrate_scores(world.networks, known, train, held_out, lut, seed, tick, bare)
     return dataclasses.replace(world, known=known)
 
 

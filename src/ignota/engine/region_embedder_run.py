@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ignota.engine.closed_set_run import crop_loader
 from ignota.engine.configuration import ExperimentConfig, RegionEmbedderConfig
+from ignota.engine.distributed import check_batch, gathered_rows, part
 from ignota.engine.progress import StageProgress
-from ignota.engine.ranks import check_batch, gathered_rows, part
 from ignota.engine.records import StageFolder
 from ignota.engine.stream import STAGES, Samples
 from ignota.engine.training import Stage, normalise_images, run_stage, save_module

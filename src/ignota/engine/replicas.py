@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from ignota.engine.configuration import ExperimentConfig
-from ignota.engine.ranks import group, part
+from ignota.engine.distributed import group, part
 from ignota.structures import InputError
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from ignota.anomaly.score import OUTLIER, AnomalyScore, State
 from ignota.anomaly.trained import TrainedScore
-from ignota.data.pasting import Thing, cut_things, paste
+from ignota.data.pasting import CutOut, cut_outs, paste
+from ignota.engine.distributed import each
 from ignota.engine.fitting import image_generator
-from ignota.engine.harvest import training_label
-from ignota.engine.ranks import each
 from ignota.engine.records import RECORD, StageFolder, fingerprint
 from ignota.engine.stream import Samples
+from ignota.engine.training_regions import training_label
 from ignota.structures import InputError, Sample
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.networks import Networks
@@ -110,7 +110,7 @@ def observed(
     """What each score takes from the images. One forward pass an image, and one for the picture with things pasted in
     where a score asks for it."""
     views = {score.pasted for score in catalogue.values()}
-    things = cut_things(_SCENES, seed) if True in views else ()
+    things = cut_outs(_SCENES, seed) if True in views else ()
 
     def read(image: int) -> dict[str, State]:
         sample, found = samples[image], {}
@@ -134,7 +134,7 @@ def observed(
     return observations
 
 
-def _pasted(sample: Sample, lut: NDArray[np.uint8], things: tuple[Thing, ...], seed: int, image: int) -> Sample:
+def _pasted(sample: Sample, lut: NDArray[np.uint8], things: tuple[CutOut, ...], seed: int, image: int) -> Sample:
     """The picture with strange things in it, labelled in training ids; the things' pixels are OUTLIER."""
     height, width = sample.image.shape[:2]
     label = training_label(sample, lut, (height, width))

@@ -19,7 +19,7 @@ from ignota.data.datasets import LabelledImages
 from ignota.data.files import new_folder, one_line
 from ignota.engine.component_reading import ComponentReading
 from ignota.engine.evaluation import AnomalyState
-from ignota.engine.lessons import IncrementalState
+from ignota.engine.incremental_evaluation import IncrementalState
 from ignota.metrics import stored
 from ignota.metrics.components import Sizes
 from ignota.structures import InputError, Sample

@@ -18,11 +18,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ignota.data.datasets import LabelledImages
-from ignota.data.pasting import cut_things
+from ignota.data.pasting import cut_outs
 from ignota.data.shots import Shots, class_areas
 from ignota.engine.branch_run import steps_of, train_branch
 from ignota.engine.closed_set_run import train_closed_set
 from ignota.engine.configuration import EmbedderConfig, ExperimentConfig, MetaChannelConfig
+from ignota.engine.distributed import each, is_rank_zero
 from ignota.engine.embedder_run import train_embedder
 from ignota.engine.fitting import (
     HeldOutRows,
@@ -33,15 +34,14 @@ from ignota.engine.fitting import (
     split_images,
     starting_recipe,
 )
-from ignota.engine.harvest import RegionRows, harvest_regions, joined_rows, training_label
 from ignota.engine.held_out import HeldOutReader
-from ignota.engine.levels import with_levels
 from ignota.engine.metric_network_run import train_metric_network
-from ignota.engine.ranks import each, leads
 from ignota.engine.records import StageFolder, fingerprint
 from ignota.engine.region_embedder_run import train_region_embedder
+from ignota.engine.score_calibration import calibrate_scores
 from ignota.engine.score_states import fit_states
 from ignota.engine.stream import Chosen, Samples
+from ignota.engine.training_regions import RegionRows, concatenate_rows, training_label, training_regions
 from ignota.engine.weighing import TRUSTED, Trial, WeightTable, least_trust, merit
 from ignota.functional.spacing import evenly_spaced
 from ignota.models.frozen_encoder import FrozenEncoder, frozen_taps
@@ -201,14 +201,14 @@ class Stages:
             sample = self.samples[image]
             encoding = networks.encode(sample.image)
             label = training_label(sample, lut, (encoding.image.shape[0], encoding.image.shape[1]))
-            return harvest_regions(networks, encoding, label, urs, sources, image, len(self.split.known))
+            return training_regions(networks, encoding, label, urs, sources, image, len(self.split.known))
 
         rows = []
         with self._bar("reading regions", len(self.images)) as bar:
             for found in each(self.images, read, (RegionRows,)):
                 rows.append(found)
                 bar.update()
-        return joined_rows(rows)
+        return concatenate_rows(rows)
 
     @cached_property
     def spaces(self) -> dict[str, MetricSpace]:
@@ -238,12 +238,12 @@ class Stages:
                 spaces, states, no_regions(states["knn"]["mean"].shape[0], self.device), recipe, means
             )
             known, self.weights, self.trusted = self._calibrated(known, held_out, bar)
-            return with_levels(networks, known, self.samples, held_out, lut, seed, bar.update)
+            return calibrate_scores(networks, known, self.samples, held_out, lut, seed, bar.update)
 
     @cached_property
     def reader(self) -> HeldOutReader:
         fit, seed, names = self.config.fit, self.config.seed, self.split.known_taxonomy.names
-        things, lut = cut_things(fit.things, seed), self.split.training_lut()
+        things, lut = cut_outs(fit.things, seed), self.split.training_lut()
         return HeldOutReader(self.networks(), self.samples, lut, names, things, fit.distort, seed)
 
     def _calibrated(
@@ -294,7 +294,7 @@ class Stages:
         return StageFolder(self.folder / "stages" / name, fingerprint(name, *parts))
 
     def _bar(self, title: str, total: int, unit: str = "image") -> tqdm:
-        return tqdm(total=total, desc=title, unit=unit, disable=self.quiet or not leads(), mininterval=1.0)
+        return tqdm(total=total, desc=title, unit=unit, disable=self.quiet or not is_rank_zero(), mininterval=1.0)
 
     @contextmanager
     def _training_bar(self, title: str, total: int, unit: str) -> Iterator[Callable[[], object]]:

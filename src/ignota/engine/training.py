@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from ignota.data.files import write_atomically
-from ignota.engine.ranks import group, leads, told
+from ignota.engine.distributed import broadcast, group, is_rank_zero
 from ignota.engine.stream import STAGES, StepSampler
 from ignota.models.precision import has_bfloat16
 from ignota.structures import InputError
@@ -120,10 +120,10 @@ def run_stage(
 
     A checkpoint is written after every epoch, see `WholeCheckpoints`.
     """
-    if leads():
+    if is_rank_zero():
         folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT
-    goes_on = told(leads() and checkpoint.exists())
+    goes_on = broadcast(is_rank_zero() and checkpoint.exists())
     if goes_on and isinstance(loader.sampler, StepSampler):
         # Lightning draws the first samples before it tells the sampler which epoch it resumes
         done = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"]
@@ -183,7 +183,7 @@ def trained_weights(module: Stage, folder: Path, name: str) -> dict[str, Tensor]
     """State dict of the network `name` of `module` after `run_stage`; under FSDP the checkpoint alone holds it all."""
     if not (group().strategy == "fsdp" and module.shardable and group().size > 1):
         return save_module(getattr(module, name))
-    if not leads():  # whose checkpoint it is, and who removes it when all is written
+    if not is_rank_zero():  # whose checkpoint it is, and who removes it when all is written
         return {}
     state = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)["state_dict"]
     found = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}

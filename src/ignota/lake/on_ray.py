@@ -149,10 +149,10 @@ def tables_on_ray(work: Sequence[Span], pool: Pool, worker: type[Segmenter] = Se
             for table in rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
                 yield table.cast(schema())
         except ray.exceptions.RayError as error:
-            raise _told(error) from error
+            raise _explained(error) from error
 
 
-def _told(error: Exception) -> Exception:
+def _explained(error: Exception) -> Exception:
     """What a worker raised, from the tracebacks that Ray tells it in."""
     found = re.findall(r"InputError: (.+)", str(error))
     return InputError(found[-1]) if found else RuntimeError(f"Ray ended the run: {one_line(error)[:300]}")

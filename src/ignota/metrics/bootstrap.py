@@ -48,7 +48,7 @@ def image_histogram(score: Float[np.ndarray, "H W"], label: UInt8[np.ndarray, "H
     return ImageHistogram(used.astype(np.uint16), counts[:, used].astype(np.uint32))
 
 
-def joined(first: ImageHistogram, second: ImageHistogram) -> ImageHistogram:
+def pooled(first: ImageHistogram, second: ImageHistogram) -> ImageHistogram:
     """The histogram of the pixels of both."""
     bins = np.union1d(first.bins, second.bins)
     counts = np.zeros((2, len(bins)), np.uint32)
@@ -84,7 +84,7 @@ class ImageHistograms:
         """Adds the images of another state to one entry, so that however many images take the room of a few."""
         for added in other.by_key.values():
             held = self.by_key.get(key)
-            self.by_key[key] = added if held is None else {name: joined(held[name], added[name]) for name in held}
+            self.by_key[key] = added if held is None else {name: pooled(held[name], added[name]) for name in held}
 
     def of(self, name: str) -> list[ImageHistogram]:
         """One score's histograms, by image key, so that their order does not depend on how the work was shared out."""

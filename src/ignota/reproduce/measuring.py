@@ -18,7 +18,7 @@ from ignota.data.images import resize_label
 from ignota.engine.component_reading import to_size
 from ignota.engine.evaluation import anomaly_label_lut, evaluate_closed_set
 from ignota.engine.five_scales import FiveScales, Maps, five_scale_metric_maps
-from ignota.engine.lessons import learnt
+from ignota.engine.incremental_evaluation import learnt
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.regions.proposals import MetaChannelRegions

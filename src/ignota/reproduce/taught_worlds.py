@@ -14,9 +14,9 @@ from jaxtyping import Bool, UInt8
 from ignota.data.datasets import LabelledImages
 from ignota.data.shots import Shots
 from ignota.engine.fitting import split_images
-from ignota.engine.harvest import training_label
 from ignota.engine.head_methods import HEAD_METHODS, TrainedHeads, train_heads
 from ignota.engine.metric_methods import MetricLesson, learn_metric_methods
+from ignota.engine.training_regions import training_label
 from ignota.incremental.metric_methods import MetricEncoding
 from ignota.reproduce.cells import IncrementalCell, Variant
 from ignota.reproduce.workshop import Workshop

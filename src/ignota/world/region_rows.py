@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ignota.formats.rle import encode_rle
-from ignota.world.scene import Scene, region_vectors
+from ignota.world.scene import Scene, UnknownRegion, region_vectors
 
 
-def region_rows(scene: Scene) -> list[dict[str, Any]]:
-    """One row for each unknown region, the largest first; boxes as left, top, right, bottom in pixels."""
-    embeddings = region_vectors(scene.encoding, scene.space, (region.mask for region in scene.unknown))
+def region_rows(scene: Scene, regions: Sequence[UnknownRegion] | None = None) -> list[dict[str, Any]]:
+    """One row for each region, by default the unknown ones; boxes as left, top, right, bottom in pixels."""
+    regions = scene.unknown if regions is None else regions
+    embeddings = region_vectors(scene.encoding, scene.space, (region.mask for region in regions))
     return [
         {
             "box": list(region.box),
@@ -21,5 +23,5 @@ def region_rows(scene: Scene) -> list[dict[str, Any]]:
             # the shortest decimals that give the same float32 back
             "embedding": [float(str(value)) for value in embedding],
         }
-        for region, embedding in zip(scene.unknown, embeddings, strict=True)
+        for region, embedding in zip(regions, embeddings, strict=True)
     ]

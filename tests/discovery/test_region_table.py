@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ignota.discovery.found import read_table
+from ignota.discovery.region_table import read_table
 from ignota.formats.rle import decode_rle
 from ignota.structures import InputError
 

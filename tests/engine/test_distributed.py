@@ -9,9 +9,9 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from ignota.engine import ranks, replicas
+from ignota.engine import distributed, replicas
 from ignota.engine.configuration import ExperimentConfig
-from ignota.engine.ranks import Group
+from ignota.engine.distributed import ProcessGroup
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
 from ignota.structures import InputError
 
@@ -21,21 +21,25 @@ Be = Callable[[int, int], None]
 @pytest.fixture
 def be(monkeypatch: pytest.MonkeyPatch) -> Be:
     """Makes this process look like one of a group that nobody else has joined."""
-    return lambda rank, size: monkeypatch.setattr(ranks, "_group", Group(rank, size, rank, size))
+    return lambda rank, size: monkeypatch.setattr(distributed, "_group", ProcessGroup(rank, size, rank, size))
 
 
 def test_alone_everything_stays_what_it_is() -> None:
     value = torch.ones(3, 2, requires_grad=True)
-    assert ranks.total(value) is value and ranks.gathered(value, 3) is value and ranks.told(value) is value
-    assert list(ranks.each([3, 1, 2], lambda i: 10 * i)) == [30, 10, 20]
-    assert ranks.leads() and ranks.part(7) == slice(0, 7)
+    assert (
+        distributed.total(value) is value
+        and distributed.gathered(value, 3) is value
+        and distributed.broadcast(value) is value
+    )
+    assert list(distributed.each([3, 1, 2], lambda i: 10 * i)) == [30, 10, 20]
+    assert distributed.is_rank_zero() and distributed.part(7) == slice(0, 7)
     network = nn.Dropout()
     assert replicas.replica(network, 4, torch.device("cpu")) is network
 
 
 def test_alone_what_is_dealt_out_is_read_when_it_is_drawn() -> None:
     read: list[int] = []
-    drawn = ranks.each([1, 2, 3], lambda i: read.append(i))
+    drawn = distributed.each([1, 2, 3], lambda i: read.append(i))
     next(drawn)
     assert read == [1]
 
@@ -45,28 +49,28 @@ def test_parts_cover_the_batch(be: Be, size: int) -> None:
     seen: list[int] = []
     for rank in range(size):
         be(rank, size)
-        seen += range(16)[ranks.part(16)]
+        seen += range(16)[distributed.part(16)]
     assert seen == list(range(16))
 
 
 def test_a_process_without_a_gpu_of_its_own_is_told_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in zip(ranks.VARIABLES, "3434", strict=True):
+    for name, value in zip(distributed.VARIABLES, "3434", strict=True):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with (
         pytest.raises(
             InputError, match=r"process 3 of this machine has no GPU of its own, as it sees 1: .*--gpus-per-node"
         ),
-        ranks.joined(torch.device("cuda")),
+        distributed.process_group(torch.device("cuda")),
     ):
         pass
 
 
 def test_a_batch_of_fewer_samples_than_processes_is_refused(be: Be) -> None:
     be(0, 4)
-    ranks.check_batch("closed_set.batch", 4)
+    distributed.check_batch("closed_set.batch", 4)
     with pytest.raises(InputError, match=r"closed_set\.batch is 3, too few samples for 4 devices"):
-        ranks.check_batch("closed_set.batch", 3)
+        distributed.check_batch("closed_set.batch", 3)
 
 
 @pytest.mark.parametrize("dropout", [nn.Dropout(0.5), nn.Dropout2d(0.5), DropPath(0.5)], ids=lambda d: type(d).__name__)
@@ -82,7 +86,7 @@ def test_dropout_of_all_parts_is_that_of_the_whole_batch(be: Be, dropout: nn.Mod
         be(rank, 2)
         shared = replicas.replica(nn.Sequential(dropout), 5, torch.device("cpu"))
         assert isinstance(shared[0], replicas.SharedDropout)
-        mine = x[ranks.part(5)]
+        mine = x[distributed.part(5)]
         parts.append(dropped(shared, mine))
         assert torch.equal(dropped(shared, mine.contiguous()), parts[-1])  # as it comes out of a network under FSDP
         assert torch.equal(shared.eval()(x), x)

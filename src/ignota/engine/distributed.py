@@ -33,7 +33,7 @@ TIMEOUT = datetime.timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """rank: number of this process among `size`, `local_rank` among the `local_size` of this machine.
 
     strategy: whether every process holds the whole network (DDP) or a part of it (FSDP, for the closed set alone).
@@ -50,15 +50,15 @@ class Group:
         return self.size // self.local_size
 
 
-_group = Group()
+_group = ProcessGroup()
 
 
-def group() -> Group:
-    """The processes that train together; this one alone outside `joined`."""
+def group() -> ProcessGroup:
+    """The processes that train together; this one alone outside `process_group`."""
     return _group
 
 
-def leads() -> bool:
+def is_rank_zero() -> bool:
     """Whether this process is the one that writes files and talks to people."""
     return _group.rank == 0
 
@@ -75,14 +75,14 @@ def loader_processes(device: torch.device) -> int:
 
 
 @contextmanager
-def joined(device: torch.device, strategy: Strategy = "ddp") -> Iterator[Group]:
+def process_group(device: torch.device, strategy: Strategy = "ddp") -> Iterator[ProcessGroup]:
     """This process as one of those that torchrun's variables describe, until the end of the block.
 
     Raises InputError where it has no GPU of its own.
     """
     global _group
     rank, size, local_rank, local_size = (int(os.environ[name]) for name in VARIABLES)
-    found = Group(rank, size, local_rank, local_size, strategy)
+    found = ProcessGroup(rank, size, local_rank, local_size, strategy)
     if device.type == "cuda":
         if local_rank >= torch.cuda.device_count():
             raise InputError(
@@ -98,7 +98,7 @@ def joined(device: torch.device, strategy: Strategy = "ddp") -> Iterator[Group]:
         yield found
         dist.destroy_process_group()  # after a failure it could wait for a process that is no more
     finally:
-        _group = Group()
+        _group = ProcessGroup()
 
 
 def part(count: int) -> slice:
@@ -168,9 +168,9 @@ def each(items: Sequence[int], read: Callable[[int], T], kinds: Sequence[type] =
         yield from _exchanged(mine, kinds)[: len(items) - start]
 
 
-def told(value: T) -> T:
+def broadcast(value: T) -> T:
     """What the first process holds; all wait for it."""
-    return value if _group.size == 1 else _exchanged(value if leads() else None)[0]
+    return value if _group.size == 1 else _exchanged(value if is_rank_zero() else None)[0]
 
 
 def _exchanged(value: Any, kinds: Sequence[type] = ()) -> list[Any]:

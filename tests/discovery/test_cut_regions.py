@@ -1,11 +1,11 @@
-"""Pieces of unknown regions are described as the regions themselves are."""
+"""Cut regions are described as whole ones are."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from ignota.discovery.pieces import piece_rows
+from ignota.discovery.cut_regions import cut_region_rows
 from ignota.regions.hierarchy import Hierarchy
 from ignota.structures import Encoding, RegionSet
 from ignota.taxonomy import ClassLabel, Taxonomy
@@ -38,11 +38,11 @@ def test_a_thin_region_has_one_vector_wherever_it_is_asked_for() -> None:
     scene = thin_scene()
     alone = {region.box: region.embedding for region in scene.unknown}
     rows = {tuple(row["box"]): row["embedding"] for row in region_rows(scene)}
-    pieces = {tuple(row["box"]): row["embedding"] for row in piece_rows(scene)}
-    assert len(alone) == 2 and alone.keys() == rows.keys() == pieces.keys()
+    cut = {tuple(row["box"]): row["embedding"] for row in cut_region_rows(scene)}
+    assert len(alone) == 2 and alone.keys() == rows.keys() == cut.keys()
     for box, vector in alone.items():
         np.testing.assert_allclose(rows[box], vector, atol=1e-6)
-        np.testing.assert_allclose(pieces[box], vector, atol=1e-6)
+        np.testing.assert_allclose(cut[box], vector, atol=1e-6)
 
 
 def test_masks_that_share_a_cell_do_not_touch_each_other_s_vectors() -> None:

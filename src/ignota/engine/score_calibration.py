@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ignota.anomaly.score import LEVEL
+from ignota.engine.distributed import each
 from ignota.engine.fitting import image_generator
-from ignota.engine.harvest import training_label
-from ignota.engine.ranks import each
 from ignota.engine.stream import Samples
+from ignota.engine.training_regions import training_label
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.known import KnownEvidence
 from ignota.world.networks import Networks
@@ -24,7 +24,7 @@ _PIXELS = 4000
 """How many labelled pixels of each image count."""
 
 
-def with_levels(
+def calibrate_scores(
     networks: Networks,
     known: KnownEvidence,
     samples: Samples,

@@ -76,7 +76,7 @@ class IncrementalState:
             for _, states in self.lessons
         ]
         methods = list(found[0])
-        figures = {name: _joined([each[name] for each in found]) for name in methods}
+        figures = {name: _over_draws([each[name] for each in found]) for name in methods}
         first = figures["raml" if "raml" in figures else methods[0]]
         head = {"dataset": self.dataset, "shots": self.shots, "draws": len(self.lessons), "images": self.images}
         used = [used for used, _ in self.lessons]
@@ -99,7 +99,7 @@ def measure_incremental(
     if not split.novel:
         raise InputError(f"every class of {dataset.name} is known to this world: there is nothing to learn from it")
     draws = [Shots(shots)] if isinstance(shots, int) else list(shots)
-    lessons = [_Lesson.taught(world, support, split, draw, methods) for draw in draws]
+    lessons = [_TaughtCopy.taught(world, support, split, draw, methods) for draw in draws]
     metric = metric_network_of(world, methods)
     lut = split.world_lut()
     bases = dict.fromkeys(("closed", *(base_of(name) for name in methods)))
@@ -135,7 +135,7 @@ def narrowed(split: ClassSplit, novel: Sequence[str]) -> ClassSplit:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Lesson:
+class _TaughtCopy:
     """A copy of the world that was taught, what other methods learnt from the same exemplars, and a state of each."""
 
     world: OpenWorldModel
@@ -152,7 +152,7 @@ class _Lesson:
         split: ClassSplit,
         shots: Shots,
         methods: Sequence[str],
-    ) -> _Lesson:
+    ) -> _TaughtCopy:
         copy = untaught_copy(world, systems_of(methods))
         used = teach(copy, support, split, shots)
         place = {key: i for i, key in enumerate(support.keys)}
@@ -197,7 +197,7 @@ def learnt(state: SegmentationMetrics, before: SegmentationMetrics) -> dict[str,
     }
 
 
-def _joined(draws: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _over_draws(draws: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One draw as it is; of several the means, and the standard deviations under `std`."""
     if len(draws) == 1:
         return draws[0]

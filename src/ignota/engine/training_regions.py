@@ -63,7 +63,7 @@ def regions_of(
     return found
 
 
-def harvest_regions(
+def training_regions(
     networks: Networks,
     encoding: Encoding,
     label: NDArray[np.uint8],
@@ -81,10 +81,10 @@ def harvest_regions(
         pooled = {tap: v.cpu() for tap, v in pool_taps(encoding, regions, networks.taps).items()}
         found = RegionRows(pooled, majority, purity, area, torch.full((number,), image), torch.full((number,), source))
         rows.append(found.where(majority != IGNORE_INDEX))
-    return joined_rows(rows)
+    return concatenate_rows(rows)
 
 
-def joined_rows(rows: Sequence[RegionRows]) -> RegionRows:
+def concatenate_rows(rows: Sequence[RegionRows]) -> RegionRows:
     """One under the other."""
     return RegionRows(
         {tap: torch.cat([row.pooled[tap] for row in rows]) for tap in rows[0].pooled},

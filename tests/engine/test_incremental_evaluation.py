@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix
 from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.shots import Shots
 from ignota.engine.evaluation import world_split
-from ignota.engine.lessons import evaluate_incremental, narrowed
+from ignota.engine.incremental_evaluation import evaluate_incremental, narrowed
 from ignota.structures import InputError, Sample
 from ignota.taxonomy import CITYSCAPES
 from ignota.world import bundle

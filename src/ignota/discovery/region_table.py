@@ -28,7 +28,7 @@ _LARGEST = 2**53
 
 
 @dataclass(frozen=True)
-class FoundRegions:
+class RegionTable:
     """Unknown regions, one a row.
 
     images: path of each one's image as it was given. frames: number of the frame in a video, -1 for an image file.
@@ -74,10 +74,10 @@ class FoundRegions:
             found.update(f"{array.dtype} {array.shape};".encode() + np.ascontiguousarray(array).tobytes())
         return found.hexdigest()
 
-    def only(self, rows: Sequence[int]) -> FoundRegions:
+    def only(self, rows: Sequence[int]) -> RegionTable:
         """These rows in this order."""
         picked = list(rows)
-        return FoundRegions(
+        return RegionTable(
             tuple(self.names[row] for row in picked), tuple(self.images[row] for row in picked), self.frames[picked],
             self.sizes[picked], self.boxes[picked], tuple(self.counts[row] for row in picked), self.areas[picked],
             self.scores[picked], self.vectors[picked], self.base,
@@ -89,7 +89,7 @@ class FoundRegions:
         return path if path.exists() or path.is_absolute() else self.base / path
 
 
-def read_table(path: Path, features: int, perception: str) -> FoundRegions:
+def read_table(path: Path, features: int, perception: str) -> RegionTable:
     """Reads a regions.parquet whose embeddings have `features` numbers, checking every value.
 
     perception: fingerprint of the world that must have found the regions. Raises InputError for whatever is no such
@@ -115,7 +115,7 @@ def read_table(path: Path, features: int, perception: str) -> FoundRegions:
         raise InputError(f"{one_line(path)} cannot be read ({one_line(error)[:120]}): write it anew") from None
     except _Wrong as wrong:
         raise InputError(f"{one_line(path)}: {wrong}: write it anew with `ignota segment`") from None
-    return _joined(batches, features, path.parent)
+    return _concatenated(batches, features, path.parent)
 
 
 class _Wrong(Exception):
@@ -217,7 +217,7 @@ def _vectors(column: Any, features: int) -> Float[np.ndarray, "R F"]:
     return _floats(flat, "embedding", (len(column), features)).astype(np.float32)
 
 
-def _joined(batches: Iterable[dict[str, Any]], features: int, base: Path) -> FoundRegions:
+def _concatenated(batches: Iterable[dict[str, Any]], features: int, base: Path) -> RegionTable:
     listed = list(batches)
 
     def stacked(key: str, shape: tuple[int, ...], dtype: type) -> np.ndarray:
@@ -226,7 +226,7 @@ def _joined(batches: Iterable[dict[str, Any]], features: int, base: Path) -> Fou
     def texts(key: str) -> tuple[str, ...]:
         return tuple(text for batch in listed for text in batch[key])
 
-    return FoundRegions(
+    return RegionTable(
         texts("name"), texts("image"), stacked("frame", (), np.int64), stacked("size", (2,), np.int64),
         stacked("box", (4,), np.int64), texts("counts"), stacked("area", (), np.int64),
         stacked("score", (), np.float64), stacked("vector", (features,), np.float32), base,
