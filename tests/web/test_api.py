@@ -193,6 +193,79 @@ def test_a_class_that_floods_its_own_image_is_refused_and_says_how(
     assert client.post("/api/learn", json=form | {"force": True}).status_code == 200
 
 
+def runs_mask(code: str) -> np.ndarray:
+    """The mask that `preview` sends of an image."""
+    data = base64.b64decode(code)
+    count = int(np.frombuffer(data, "<u4", 1)[0])
+    first, length = np.frombuffer(data, "<u4", 2 * count, 4).reshape(2, count)
+    mask = np.zeros((48, 96), bool)
+    for start, run in zip(first, length, strict=True):
+        mask.flat[start : start + run] = True
+    return mask
+
+
+def test_a_preview_tells_what_learning_does_and_stores_nothing(client: TestClient, thing: Thing) -> None:
+    key, twin = (opened(client, data)["image"] for data in (thing.photo, thing.twin))
+    mark = {"image": key, "rle": encode_rle(thing.mask)}
+    form = {"name": "moose", "examples": [mark], "relabel": [key, twin, "0" * 24]}
+    before = client.get("/api/classes").json()
+    found = client.post("/api/preview", json=form)
+    assert found.status_code == 200, found.text
+    assert client.get("/api/classes").json() == before and client.get("/api/history").json() == []
+    seen = found.json()
+    assert list(seen["covered"]) == [key, twin] and seen["left"] == []
+    told = client.post("/api/learn", json=form | {"force": True}).json()
+    assert seen["lesson"] == told["lesson"] and seen["covers"] == told["lesson"]["recognised"]
+    for image, code in seen["covered"].items():
+        anomaly, _, _, closed = planes(client.get(f"/api/images/{image}/layers").content, (48, 96))
+        _, labels = patched(anomaly, closed, told["patches"][image])
+        np.testing.assert_array_equal(runs_mask(code), labels == told["classes"][-1]["id"])
+    here = runs_mask(seen["covered"][key])
+    assert here.any() and seen["covers"] == pytest.approx((here & thing.mask).sum() / thing.mask.sum())
+    assert seen["iou"] == pytest.approx((here & thing.mask).sum() / (here | thing.mask).sum())
+    assert seen["outside"] == pytest.approx((here & ~thing.mask).sum() / here.sum())
+
+
+def test_a_preview_goes_on_with_the_images_that_are_left(
+    client: TestClient, thing: Thing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ignota.web.app._PREVIEWED", 1)
+    blank = cv2.imencode(".png", np.zeros((48, 96, 3), np.uint8))[1].tobytes()
+    keys = [opened(client, data)["image"] for data in (thing.photo, thing.twin, blank)]
+    form = {"name": "moose", "examples": [{"image": keys[0], "box": BOX}], "relabel": keys}
+    first = client.post("/api/preview", json=form).json()
+    assert (list(first["covered"]), first["left"]) == (keys[:2], keys[2:])
+    rest = client.post("/api/preview", json=form | {"relabel": first["left"]}).json()
+    assert (list(rest["covered"]), rest["left"]) == ([keys[0], keys[2]], [])
+
+
+def test_a_preview_refuses_what_learning_refuses(client: TestClient, files: list[bytes]) -> None:
+    example = {"image": opened(client, files[0])["image"], "box": BOX}
+    known = client.get("/api/classes").json()["classes"][0]["name"]
+    for name in (known, "unknown", " "):
+        answers = [
+            client.post(f"/api/{path}", json={"name": name, "examples": [example]}) for path in ("preview", "learn")
+        ]
+        assert [answer.status_code for answer in answers] == [400, 400]
+        assert answers[0].json() == answers[1].json()
+    lost = {"name": "moose", "examples": [{"image": "0" * 24, "box": BOX}]}
+    assert client.post("/api/preview", json=lost).status_code == 404
+
+
+def test_what_is_not_the_class_is_stored_with_it(client: TestClient, thing: Thing) -> None:
+    key = opened(client, thing.photo)["image"]
+    outside = ~cv2.dilate(thing.mask.astype(np.uint8), np.ones((9, 9))).astype(bool)
+    form = {
+        "name": "moose", "examples": [{"image": key, "rle": encode_rle(thing.mask)}],
+        "against": [{"image": key, "rle": encode_rle(outside)}],
+    }  # fmt: skip
+    seen = client.post("/api/preview", json=form).json()
+    told = client.post("/api/learn", json=form | {"force": True}).json()
+    assert told["lesson"] == seen["lesson"] and told["lesson"]["examples"] == 1
+    cards = client.get("/api/exemplars", params={"name": "moose"}).json()
+    assert sorted(card["given"] for card in cards) == ["mask", "not"]
+
+
 def test_export_holds_what_is_shown(
     client: TestClient, world: OpenWorldModel, photos: list[Picture], files: list[bytes]
 ) -> None:

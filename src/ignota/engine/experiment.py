@@ -99,13 +99,8 @@ def train_experiment(
     refuse_another(config, out / WORLD)
     if not (out / WORLD).exists():
         check_source(config.segmenter.encoder, config.segmenter.weights, allow_download)
-<<<<<<< HEAD
         check_frozen(config, allow_download)
-    if leads():
-=======
-        check_source(config.fit.frozen_encoder, config.fit.frozen_weights, allow_download)
     if is_rank_zero():
->>>>>>> dc3362b19503d1bb3f5c56c36fe2121023742264
         out.mkdir(parents=True, exist_ok=True)
         sweep(out)
         write_atomically(out / CONFIG, yaml.safe_dump(_plain(dataclasses.asdict(config)), sort_keys=False).encode())

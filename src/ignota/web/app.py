@@ -5,32 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
-import cv2
-import numpy as np
 from anyio import to_thread
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from ignota import __version__
 from ignota.data.files import one_line
-from ignota.formats.rle import decode_rle
 from ignota.structures import InputError
 from ignota.web import forms, views
 from ignota.web.archive import Archive
-from ignota.web.desk import KEY, Desk, OpenImage
+from ignota.web.desk import KEY, Desk
 from ignota.web.gate import Gate
 from ignota.web.limits import Limits
+from ignota.web.marking import images_of, picked, prepared
 from ignota.web.metrics import Metrics
 from ignota.web.page import add_page
 from ignota.web.refusals import handle_errors
-from ignota.world.marks import Box, Click, Mark, Polygon
 from ignota.world.model import OpenWorldModel
-from ignota.world.scene import Scene, UnknownRegion
-from ignota.world.teaching import Prepared, prepare
+from ignota.world.names import checked_name
+from ignota.world.previewing import preview as foreseen
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": forms.Problem, "description": text}
@@ -50,6 +46,8 @@ _IMAGE_BODY = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}}},
     }
 }
+_PREVIEWED = 24
+"""Images of one preview beside the marked ones: about a second of work."""
 ImagePath = Annotated[str, Path(pattern=KEY, min_length=24, max_length=24)]
 FileName = Annotated[str, Query(max_length=200, description="what the image is called, for the history")]
 
@@ -161,7 +159,7 @@ def _add_images(app: FastAPI, desk: Desk) -> None:
 
         def job() -> bytes:
             image, scene = desk.scene(desk.image(form.image))
-            return json.dumps(views.region(_picked(desk, image, scene, form), embedding=True)).encode()
+            return json.dumps(views.region(picked(desk, image, scene, form), embedding=True)).encode()
 
         return _json(await desk.run(job))
 
@@ -201,16 +199,16 @@ def _add_teaching(app: FastAPI, desk: Desk) -> None:
 
         def job() -> bytes:
             world.follow()
-            name, prepared = form.name.strip(), list[Prepared]()
-            for example in form.examples:  # one by one: features, and masks on large images, must not add up
-                image, scene = desk.scene(desk.image(example.image))
-                picked = _picked(desk, image, scene, example)
-                made = prepare(world, name, picked, seen=[(scene.encoding, image.tables)])
-                prepared += [replace(one, encoding=image.bare) for one in made]
-            told = world.teach(name, prepared, form.force, form.author)
+            name = form.name.strip()
+            told = world.teach(name, prepared(desk, form), form.force, form.author)
             return _changed(desk, form.relabel, lesson=views.lesson(told), done=f"learnt {name}")
 
         return _json(await desk.run(job))
+
+    @app.post("/api/preview", tags=["world"], response_model=forms.Previewed)
+    async def preview(form: forms.LearnForm) -> Response:
+        """What `learn` would do with the same form, before it is done: nothing is stored."""
+        return _json(await desk.run(lambda: _previewed(desk, form)))
 
     def change(path: str, form_type: Any, act: Callable[[Any], str]) -> None:
         async def route(form: Any) -> Response:
@@ -258,26 +256,23 @@ def _add_teaching(app: FastAPI, desk: Desk) -> None:
     change("undo", forms.UndoForm, undo)
 
 
-def _picked(desk: Desk, image: OpenImage, scene: Scene, form: forms.MarkForm) -> UnknownRegion:
-    """The region that a form shows."""
-    if form.rle is not None:
-        mask = decode_rle(form.rle.model_dump(), desk.limits.pixels)
-        if mask.shape not in (image.tables.size, image.tables.closed.shape):
-            raise InputError(f"the mask is {mask.shape[1]}×{mask.shape[0]}: neither the image's size nor its grid's")
-        if not mask.any():
-            raise InputError("the mask is empty")
-        size = image.tables.size
-        full = cv2.resize(mask.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
-        return scene.region(np.asarray(full), "mask")
-    mark: Mark
-    if form.polygon is not None:
-        mark = Polygon(form.polygon)
-    elif form.box is not None:
-        mark = Box(*form.box)
-    else:
-        click = form.click or forms.ClickForm(x=0, y=0)
-        mark = Click(click.x, click.y, click.extent, click.threshold)
-    return desk.world.select(scene, mark)
+def _previewed(desk: Desk, form: forms.LearnForm) -> bytes:
+    """The answer to `preview`; at most so many other images at a time."""
+    desk.world.follow()
+    name, marked = checked_name(form.name.strip()), list(images_of(form))
+    if name in desk.world.taxonomy.names:
+        raise InputError(f"{name!r} is a known class of this world: choose another name")
+    others = [key for key in dict.fromkeys(form.relabel) if key in desk.images and key not in marked]
+    now, left = others[:_PREVIEWED], others[_PREVIEWED:]
+    examples = prepared(desk, form)  # it may close images
+    kept = [key for key in now if key in desk.images]
+    pairs = [(image.bare, image.tables) for image in map(desk.image, kept)]
+    found = foreseen(desk.world, name, examples, pairs)
+    covered = {key: desk.runs(each.mask) for key, each in zip([*marked, *kept], found.images, strict=True)}
+    told = views.lesson(found)
+    named = {"covers": found.coverage, "outside": found.outside, "iou": found.iou, "conflicts": found.conflicts}
+    body = {"state": desk.world.snapshot.state, **named, "covered": covered, "left": left, "lesson": told}
+    return json.dumps(body, ensure_ascii=False).encode()
 
 
 def _changed(desk: Desk, keys: Sequence[str], lesson: dict[str, Any] | None = None, done: str = "") -> bytes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import UInt16
+from jaxtyping import Bool, UInt16
 
 from ignota.data.images import decode_image
 from ignota.heap import resident_memory, return_freed_memory
@@ -149,12 +149,13 @@ class Desk:
             return base64.b64encode(bytes(4)).decode()
         labels, score = scene.working_labels, scene.score.cpu().numpy()
         changed = ((labels != image.tables.closed) | (score != image.tables.score.cpu().numpy())).ravel()
-        edges = np.flatnonzero(np.diff(changed, prepend=False, append=False))
-        first, last = edges[::2], edges[1::2]
         left = scene.working_levels.ravel()[changed]
-        head = np.concatenate([[len(first)], first, last - first]).astype("<u4").tobytes()
         body = left.astype("<u2").tobytes() + labels.ravel()[changed].astype(np.uint8).tobytes()
-        return base64.b64encode(head + body).decode()
+        return base64.b64encode(_runs(changed) + body).decode()
+
+    def runs(self, mask: Bool[np.ndarray, "h w"]) -> str:
+        """A mask on the working grid as the head of a patch: number, first pixels and lengths of its runs."""
+        return base64.b64encode(_runs(mask.ravel())).decode()
 
     def layers(self, image: OpenImage) -> bytes:
         """What a page needs to draw the image at any threshold, on the working grid, little-endian, row by row.
@@ -213,6 +214,12 @@ class Desk:
         self.waiting -= 1
         if not future.cancelled():
             future.exception()  # looked at, so that a job that nobody waited for to the end is not complained of
+
+
+def _runs(flat: Bool[np.ndarray, " P"]) -> bytes:
+    edges = np.flatnonzero(np.diff(flat, prepend=False, append=False))
+    first, last = edges[::2], edges[1::2]
+    return np.concatenate([[len(first)], first, last - first]).astype("<u4").tobytes()
 
 
 def _beyond(most: int) -> bool:

@@ -76,6 +76,7 @@ class LearnForm(ByForm):
     )
     name: Name
     examples: Annotated[list[MarkForm], Field(min_length=1, max_length=20)]
+    against: Annotated[list[MarkForm], Field(max_length=20, description="marks of what is not the class")] = []
     force: bool = False
 
 
@@ -218,6 +219,24 @@ class Changed(BaseModel):
     left: list[str] = []
     lesson: LessonView | None = None
     done: str = ""
+
+
+class Previewed(BaseModel):
+    """What a class would do; shares in 0..1, as in a lesson.
+
+    covers: of the marked pixels, how many. outside: of what it covers on the marked images, how much lies outside the
+    marks. conflicts: of each other class, the share that it would take. covered: per open image, the marked ones
+    first, the pixels that it would cover, as runs: the head of a patch. left: images to ask for next.
+    """
+
+    state: int
+    covers: float
+    outside: float
+    iou: float
+    conflicts: dict[str, float]
+    covered: dict[str, str]
+    left: list[str]
+    lesson: LessonView
 
 
 class ClassList(BaseModel):

@@ -85,8 +85,16 @@ class TeachingRefused(InputError):
         self.preview = found
 
 
-def preview(world: OpenWorldModel, name: str, examples: Sequence[Prepared], others: Sequence[Encoding] = ()) -> Preview:
-    """What `name` would cover and take if it were taught from these examples."""
+def preview(
+    world: OpenWorldModel,
+    name: str,
+    examples: Sequence[Prepared],
+    others: Sequence[Encoding | tuple[Encoding, Tables]] = (),
+) -> Preview:
+    """What `name` would cover and take if it were taught from these examples.
+
+    others: further images, with their tables where these are at hand.
+    """
     snapshot = world.snapshot
     taught = (*snapshot.exemplars, *(example.row.exemplar for example in examples))
     order = [label.name for label in snapshot.taught]
@@ -95,7 +103,8 @@ def preview(world: OpenWorldModel, name: str, examples: Sequence[Prepared], othe
     assert after.taught is not None  # there is an example at least
     groups = _by_image(examples)
     trials = [_trial(world, group[0].encoding, group[0].tables, after, group) for group in groups]
-    further = [_trial(world, encoding, world.tables(encoding), after) for encoding in others]
+    pairs = (other if isinstance(other, tuple) else (other, world.tables(other)) for other in others)
+    further = [_trial(world, encoding, tables, after) for encoding, tables in pairs]
     names, own = [*world.taxonomy.names, *after.names], len(world.taxonomy) + index
     totals = _totals(trials, own)
     return Preview(

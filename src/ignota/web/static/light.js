@@ -8,8 +8,8 @@ const pen = canvas.getContext("2d");
 const STRIPE = 8;
 // Each from below: colour, and of STRIPE pixels how many are painted along a diagonal.
 export const LOOKS = {
-  preview: { colour: word(0, 232, 255, 190), painted: 3 },
   pick: { colour: word(255, 225, 77, 74), painted: STRIPE },
+  preview: { colour: word(0, 232, 255, 190), painted: 3 },
   against: { colour: word(255, 59, 48, 200), painted: 3 },
   hover: { colour: word(255, 255, 255, 84), painted: STRIPE },
 };

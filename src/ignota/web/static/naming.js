@@ -4,6 +4,7 @@ import { Refused } from "./api.js";
 import { shares } from "./masks.js";
 import { again } from "./opening.js";
 import { drop, widen } from "./picking.js";
+import { lesson } from "./preview.js";
 import { change, on, opened, session, tell } from "./session.js";
 import { summary } from "./summary.js";
 import { toast } from "./toasts.js";
@@ -114,7 +115,7 @@ async function learn(force) {
     return;
   }
   card.classList.add("busy");
-  const body = { name, force, examples: [pick.mark(pick.extent)] };
+  const body = { ...lesson(pick), name, force };
   const from = performance.now();
   try {
     const told = await again(pick.item, () => change("learn", body));
@@ -139,7 +140,7 @@ function outcome(name, { item, extent }, { classes }) {
 }
 
 function showDoubts(name, { doubts }) {
-  element("doubts-text").textContent = `“${name}” would take from what the world knows:`;
+  element("doubts-text").textContent = `“${name}” is not taught yet:`;
   const rows = doubts.map((doubt) => Object.assign(document.createElement("li"), { textContent: doubt }));
   element("doubts-list").replaceChildren(...rows);
   element("doubts").hidden = false;

@@ -32,26 +32,32 @@ async function ask() {
   asking = new AbortController();
   const { signal } = asking;
   try {
-    const told = await again(pick.item, () => post("api/preview", bodyOf(pick), signal));
-    if (signal.aborted) return;
-    show(told.covered);
-    text.textContent = `${describe(pick)}${conflicts(told.conflicts)}`;
+    for (let left = opened().map((item) => item.key), covered = {}; left; ) {
+      const told = await again(pick.item, () => post("api/preview", { ...lesson(pick), relabel: left }, signal));
+      if (signal.aborted) return;
+      covered = { ...covered, ...told.covered };
+      show(covered);
+      text.textContent = `${describe(pick)}${conflicts(told.conflicts)}`;
+      text.hidden = false;
+      tell("previewed");
+      left = told.left.length ? told.left : null;
+    }
   } catch (error) {
     if (signal.aborted) return;
     if (!(error instanceof Refused)) throw error;
     text.textContent = error.message;
+    text.hidden = false;
+    tell("previewed");
   }
-  text.hidden = false;
-  tell("previewed");
 }
 
-export function bodyOf(pick) {
+// What is to be learnt, as the server asks for it.
+export function lesson(pick) {
   const { width, height } = pick.item.planes;
   return {
     name: pick.name.trim() || NAMELESS,
     examples: [pick.mark(pick.extent)],
     against: pick.against.map((mask) => ({ image: pick.item.key, rle: pack(mask, width, height) })),
-    relabel: opened().map((item) => item.key),
   };
 }
 

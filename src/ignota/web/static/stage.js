@@ -93,6 +93,7 @@ function showPick() {
   line("pick", extent ? (extent.path ??= outline(extent.mask, 1, pick.item.planes, extent.box)) : "");
   light("pick", extent && { ids: extent.mask, id: 1, box: extent.box });
   light("against", pick?.against.length ? all(pick) : null);
+  if (extent) pointAt(null);
   figure.classList.toggle("picking", Boolean(extent));
 }
 
@@ -107,5 +108,5 @@ export function pointAt(part) {
   if (part === hovered && (part === null || parts === hoveredIn)) return;
   [hovered, hoveredIn] = [part, parts];
   element("hover-lines").setAttribute("d", part ? pathOf(parts, part, session.current.planes) : "");
-  light("hover", part && { ids: parts.ids, id: part.id, box: part.box });
+  light("hover", part && !session.pick && { ids: parts.ids, id: part.id, box: part.box });
 }
