@@ -133,7 +133,7 @@ TWO_STEPS = {
     "data": {"train_length": 4, "evaluate_length": 2, "height": 48, "width": 96},
     "segmenter": {"weights": "none", "decoder_channels": 32},
     "closed_set": {"steps": 2, "batch": 2, "crop": [48, 64]},
-    "meta_channels": {"steps": 2, "batch": 2},
+    "meta_channels": {"branches": ["paper"], "steps": 2, "batch": 2},
     "region_embedder": {"steps": 2, "batch": 2},
     "embedder": {"steps": 2, "batch": 16, "hidden": 16, "embedding": 8},
     "fit": {"things": 4, "coreset": 50, "reference": 50, "images": 4},

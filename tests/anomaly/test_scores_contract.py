@@ -42,9 +42,9 @@ FEATURE_SCORES: dict[str, AnomalyScore] = {
     "max_entropy": MaximisedEntropy("near", hidden=8, steps=4),
 }
 IMAGE_SCORES: dict[str, AnomalyScore] = {
-    "autoencoder": Reconstruction(side=16, steps=2),
-    "rbm": RoadMachine(steps=4, per_image=20),
-    "duir": Resynthesis(side=32, per_image=2, draws=1, compares=1),
+    "autoencoder": Reconstruction(short=48, side=16, steps=2),
+    "rbm": RoadMachine(short=48, steps=4, per_image=20),
+    "duir": Resynthesis(short=48, side=32, per_image=2, draws=1, compares=1),
 }
 NEAREST = NearestNeighbours(("near", "far"), coreset=40, neighbours=3, per_image=20)
 SCORES = LOGIT_SCORES | FEATURE_SCORES | IMAGE_SCORES | {"knn": NEAREST}

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ignota.anomaly.score import LEVEL
-from ignota.models.onnx_export import OPSET
+from ignota.models.onnx_export import OPSET, exported_program
 from ignota.structures import Encoding, InputError
 from ignota.taxonomy import UNKNOWN_INDEX
 from ignota.world.exporting import SCORES, PortableWorld, export_world, magnification
@@ -35,9 +35,19 @@ def world(trained: Path, thinned: Callable[[Any], Any]) -> OpenWorldModel:
 
 
 @pytest.fixture(scope="module")
-def graph(world: OpenWorldModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def program(world: OpenWorldModel) -> torch.export.ExportedProgram:
+    """The world as both kinds of files hold it, as tracing takes long."""
+    return exported_program(PortableWorld(world, "knn", features=True))
+
+
+@pytest.fixture(scope="module")
+def graph(
+    world: OpenWorldModel, program: torch.export.ExportedProgram, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     path = tmp_path_factory.mktemp("export") / "world.onnx"
-    export_world(world, "onnx", path, features=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ignota.models.onnx_export.exported_program", lambda module: program)
+        export_world(world, "onnx", path, features=True)
     assert [file.name for file in path.parent.iterdir()] == ["world.onnx"]  # all tensors inside, no draft left
     return path
 
@@ -109,9 +119,12 @@ def test_the_embedding_is_that_of_the_world_s_own_space(world: OpenWorldModel, g
     assert np.allclose(whole.numpy(), found["score_knn"], atol=1e-3)
 
 
-def test_an_exported_program_equals_the_world(world: OpenWorldModel, tmp_path: Path) -> None:
+def test_an_exported_program_equals_the_world(
+    world: OpenWorldModel, program: torch.export.ExportedProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "world.pt2"
-    export_world(world, "exported-program", path, score="knn")
+    monkeypatch.setattr("ignota.world.exporting.exported_program", lambda module: program)
+    export_world(world, "exported-program", path, score="knn", features=True)
     extra = {"ignota.json": ""}
     program = torch.export.load(path, extra_files=extra).module()
     assert json.loads(extra["ignota.json"])["score"] == "knn"
