@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float32, UInt8
 from numpy.typing import NDArray
 
 from ignota.data.images import resize_label
-from ignota.data.pasting import Thing, paste
+from ignota.data.pasting import CutOut, paste
 from ignota.data.transforms import distort
 from ignota.engine.fitting import image_generator
 from ignota.engine.stream import Samples
@@ -69,7 +69,7 @@ class TrialReader:
     samples: Samples
     lut: NDArray[np.uint8]
     names: Sequence[str]
-    things: tuple[Thing, ...]
+    things: tuple[CutOut, ...]
     strength: float
     seed: int
 
