@@ -6,11 +6,14 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from ignota.anomaly import heads, rbm
+from ignota.anomaly.trained import descend
 from ignota.cli import main
 
 
@@ -151,6 +154,18 @@ def test_synthesize(tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: C
     assert "--val is 0 or more" in wrong("data", "synthesize", tmp_path / "e", "--layout", "camvid", "--val", -1)
 
 
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores that are trained take four steps."""
+
+    def few(parameters: Any, loss: Any, steps: int, lr: float, tick: Any) -> None:
+        descend(parameters, loss, min(steps, 4), lr, tick)
+
+    for room in (heads, rbm):
+        monkeypatch.setattr(room, "descend", few)
+
+
+@pytest.mark.usefixtures("few_steps")
 def test_compare_and_fit(
     streets: Path, trained: Path, tmp_path: Path, wrong: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
