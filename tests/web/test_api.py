@@ -255,15 +255,18 @@ def test_a_preview_refuses_what_learning_refuses(client: TestClient, files: list
 def test_what_is_not_the_class_is_stored_with_it(client: TestClient, thing: Thing) -> None:
     key = opened(client, thing.photo)["image"]
     outside = ~cv2.dilate(thing.mask.astype(np.uint8), np.ones((9, 9))).astype(bool)
-    form = {
-        "name": "moose", "examples": [{"image": key, "rle": encode_rle(thing.mask)}],
-        "against": [{"image": key, "rle": encode_rle(outside)}],
-    }  # fmt: skip
+    against = [{"image": key, "rle": encode_rle(outside)}]
+    form = {"name": "moose", "examples": [{"image": key, "rle": encode_rle(thing.mask)}], "against": against}
     seen = client.post("/api/preview", json=form).json()
     told = client.post("/api/learn", json=form | {"force": True}).json()
     assert told["lesson"] == seen["lesson"] and told["lesson"]["examples"] == 1
     cards = client.get("/api/exemplars", params={"name": "moose"}).json()
-    assert sorted(card["given"] for card in cards) == ["mask", "not"]
+    assert [card["given"] for card in cards] == ["mask", "not"]
+    assert told["classes"][-1]["thumbnail"] == cards[0]["thumbnail"] != cards[1]["thumbnail"]
+    alone = {"name": "moose", "examples": [], "against": against, "force": True}
+    assert client.post("/api/learn", json=alone).status_code == 200
+    assert client.post("/api/learn", json=alone | {"name": "boat"}).status_code == 400
+    assert client.post("/api/learn", json=alone | {"against": []}).status_code == 422
 
 
 def test_export_holds_what_is_shown(
@@ -380,6 +383,6 @@ def test_openapi_bears_examples(client: TestClient) -> None:
         f"/api/{name}"
         for name in (
             "health", "metrics", "classes", "history", "exemplars", "segment", "images/{image}/layers", "select",
-            "relabel", "export", "images/{image}", "learn", "forget", "rename", "merge", "recolour", "undo",
+            "relabel", "export", "images/{image}", "learn", "preview", "forget", "rename", "merge", "recolour", "undo",
         )
     }  # fmt: skip

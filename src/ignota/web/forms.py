@@ -75,9 +75,15 @@ class LearnForm(ByForm):
         },
     )
     name: Name
-    examples: Annotated[list[MarkForm], Field(min_length=1, max_length=20)]
+    examples: Annotated[list[MarkForm], Field(max_length=20)]
     against: Annotated[list[MarkForm], Field(max_length=20, description="marks of what is not the class")] = []
     force: bool = False
+
+    @model_validator(mode="after")
+    def something(self) -> LearnForm:
+        if not self.examples and not self.against:
+            raise ValueError("give an example at least; a taught class may get marks against it alone")
+        return self
 
 
 class ForgetForm(ByForm):

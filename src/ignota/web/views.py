@@ -14,6 +14,7 @@ from PIL import Image
 from ignota.formats.rle import encode_rle
 from ignota.taxonomy import UNKNOWN_INDEX
 from ignota.web.desk import Desk, OpenImage
+from ignota.world.exemplars import COUNTER_EXAMPLE
 from ignota.world.model import OpenWorldModel
 from ignota.world.previewing import Preview
 from ignota.world.scene import Scene, UnknownRegion
@@ -59,9 +60,10 @@ def region(found: UnknownRegion, embedding: bool = False) -> dict[str, Any]:
 
 
 def classes(world: OpenWorldModel, snapshot: Snapshot) -> list[dict[str, Any]]:
-    """Known classes, then taught ones with a picture of their newest example."""
+    """Known classes, then taught ones with a picture of their newest example, which shows what they are."""
     taught = {label.name: label.exemplars for label in snapshot.taught}
-    pictures = {card.name: picture(card.thumbnail) for card in world.store.cards()}
+    cards = world.store.cards()
+    pictures = {card.name: picture(card.thumbnail) for card in cards if card.given != COUNTER_EXAMPLE}
     return [
         {
             "id": label.id,

@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { limitOf } from "./planes.js";
 import { partsOf, pick } from "./picking.js";
+import { review, startReview } from "./review.js";
 import { change, nameOf, on, session, tell } from "./session.js";
 import { pointAt } from "./stage.js";
 import { toast } from "./toasts.js";
@@ -12,10 +13,15 @@ const MOST = 7;
 let edited = null;
 
 export function startClasses() {
+  startReview();
   on("classes", showClasses);
   on("outlined", showUnknown);
   on("current", () => !session.current && showUnknown());
   on("undo", () => act("undo", {}));
+  element("edit-review").addEventListener("click", () => {
+    element("edit").close();
+    review(edited).catch((error) => toast(error.message, { bad: true }));
+  });
   element("edit-form").addEventListener("submit", (event) => save(event.submitter?.value));
 }
 
@@ -126,8 +132,9 @@ async function edit(label) {
   element("edit").showModal();
   const cards = await get(`api/exemplars?name=${encodeURIComponent(label.name)}`).catch(() => []);
   const rows = cards.map((card) => {
-    const text = `${card.source || "no name"}, ${card.at.slice(0, 10)}`;
-    return make("li", { title: text }, make("img", { src: card.thumbnail ?? "", alt: text }));
+    const against = card.given === "not";
+    const text = `${against ? "not this: " : ""}${card.source || "no name"}, ${card.at.slice(0, 10)}`;
+    return make("li", { title: text, className: against ? "against" : "" }, make("img", { src: card.thumbnail ?? "", alt: text }));
   });
   element("edit-exemplars").replaceChildren(...rows);
 }

@@ -1,6 +1,7 @@
 // The card beside a pick: how far it reaches, its name, and what speaks against learning it.
 
 import { Refused } from "./api.js";
+import { drawCutout } from "./cutout.js";
 import { shares } from "./masks.js";
 import { again } from "./opening.js";
 import { drop, widen } from "./picking.js";
@@ -25,6 +26,7 @@ export function startNaming() {
     session.pick.name = element("name").value;
     tell("named");
   });
+  element("photo").addEventListener("load", () => session.pick && drawPick(session.pick));
   card.addEventListener("submit", (event) => {
     event.preventDefault();
     learn(false);
@@ -78,27 +80,11 @@ function putBeside({ item, extent }) {
   card.style.top = `${y + view.top - stage.top}px`;
 }
 
-// What is picked, cut out of the photo, the rest dimmed.
+// What is picked, cut out of the photo.
 function drawPick({ item, extent }) {
-  const canvas = element("naming-picture");
   const photo = element("photo");
-  const pen = canvas.getContext("2d", { willReadFrequently: true });
-  const { width, height } = item.planes;
-  const [left, top, right, bottom] = extent.box;
-  const side = Math.max(right - left, bottom - top) * 1.15 + 2;
-  const [x, y] = [(left + right - side) / 2, (top + bottom - side) / 2];
-  pen.clearRect(0, 0, canvas.width, canvas.height);
-  if (!photo.complete || !photo.naturalWidth) return;
-  const scale = photo.naturalWidth / width;
-  pen.drawImage(photo, x * scale, y * scale, side * scale, side * scale, 0, 0, canvas.width, canvas.height);
-  const shot = pen.getImageData(0, 0, canvas.width, canvas.height);
-  for (let i = 0; i < shot.width * shot.height; i++) {
-    const column = Math.floor(x + (((i % shot.width) + 0.5) * side) / shot.width);
-    const row = Math.floor(y + ((Math.floor(i / shot.width) + 0.5) * side) / shot.height);
-    const out = column < 0 || row < 0 || column >= width || row >= height || !extent.mask[row * width + column];
-    if (out) for (let k = 0; k < 3; k++) shot.data[4 * i + k] *= 0.4;
-  }
-  pen.putImageData(shot, 0, 0);
+  const meant = { ids: extent.mask, id: 1, box: extent.box };
+  if (photo.complete && photo.naturalWidth) drawCutout(element("naming-picture"), photo, item.planes, meant);
 }
 
 function listNames() {

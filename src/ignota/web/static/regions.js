@@ -39,18 +39,22 @@ function flood(ids, width, height, inside, seed, id, stack) {
   return { id, area, box: [left, top, right, bottom] };
 }
 
-// Unknown regions, the largest first; specks below `smallest` of the image are left out.
-export function components(planes, threshold, smallest = 0.0003) {
-  const { effective, width, height } = planes;
-  const limit = limitOf(threshold);
+// All connected pixels for which `inside` holds, numbered from 1.
+export function connected({ width, height }, inside) {
   const ids = new Int32Array(width * height);
-  const inside = (i) => effective[i] > limit;
   const list = [];
   const stack = [];
   for (let i = 0; i < ids.length; i++) {
-    if (ids[i] || effective[i] <= limit) continue;
-    list.push(flood(ids, width, height, inside, i, list.length + 1, stack));
+    if (!ids[i] && inside(i)) list.push(flood(ids, width, height, inside, i, list.length + 1, stack));
   }
+  return { ids, list };
+}
+
+// Unknown regions, the largest first; specks below `smallest` of the image are left out.
+export function components(planes, threshold, smallest = 0.0003) {
+  const { effective } = planes;
+  const limit = limitOf(threshold);
+  const { ids, list } = connected(planes, (i) => effective[i] > limit);
   const kept = list.filter((part) => part.area >= smallest * ids.length).sort((a, b) => b.area - a.area);
   for (const part of kept) Object.assign(part, describe(planes, ids, part));
   return { ids, kept, byId: new Map(kept.map((part) => [part.id, part])) };
