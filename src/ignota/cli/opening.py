@@ -10,6 +10,7 @@ import torch
 from jsonargparse import Namespace
 
 from ignota.cli.inputs import image_files
+from ignota.cli.terminal import note
 from ignota.data.drafts import sweep
 from ignota.engine.devices import device_called
 from ignota.structures import InputError
@@ -25,8 +26,15 @@ def chosen_device(args: Namespace) -> torch.device:
 
 @contextmanager
 def opened_world(args: Namespace, writable: bool = False) -> Iterator[OpenWorldModel]:
-    """`--world` on `--device` at `--size`, its store closed at the end; its networks run by `--backend`, if any."""
-    world = bundle.load(args.world, chosen_device(args), writable, args.size, args.allow_code, args.allow_download)
+    """`--world` on `--device` at `--size`, its store closed at the end; its networks run by `--backend`, if any.
+
+    Where its recipe `full` cannot be followed, one line on standard error says so.
+    """
+    world = bundle.load(
+        args.world, chosen_device(args), writable, args.size, args.allow_code, args.allow_download, args.recipe
+    )
+    if args.recipe == "auto" and "full" in world.known.others:
+        note("recipe light: `pip install 'ignota[objectness]'` brings what recipe full needs")
     try:
         yield (
             world

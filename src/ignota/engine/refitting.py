@@ -10,13 +10,16 @@ from pathlib import Path
 from ignota.anomaly.fitted_scores import fitted_score
 from ignota.anomaly.score import LEVEL
 from ignota.data.datasets import LabelledImages
+from ignota.data.pasting import cut_outs
 from ignota.engine.configuration import ExperimentConfig, FitConfig
 from ignota.engine.evaluation import world_split
 from ignota.engine.fitting import split_images
+from ignota.engine.full_recipe import TrialReader, with_full
 from ignota.engine.score_calibration import calibrate_scores
 from ignota.engine.score_states import Bars, KeptStates, fit_states, no_bars
 from ignota.engine.stages import Stages
 from ignota.functional.spacing import evenly_spaced
+from ignota.models.objectness import Objectness
 from ignota.structures import InputError
 from ignota.world.branch import Branches, built
 from ignota.world.model import OpenWorldModel
@@ -66,6 +69,29 @@ def with_scores(
     bare = [name for name in recipe.scores() if LEVEL not in known.states[name]]
     known = calibrate_scores(world.networks, known, train, held_out, lut, seed, tick, bare)
     return dataclasses.replace(world, known=known)
+
+
+def with_objectness(
+    world: OpenWorldModel, network: Objectness, train: LabelledImages, tick: Callable[[], object] = lambda: None
+) -> OpenWorldModel:
+    """The same world with a recipe `full` that reads `network`, calibrated on its held-out training images.
+
+    tick: called once a held-out image. Raises InputError for images without classes.
+    """
+    if train.taxonomy is None:
+        raise InputError(f"{train.name} has no classes: the recipe is calibrated on labelled training images")
+    split, fit = world_split(world, train.taxonomy), world.provenance.get("configuration", {}).get("fit", {})
+    networks = dataclasses.replace(world.networks, objectness=network.to(world.device))
+    light = world.known.under("light")
+    light = dataclasses.replace(light, others={name: r for name, r in light.others.items() if name != "full"})
+    things, seed = cut_outs(fit.get("things", FitConfig.things), seed_of(world)), seed_of(world)
+    distort = fit.get("distort", FitConfig.distort)
+    reader = TrialReader(
+        networks, light, train, split.training_lut(), split.known_taxonomy.names, things, distort, seed
+    )
+    known, table = with_full(light, reader, parts_of(world, train)[1], tick)
+    provenance = world.provenance | {"objectness": {str(weight): found for weight, found in table.items()}}
+    return dataclasses.replace(world, networks=networks, known=known.under("full"), provenance=provenance)
 
 
 def seed_of(world: OpenWorldModel) -> int:

@@ -34,6 +34,7 @@ from ignota.engine.fitting import (
     split_images,
     starting_recipe,
 )
+from ignota.engine.full_recipe import TrialReader, with_full
 from ignota.engine.held_out import HeldOutReader
 from ignota.engine.metric_network_run import train_metric_network
 from ignota.engine.records import StageFolder, fingerprint
@@ -45,6 +46,7 @@ from ignota.engine.training_regions import RegionRows, concatenate_rows, trainin
 from ignota.engine.weighing import TRUSTED, Trial, WeightTable, least_trust, merit
 from ignota.functional.spacing import evenly_spaced
 from ignota.models.frozen_encoder import FrozenEncoder, frozen_taps
+from ignota.models.objectness import Objectness, is_installed
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.regions.proposals import UncertaintyRegions, fit_edge_thresholds
 from ignota.taxonomy import ClassSplit
@@ -116,6 +118,14 @@ class Stages:
     @cached_property
     def images(self) -> list[int]:
         return evenly_spaced(len(self.samples), self.config.fit.images).tolist()
+
+    @cached_property
+    def objectness(self) -> Objectness | None:
+        """The network of the recipe `full`; None where the configuration or the environment has none."""
+        fit = self.config.fit
+        if fit.objectness == "none" or (fit.objectness == "auto" and not is_installed()):
+            return None
+        return Objectness(size=fit.objectness_size).to(self.device)
 
     def networks(self) -> Networks:
         return Networks(self.segmenter, self.frozen, self.config.size, self.taps, self.device)
@@ -238,7 +248,20 @@ class Stages:
                 spaces, states, no_regions(states["knn"]["mean"].shape[0], self.device), recipe, means
             )
             known, self.weights, self.trusted = self._calibrated(known, held_out, bar)
-            return calibrate_scores(networks, known, self.samples, held_out, lut, seed, bar.update)
+            known = calibrate_scores(networks, known, self.samples, held_out, lut, seed, bar.update)
+        self.objectness_weights: dict[float, dict[str, float]] = {}
+        return known if self.objectness is None else self._full(known, held_out)
+
+    def _full(self, known: KnownEvidence, held_out: Sequence[int]) -> KnownEvidence:
+        """The evidence with the recipe `full` beside `light`."""
+        reader, objects = self.reader, self.objectness
+        networks = dataclasses.replace(reader.networks, objectness=objects)
+        trials = TrialReader(
+            networks, known, self.samples, reader.lut, reader.names, reader.things, reader.distort, reader.seed
+        )
+        with self._bar("objectness", len(held_out)) as bar:
+            known, self.objectness_weights = with_full(known, trials, held_out, bar.update)
+        return known.under("full")
 
     @cached_property
     def reader(self) -> HeldOutReader:
@@ -274,10 +297,16 @@ class Stages:
             "configuration_hash": fingerprint(self.config),
             "weights": {" ".join(map(str, weights)): found for weights, found in self.weights.items()},
             "trusted": {str(share): found for share, found in self.trusted.items()},
+            "objectness": {str(weight): found for weight, found in self.objectness_weights.items()},
         }
         branches = Branches({system: partial(built, branch) for system, branch in self.branches.items()})
         return OpenWorldModel(
-            self.split.known_taxonomy, self.networks(), known, ExemplarStore(None), provenance, branches
+            self.split.known_taxonomy,
+            dataclasses.replace(self.networks(), objectness=self.objectness),
+            known,
+            ExemplarStore(None),
+            provenance,
+            branches,
         )
 
     @cached_property

@@ -29,6 +29,7 @@ from ignota.structures import InputError
 from ignota.world import bundle
 from ignota.world.backends import DEFAULT, with_backend
 from ignota.world.fingerprint import world_fingerprint
+from ignota.world.known import RecipeChoice
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,6 +73,7 @@ class Pool:
     calibration: tuple[Path, ...] = ()
     tile: int | None = None
     allow_download: bool = False
+    recipe: RecipeChoice = "auto"
 
 
 class Segmenter:
@@ -84,8 +86,9 @@ class Segmenter:
     def __init__(self, pool: Pool, attempts: Any) -> None:
         keep_freed_memory()
         take_threads(pool.threads)
-        leave = {"allow_code": pool.allow_code, "allow_download": pool.allow_download}
-        world = bundle.load(pool.world, pool.device, size=pool.size, **leave)
+        world = bundle.load(
+            pool.world, pool.device, False, pool.size, pool.allow_code, pool.allow_download, pool.recipe
+        )
         self.world = with_backend(world, pool.backend, pool.calibration, pool.tile)
         self.state, self.attempts = world_fingerprint(self.world), attempts
         if self.state != pool.state:

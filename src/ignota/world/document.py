@@ -21,7 +21,7 @@ FORM = 3
 """Raised whenever `segment` comes to write something else for the same image and the same world."""
 WORLD, WEIGHTS = "world.json", "weights.safetensors"
 RECIPE = "light"
-"""The recipe that this version reads; `full` needs an objectness network."""
+"""The recipe that every world holds; `full` needs an objectness network."""
 ADDED = frozenset({"steal_counter", "lowest_margin", "objectness"})
 """Fields of a recipe that came after schema 2 was fixed: a document may lack them."""
 
@@ -97,6 +97,16 @@ class OutsideEntry(Entry):
     preprocessing: PreprocessingEntry
 
 
+class ObjectnessEntry(Entry):
+    """The objectness network by its package, which pip installs; size: short side of what it sees."""
+
+    source: Literal["package"]
+    package: Text
+    version: Text
+    sha256: Sha256
+    size: Side
+
+
 class BranchEntry(Entry):
     """A fine-tuned copy of the segmenter with its heads: the file of its tensors and what builds it."""
 
@@ -114,7 +124,7 @@ class FileEntry(Entry):
 class WorldDocument(Entry):
     """world.json. form: of the program that fitted the world. digest: of the canonical document without it.
 
-    objectness: reserved for outside weights of an objectness network; no recipe of this version reads one.
+    objectness: the outside weights of the network that the recipe `full` reads.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -124,7 +134,7 @@ class WorldDocument(Entry):
     taxonomy: TaxonomyEntry
     segmenter: dict[str, JsonValue]
     frozen: OutsideEntry | None
-    objectness: None = None
+    objectness: ObjectnessEntry | None = None
     size: Side
     taps: Taps
     spaces: dict[Text, Taps]
@@ -152,6 +162,10 @@ class WorldDocument(Entry):
             raise ValueError(f"segmenter.num_classes is not {len(names)}, the number of classes")
         if RECIPE not in self.recipes:
             raise ValueError(f"recipes: {RECIPE!r} is missing")
+        if ("full" in self.recipes) != (self.objectness is not None):
+            raise ValueError("objectness: it is there exactly where recipes has `full`")
+        if self.recipes[RECIPE].objectness:
+            raise ValueError(f"recipes.{RECIPE}.objectness: it reads no such network, so it is 0")
         for name, branch in self.branches.items():
             if branch.file != branch_file(name):
                 raise ValueError(f"branches.{name}: its file is {branch_file(name)!r}")

@@ -26,6 +26,8 @@ STEALS_HELD = 0.1
 """Of what held-out images show of a known class, a taught one takes no more."""
 
 RecipeName = Literal["light", "full"]
+RecipeChoice = Literal["auto", "light", "full"]
+"""`auto` is `full` where the world holds it and its packages are installed."""
 Real = Annotated[float, Field(ge=-1e6, le=1e6)]
 Positive = Annotated[float, Field(ge=1e-9, le=1e6)]
 Share = Annotated[float, Field(ge=0, le=1)]

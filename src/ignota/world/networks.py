@@ -19,6 +19,7 @@ from torch import Tensor
 from ignota.data.images import fit_short_side, read_image, resize_image
 from ignota.models.build import describe
 from ignota.models.frozen_encoder import FrozenEncoder
+from ignota.models.objectness import Objectness
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.structures import Encoding, InputError, Preprocessing
 from ignota.world.digest import feed
@@ -56,9 +57,9 @@ def run_eagerly(
 class Networks:
     """The closed-set segmenter and the frozen encoder beside it.
 
-    size: short side of the working image. taps:
-    those that are kept of each image. runner: how segmenter and encoder are run, backend: what that is called,
-    with all of it that changes the answer, see `ignota.world.backends`.
+    size: short side of the working image. taps: those that are kept of each image. runner: how segmenter and encoder are
+    run, backend: what that is called, with all of it that changes the answer, see `ignota.world.backends`. objectness:
+    the network of the recipe `full`, which no backend replaces.
     """
 
     segmenter: ClosedSetSegmenter
@@ -68,6 +69,7 @@ class Networks:
     device: torch.device
     runner: Runner = run_eagerly
     backend: str = "torch"
+    objectness: Objectness | None = None
 
     @property
     def reads_frozen(self) -> bool:
@@ -93,6 +95,8 @@ class Networks:
             feed(found, (encoder.encoder_name, encoder.size, encoder.levels, encoder.preprocessing, encoder.taps))
             feed(found, dict(encoder.state_dict()))
         feed(found, self.taps)
+        if self.objectness is not None:
+            feed(found, (self.objectness.size, self.objectness.sha256))
         return found.hexdigest()
 
     @torch.inference_mode()
@@ -106,11 +110,12 @@ class Networks:
         if missing:
             raise InputError(f"the networks have no tap {missing[0]!r}; there are {', '.join(features)}")
         taps = {tap: features[tap].float() for tap in self.taps}
+        objects = None if self.objectness is None else seen_objects(self.objectness, pixels, self.device)
         source = Path(image).name if isinstance(image, str | Path) else ""
         digest = hashlib.sha256(
             np.ascontiguousarray(pixels).data
         ).hexdigest()  # 2 ms of 1280×720; later needs the original
-        return Encoding(working, original, logits.float(), taps, digest, source)
+        return Encoding(working, original, logits.float(), taps, digest, source, objects)
 
     def views(
         self, pixels: UInt8[np.ndarray, "H W 3"], size: int | None = None
@@ -125,6 +130,13 @@ class Networks:
             return working, None
         own = fit_short_side(*original, self.frozen_size)
         return working, working if own == working.shape[:2] else resize_image(pixels, own)
+
+
+def seen_objects(network: Objectness, pixels: UInt8[np.ndarray, "H W 3"], device: torch.device) -> Float[Tensor, "h w"]:
+    """The objectness of an image in 0..1, from its original brought to the size that the network takes."""
+    view = resize_image(pixels, network.view_size(pixels.shape[0], pixels.shape[1]))
+    found: Tensor = network(network_input(view, network.preprocessing, device))[0]
+    return found.float()
 
 
 def largest_class(logits: Float[Tensor, "C h w"], size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:

@@ -19,12 +19,18 @@ from ignota.world.composing import check_name, composed
 from ignota.world.known import KnownEvidence
 from ignota.world.spaces import pool_taps
 
-OWN, PRINTED, RELEASED = "raml", "raml_paper", "raml_released"
+OWN, PRINTED, RELEASED, OBJECTNESS = "raml", "raml_paper", "raml_released", "objectness"
 
 
 def score_names(known: KnownEvidence) -> tuple[str, ...]:
-    """Every score that the world can compute, its own recipe first."""
-    return (OWN, *(name for name, space in _SPACE_OF.items() if space in known.spaces), *known.recipe.scores())
+    """Every score that the world can compute, its own recipe first; objectness alone under the recipe `full`."""
+    objects = (OBJECTNESS,) if known.name == "full" else ()
+    return (
+        OWN,
+        *objects,
+        *(name for name, space in _SPACE_OF.items() if space in known.spaces),
+        *known.recipe.scores(),
+    )
 
 
 _SPACE_OF = {PRINTED: "paper", RELEASED: "released"}
@@ -55,6 +61,8 @@ def anomaly_maps(
             return own_score(encoding, known, reading())
         if name in others:
             return others[name]()
+        if name == OBJECTNESS:
+            return objectness_map(encoding)
         if name in _SPACE_OF:
             return uncertainty(encoding, known, _SPACE_OF[name])
         return to_image(known.recipe.scores()[name].score(encoding, known.states[name]), encoding)
