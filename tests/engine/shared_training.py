@@ -114,7 +114,7 @@ def refuse_to_fork() -> None:
 
     def watch(event: str, _: tuple[Any, ...]) -> None:
         if event in ("os.fork", "os.forkpty"):
-            raise RuntimeError(f"rank {ranks.group().rank} forks while it talks to the others")
+            raise RuntimeError(f"rank {distributed.group().rank} forks while it talks to the others")
 
     sys.addaudithook(watch)
 
