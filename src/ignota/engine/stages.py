@@ -40,7 +40,7 @@ from ignota.engine.records import StageFolder, fingerprint
 from ignota.engine.region_embedder_run import train_region_embedder
 from ignota.engine.score_calibration import calibrate_scores
 from ignota.engine.score_states import fit_states
-from ignota.engine.stream import Chosen, Samples
+from ignota.engine.stream import Chosen, Samples, TrainingImages
 from ignota.engine.training_regions import RegionRows, concatenate_rows, training_label, training_regions
 from ignota.engine.weighing import TRUSTED, Trial, WeightTable, least_trust, merit
 from ignota.functional.spacing import evenly_spaced
@@ -228,17 +228,18 @@ class Stages:
     def known(self) -> KnownEvidence:
         """Stage 4."""
         kept, held_out = split_images(self.images, self.config.fit.held_out)
-        networks, seed, lut = self.networks(), self.config.seed, self.split.training_lut()
+        networks = self.networks()
+        data = TrainingImages(self.samples, kept, self.split.training_lut(), self.config.seed)
         recipe, spaces, classes = starting_recipe(self.config, *self.edges), self.spaces, len(self.split.known)
         means = class_means(self.rows, set(held_out), classes).to(self.device)
         with self._bar("fit", len(kept) + 2 * len(held_out)) as bar:
             scores = recipe.scores()
-            states = fit_states(networks, self.samples, kept, scores, lut, seed, bar.update, self._training_bar)
+            states = fit_states(networks, data, scores, bar.update, self._training_bar)
             known = KnownEvidence(
                 spaces, states, no_regions(states["knn"]["mean"].shape[0], self.device), recipe, means
             )
             known, self.weights, self.trusted = self._calibrated(known, held_out, bar)
-            return calibrate_scores(networks, known, self.samples, held_out, lut, seed, bar.update)
+            return calibrate_scores(networks, known, dataclasses.replace(data, images=held_out), bar.update)
 
     @cached_property
     def reader(self) -> HeldOutReader:
