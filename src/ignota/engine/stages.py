@@ -201,7 +201,7 @@ class Stages:
             sample = self.samples[image]
             encoding = networks.encode(sample.image)
             label = training_label(sample, lut, (encoding.image.shape[0], encoding.image.shape[1]))
-            return training_regions(networks, encoding, label, urs, sources, image, len(self.split.known))
+            return training_regions(encoding, label, urs, sources, image, len(self.split.known))
 
         rows = []
         with self._bar("reading regions", len(self.images)) as bar:
