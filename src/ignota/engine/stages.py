@@ -40,6 +40,7 @@ from ignota.engine.records import StageFolder, fingerprint
 from ignota.engine.region_embedder_run import train_region_embedder
 from ignota.engine.score_calibration import calibrate_scores
 from ignota.engine.score_states import fit_states
+from ignota.engine.stage_run import StageRun
 from ignota.engine.stream import Chosen, Samples, TrainingImages
 from ignota.engine.training_regions import RegionRows, concatenate_rows, training_label, training_regions
 from ignota.engine.weighing import TRUSTED, Trial, WeightTable, least_trust, merit
@@ -94,9 +95,8 @@ class Stages:
         if self.given is not None:
             return self.given.to(self.device).eval().requires_grad_(False)
         config = self.config
-        folder = self._stage("closed_set", config.seed, config.data, config.segmenter, config.closed_set)
-        network = train_closed_set(config, self.samples, folder, self.device, self.quiet, self.allow_download)
-        return network.requires_grad_(False)
+        run = self._stage("closed_set", config.seed, config.data, config.segmenter, config.closed_set)
+        return train_closed_set(config, self.samples, run, self.allow_download)
 
     @cached_property
     def taps(self) -> tuple[str, ...]:
@@ -131,23 +131,21 @@ class Stages:
     def metric_network(self) -> MetricNetwork:
         """DMLNet's network: fine-tuned from the closed set or trained from ImageNet weights."""
         config, own = self.config, self.config.metric_network
-        folder = self._stage("metric_network", self._closed_hash, config.closed_set, own)
+        run = self._stage("metric_network", self._closed_hash, config.closed_set, own)
         start = self.segmenter if own.fine_tune else None
-        network = train_metric_network(config, self.samples, folder, self.device, self.quiet, start)
+        network = train_metric_network(config, self.samples, run, start)
         card = {"system": "dmlnet", "fine_tuned": own.fine_tune, "steps": own.steps}
         return MetricNetwork(beside(self.networks(), network), card)
 
     def branch(self, system: str) -> Branch:
         """A copy of the closed set, fine-tuned with its meta channels, then D on its features."""
-        config, seed = self.config, self.config.seed
-        folder = self._stage(
-            f"meta_channels_{system}", self._closed_hash, config.size, self._crops, self._second(system)
+        config = self.config
+        run = self._stage(f"meta_channels_{system}", self._closed_hash, config.size, self._crops, self._second(system))
+        network = train_branch(config, system, self.segmenter, self.shown, run)
+        place = self._stage(
+            f"region_embedder_{system}", run.folder.hash, config.region_embedder, config.regions.min_area
         )
-        network = train_branch(config, system, self.segmenter, self.shown, folder, self.device, seed, self.quiet)
-        place = self._stage(f"region_embedder_{system}", folder.hash, config.region_embedder, config.regions.min_area)
-        embedder = train_region_embedder(
-            config, system, network.segmenter, self.samples, place, self.device, seed, self.quiet
-        )
+        embedder = train_region_embedder(config, system, network.segmenter, self.samples, place)
         card = branch_card(system, config)
         return make_branch(system, network.segmenter, network.head, embedder, self.networks(), card)
 
@@ -217,10 +215,8 @@ class Stages:
         classes = len(self.split.known)
         spaces = {}
         for name, config in embedder_variants(self.config.embedder).items():
-            folder = self._stage(f"embedder_{name}", self._closed_hash, self.config, config)
-            embedder = train_embedder(
-                config, self.rows, classes, folder, self.device, self.config.seed, self.quiet, f"embedder ({name})"
-            )
+            run = self._stage(f"embedder_{name}", self._closed_hash, self.config, config)
+            embedder = train_embedder(config, self.rows, classes, run, f"embedder ({name})")
             spaces[name] = metric_space(config, embedder, self.rows, set(held_out), classes)
         return spaces
 
@@ -291,8 +287,9 @@ class Stages:
             return fingerprint(config.seed, config.data, weights.hexdigest())
         return fingerprint(config.seed, config.data, config.segmenter, config.closed_set)
 
-    def _stage(self, name: str, *parts: object) -> StageFolder:
-        return StageFolder(self.folder / "stages" / name, fingerprint(name, *parts))
+    def _stage(self, name: str, *parts: object) -> StageRun:
+        folder = StageFolder(self.folder / "stages" / name, fingerprint(name, *parts))
+        return StageRun(folder, self.device, self.config.seed, self.quiet)
 
     def _bar(self, title: str, total: int, unit: str = "image") -> tqdm:
         return tqdm(total=total, desc=title, unit=unit, disable=self.quiet or not is_rank_zero(), mininterval=1.0)
