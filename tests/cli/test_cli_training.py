@@ -135,16 +135,34 @@ def test_adapt(streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "exists already" in wrong(*call, *split)
 
 
-def test_the_demo_runs_the_synthetic_preset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from ignota.engine import demo
+def test_the_demo_runs_the_synthetic_preset_and_shows_its_figures(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ignota.engine import experiment
 
-    seen: list[tuple[ExperimentConfig, Path, torch.device, bool]] = []
-    monkeypatch.setattr(demo, "run_demo", lambda *args: seen.append(args))
+    pooled = {"pooled": {"aupr": 0.8125, "auroc": 0.9, "fpr95": 0.1}}
+    results = {
+        "closed_set": {"miou": 0.615},
+        "anomaly": {
+            "scores": dict.fromkeys(("msp", "max_logit", "raml_paper", "raml"), pooled),
+            "raml_minus_max_logit": {"low": -0.01, "mean": 0.02, "high": 0.05},
+        },
+        "incremental": {"5-shot": {"methods": {"raml": {"miou": dict.fromkeys(("all", "novel", "old", "harmonic"))}}}},
+    }
+    seen: list[tuple[ExperimentConfig, Path, None, torch.device, bool]] = []
+    monkeypatch.setattr(experiment, "run_experiment", lambda *args: seen.append(args) or results)
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--seed", "7", "--device", "cpu", "--closed_set.steps", "3"]) == 0
-    config, out, device, quiet = seen[0]
+    config, out, _, device, quiet = seen[0]
     assert (config.name, config.seed, config.closed_set.steps, config.size) == ("synthetic-16+3", 7, 3, 160)
     assert (out, device, quiet) == (Path("runs/demo"), torch.device("cpu"), False)
+    shown = capsys.readouterr().out
+    assert (
+        "closed set: 61.50 mIoU" in shown and shown.count("81.25") == 4 and "+2.0 (95 % interval -1.0 to +5.0)" in shown
+    )
+    assert "–" in shown and str(Path("runs/demo/report.html")) in shown
+    assert main(["demo", "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("name", presets())

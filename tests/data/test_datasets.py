@@ -327,7 +327,7 @@ class TestSynthetic:
             open_dataset("synthetic", None, "vla")
 
     def test_measured_anomalies_are_not_those_that_training_pastes_in(self):
-        streets = SyntheticStreets("anomaly", 2, (48, 96), 0)  # what `cut_things` cuts from, seed 0
+        streets = SyntheticStreets("anomaly", 2, (48, 96), 0)  # what `cut_outs` cuts from, seed 0
         measured = DrawnImages("anomaly", 2, (48, 96), 0)
         assert all((measured[i].image != streets[k].image).any() for i in range(2) for k in range(2))
         known = DrawnImages("val", 1, (48, 96), 0)[0].image

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import save_file
 
 from ignota.data.drawn import DrawnImages
-from ignota.engine import closed_set_run, distributed, training
+from ignota.engine import distributed, stage_run, training
 from ignota.engine.configuration import (
     ClosedSetConfig,
     DataConfig,
@@ -71,16 +71,16 @@ def train_each_stage(folder: Path, alone: Path) -> None:
 
 def stop_and_go_on(folder: Path) -> None:
     """The closed set, which is stopped after one of its two checkpoints."""
-    run = closed_set_run.run_stage
+    run = stage_run.run_stage
 
     def stopped(module: Any, loader: Any, place: Path, epochs: int, *rest: Any) -> None:
         run(module, loader, place, epochs // 2, *rest)
         raise KeyboardInterrupt
 
-    closed_set_run.run_stage = stopped
+    stage_run.run_stage = stopped
     with contextlib.suppress(KeyboardInterrupt):
         assert stages_in(folder).segmenter is None
-    closed_set_run.run_stage = run
+    stage_run.run_stage = run
     assert distributed.broadcast((folder / "stages" / "closed_set" / training.CHECKPOINT).exists())
     assert stages_in(folder).segmenter is not None
 
@@ -114,7 +114,7 @@ def refuse_to_fork() -> None:
 
     def watch(event: str, _: tuple[Any, ...]) -> None:
         if event in ("os.fork", "os.forkpty"):
-            raise RuntimeError(f"rank {ranks.group().rank} forks while it talks to the others")
+            raise RuntimeError(f"rank {distributed.group().rank} forks while it talks to the others")
 
     sys.addaudithook(watch)
 

@@ -26,6 +26,7 @@ from ignota.engine.metric_network_run import (
     train_metric_network,
 )
 from ignota.engine.records import StageFolder
+from ignota.engine.stage_run import StageRun
 from ignota.engine.training import normalise_images
 from ignota.functional.one_hot_metric import eds, metric_logits, mixed, mmsp
 from ignota.models.segmenter import ClosedSetSegmenter
@@ -69,7 +70,7 @@ def network(
 ) -> MetricNetwork:
     """Fine-tuned from the tiny world's closed set."""
     folder = StageFolder(tmp_path_factory.mktemp("dmlnet"), "a")
-    trained = train_metric_network(config, samples, folder, CPU, True, world.networks.segmenter)
+    trained = train_metric_network(config, samples, StageRun(folder, CPU, config.seed, True), world.networks.segmenter)
     return MetricNetwork(Networks(trained, None, config.size, ("decoder",), CPU))
 
 
@@ -156,7 +157,8 @@ def test_a_training_that_was_killed_ends_with_the_same_bits(
     start = world.networks.segmenter if fine_tuned else None
 
     def train(folder: str) -> ClosedSetSegmenter:
-        return train_metric_network(config, samples, StageFolder(tmp_path / folder, "a"), CPU, True, start)
+        run = StageRun(StageFolder(tmp_path / folder, "a"), CPU, config.seed, True)
+        return train_metric_network(config, samples, run, start)
 
     whole, step = train("whole"), MetricNetworkStage.training_step
 

@@ -11,6 +11,7 @@ import torch
 from ignota.anomaly.score import LEVEL
 from ignota.data.synthetic import SyntheticStreets
 from ignota.engine.score_calibration import calibrate_scores, level
+from ignota.engine.stream import TrainingImages
 from ignota.taxonomy import ClassSplit
 from ignota.world import bundle
 
@@ -30,7 +31,8 @@ def test_void_and_novel_pixels_do_not_count(trained: Path) -> None:
     world = bundle.load(trained)
     streets, lut = SyntheticStreets("train", 3, (48, 96), 0), ClassSplit.parse("cityscapes:16+3").training_lut()
     ticks: list[int] = []
-    found = calibrate_scores(world.networks, world.known, streets, range(3), lut, 0, lambda: ticks.append(1))
+    data = TrainingImages(streets, range(3), lut, 0)
+    found = calibrate_scores(world.networks, world.known, data, lambda: ticks.append(1))
     assert len(ticks) == 3
     values = []
     for i in range(3):

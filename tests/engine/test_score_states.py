@@ -22,6 +22,7 @@ from ignota.engine import score_states
 from ignota.engine.configuration import FittedScore
 from ignota.engine.evaluation import world_split
 from ignota.engine.score_states import KeptStates, fit_states
+from ignota.engine.stream import TrainingImages
 from ignota.world import bundle
 from ignota.world.model import OpenWorldModel
 
@@ -61,7 +62,7 @@ def fit(
 ) -> dict[str, State]:
     train = open_dataset("cityscapes", streets, "train")
     lut = world_split(world, train.taxonomy).training_lut()
-    return fit_states(world.networks, train, [0, 1, 2], catalogue, lut, 0, lambda: None, **options)
+    return fit_states(world.networks, TrainingImages(train, [0, 1, 2], lut, 0), catalogue, lambda: None, **options)
 
 
 def test_pasted_things_are_shown_to_those_that_ask_for_them(

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ignota.data.drawn import DrawnImages
-from ignota.engine import branch_run, closed_set_run, embedder_run, region_embedder_run
+from ignota.engine import stage_run
 from ignota.engine.configuration import EmbedderConfig, ExperimentConfig
 from ignota.engine.fitting import class_means, split_images
 from ignota.engine.stages import Stages, embedder_variants
@@ -64,8 +64,7 @@ def trained_stages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return stage
 
-    for room in (closed_set_run, branch_run, embedder_run, region_embedder_run):
-        monkeypatch.setattr(room, "run_stage", watched(room.run_stage))
+    monkeypatch.setattr(stage_run, "run_stage", watched(stage_run.run_stage))
     return seen
 
 

@@ -11,16 +11,16 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
 
 from ignota.engine.closed_set import segmentation_loss
 from ignota.engine.closed_set_run import crop_loader
 from ignota.engine.configuration import ExperimentConfig, MetaChannelConfig
-from ignota.engine.distributed import check_batch, group, total
-from ignota.engine.progress import StageProgress
-from ignota.engine.records import StageFolder
+from ignota.engine.distributed import group, total
 from ignota.engine.replicas import freeze_statistics, replica
+from ignota.engine.stage_run import Pace, StageRun
 from ignota.engine.stream import STAGES, Samples
-from ignota.engine.training import Stage, normalise_images, run_stage, save_module
+from ignota.engine.training import Stage, normalise_images
 from ignota.functional.meta_channels import PRESETS, MetaChannelLossConfig, activate, overall_loss, whole
 from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
 from ignota.models.meta_channels import MetaChannelHead, MetaChannelNetwork
@@ -95,6 +95,7 @@ class BranchStage(Stage):
     the encoder alone in the released code.
     """
 
+    learner = "network"
     idle_weights = True  # of some backbones: layers whose output nothing reads
 
     def __init__(
@@ -150,35 +151,24 @@ def starting_branch(
 
 
 def train_branch(
-    config: ExperimentConfig,
-    preset: str,
-    closed_set: ClosedSetSegmenter,
-    samples: Samples,
-    folder: StageFolder,
-    device: torch.device,
-    seed: int,
-    quiet: bool,
+    config: ExperimentConfig, preset: str, closed_set: ClosedSetSegmenter, samples: Samples, run: StageRun
 ) -> MetaChannelNetwork:
     """Stage 2 by the losses of `preset`, "paper" or "released"; raises InputError as `check_batch`."""
     split, stage = ClassSplit.parse(config.data.split), config.meta_channels
-    channels = meta_channel_count(preset, stage, split)
-    network = starting_branch(closed_set, channels, stage.norm_momentum, seed, preset)
-    steps = steps_of(preset, stage)
-    if folder.finished() is None:
-        check_batch("meta_channels.batch", stage.batch)
-        folder.begin()
-        crops = dataclasses.replace(
-            config.closed_set,
-            steps=steps,
-            batch=stage.batch,
-            checkpoint_every=stage.checkpoint_every,
-            crop=crop_of(preset, config),
-        )
-        loader = crop_loader(crops, samples, split, seed, "meta_channels", device)
-        progress = StageProgress(f"meta channels ({preset})", steps, stage.batch, quiet)
-        learner = replica(network, stage.batch, device)
-        module = BranchStage(learner, stage, preset, seed, config.closed_set.frozen_norm)
-        run_stage(module, loader, folder.path, -(-steps // stage.checkpoint_every), device, [progress])
-        folder.finish(save_module(module.network), {"seconds": progress.seconds(), "losses": progress.losses})
-    network.load_state_dict(folder.tensors())
-    return network.to(device).eval().requires_grad_(False)
+    channels, steps = meta_channel_count(preset, stage, split), steps_of(preset, stage)
+    network = starting_branch(closed_set, channels, stage.norm_momentum, run.seed, preset)
+    crops = dataclasses.replace(
+        config.closed_set,
+        steps=steps,
+        batch=stage.batch,
+        checkpoint_every=stage.checkpoint_every,
+        crop=crop_of(preset, config),
+    )
+
+    def begin() -> tuple[BranchStage, DataLoader]:
+        loader = crop_loader(crops, samples, split, run.seed, "meta_channels", run.device)
+        learner = replica(network, stage.batch, run.device)
+        return BranchStage(learner, stage, preset, run.seed, config.closed_set.frozen_norm), loader
+
+    pace = Pace(f"meta channels ({preset})", "meta_channels", steps, stage.batch, stage.checkpoint_every)
+    return run.trained(network, pace, begin)

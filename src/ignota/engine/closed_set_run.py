@@ -13,12 +13,10 @@ from ignota.data.keeping import LIMIT, Kept
 from ignota.data.transforms import Augmentation
 from ignota.engine.closed_set import ClosedSetStage
 from ignota.engine.configuration import ClosedSetConfig, ExperimentConfig, SegmenterConfig
-from ignota.engine.distributed import check_batch, group, loader_processes, part
-from ignota.engine.progress import StageProgress
-from ignota.engine.records import StageFolder
+from ignota.engine.distributed import group, loader_processes, part
 from ignota.engine.replicas import replica
+from ignota.engine.stage_run import Pace, StageRun
 from ignota.engine.stream import AugmentedStream, Samples, stream_loader
-from ignota.engine.training import run_stage, trained_weights
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec, to_channels_last
 from ignota.models.weights import imagenet_preprocessing
 from ignota.taxonomy import ClassSplit
@@ -59,31 +57,18 @@ def crop_loader(
 
 
 def train_closed_set(
-    config: ExperimentConfig,
-    samples: Samples,
-    folder: StageFolder,
-    device: torch.device,
-    quiet: bool,
-    allow_download: bool = False,
+    config: ExperimentConfig, samples: Samples, run: StageRun, allow_download: bool = False
 ) -> SmpSegmenter:
     """Stage 1 of `config` on `samples`; returns the segmenter in evaluation mode."""
     split, stage = ClassSplit.parse(config.data.split), config.closed_set
-    finished = folder.finished() is not None
+    finished = run.folder.finished() is not None
     start = dataclasses.replace(config.segmenter, weights="none") if finished else config.segmenter
     # in one memory layout whether it was trained just now or long ago: another one rounds differently
-    segmenter = to_channels_last(build_segmenter(start, len(split.known), config.seed, allow_download))
-    if not finished:
-        check_batch("closed_set.batch", stage.batch)
-        folder.begin()
-        loader = crop_loader(stage, samples, split, config.seed, "closed_set", device)
-        progress = StageProgress("closed set", stage.steps, stage.batch, quiet)
-        learner = replica(segmenter, stage.batch, device)
-        module = ClosedSetStage(learner, stage, config.seed)
-        epochs = -(-stage.steps // stage.checkpoint_every)
-        run_stage(module, loader, folder.path, epochs, device, [progress])
-        record = {"seconds": progress.seconds(), "losses": progress.losses}
-        folder.finish(
-            trained_weights(module, folder.path, "segmenter"), {**record, "configuration": dataclasses.asdict(stage)}
-        )
-    segmenter.load_state_dict(folder.tensors())
-    return segmenter.to(device).eval()
+    segmenter = to_channels_last(build_segmenter(start, len(split.known), run.seed, allow_download))
+
+    def begin() -> tuple[ClosedSetStage, DataLoader]:
+        loader = crop_loader(stage, samples, split, run.seed, "closed_set", run.device)
+        return ClosedSetStage(replica(segmenter, stage.batch, run.device), stage, run.seed), loader
+
+    pace = Pace("closed set", "closed_set", stage.steps, stage.batch, stage.checkpoint_every)
+    return run.trained(segmenter, pace, begin, {"configuration": dataclasses.asdict(stage)})

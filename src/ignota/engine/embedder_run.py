@@ -10,11 +10,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ignota.engine.configuration import EmbedderConfig
-from ignota.engine.distributed import check_batch, gathered, part
-from ignota.engine.progress import StageProgress
-from ignota.engine.records import StageFolder
+from ignota.engine.distributed import gathered, part
+from ignota.engine.stage_run import Pace, StageRun
 from ignota.engine.stream import STAGES
-from ignota.engine.training import Stage, run_stage, save_module
+from ignota.engine.training import Stage
 from ignota.engine.training_regions import SOURCES, RegionRows
 from ignota.functional.circle import batch_circle_loss
 from ignota.models.embedder import RegionEmbedder
@@ -28,6 +27,8 @@ class EmbedderStage(Stage):
 
     Each process embeds its part of the batch; the losses are taken over the embeddings of all, as pairs lie across.
     """
+
+    learner = "embedder"
 
     def __init__(
         self, embedder: RegionEmbedder, vectors: Tensor, labels: Tensor, config: EmbedderConfig, seed: int
@@ -74,33 +75,23 @@ class _StepNumbers(Dataset[int]):
 
 
 def train_embedder(
-    config: EmbedderConfig,
-    rows: RegionRows,
-    num_classes: int,
-    folder: StageFolder,
-    device: torch.device,
-    seed: int,
-    quiet: bool,
-    title: str,
+    config: EmbedderConfig, rows: RegionRows, num_classes: int, run: StageRun, title: str
 ) -> RegionEmbedder:
     """D for the taps of `config`, trained on the rows of its region sources that are pure enough."""
     allowed = torch.tensor([source in config.regions for source in SOURCES])
     rows = rows.where(allowed[rows.source] & (rows.purity >= config.purity))
     vectors = torch.cat([rows.pooled[tap].float() for tap in config.taps], dim=1)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(run.seed)
         width = num_classes if config.one_hot else config.embedding
         embedder = RegionEmbedder(vectors.shape[1], num_classes, config.hidden, width)
     embedder.mean.copy_(vectors.mean(0))
     embedder.std.copy_(vectors.std(0).clamp(min=1e-6))
-    if folder.finished() is None:
-        check_batch("embedder.batch", config.batch)
-        folder.begin()
-        # one epoch is the whole training: it takes seconds, and a killed one starts over with the same numbers
-        loader = DataLoader(_StepNumbers(config.steps), batch_size=1)
-        progress = StageProgress(title, config.steps, config.batch, quiet, every=50)
-        module = EmbedderStage(embedder, vectors, rows.label, config, seed)
-        run_stage(module, loader, folder.path, 1, device, [progress])
-        folder.finish(save_module(embedder), {"seconds": progress.seconds(), "losses": progress.losses})
-    embedder.load_state_dict(folder.tensors())
-    return embedder.to(device).eval().requires_grad_(False)
+
+    def begin() -> tuple[EmbedderStage, DataLoader]:
+        module = EmbedderStage(embedder, vectors, rows.label, config, run.seed)
+        return module, DataLoader(_StepNumbers(config.steps), batch_size=1)
+
+    # one epoch is the whole training: it takes seconds, and a killed one starts over with the same numbers
+    pace = Pace(title, "embedder", config.steps, config.batch, checkpoint_every=config.steps, every=50)
+    return run.trained(embedder, pace, begin)

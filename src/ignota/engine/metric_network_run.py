@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from ignota.engine.closed_set import ClosedSetStage, segmentation_loss
 from ignota.engine.closed_set_run import build_segmenter, crop_loader
 from ignota.engine.configuration import ClosedSetConfig, ExperimentConfig
-from ignota.engine.distributed import check_batch, total
-from ignota.engine.progress import StageProgress
-from ignota.engine.records import StageFolder
+from ignota.engine.distributed import total
 from ignota.engine.replicas import replica
+from ignota.engine.stage_run import Pace, StageRun
 from ignota.engine.stream import STAGES, Samples
-from ignota.engine.training import Stage, normalise_images, run_stage, trained_weights
+from ignota.engine.training import Stage, normalise_images
 from ignota.functional.one_hot_metric import SCALE, variance_sum
 from ignota.models.segmenter import ClosedSetSegmenter, resize_logits
 from ignota.models.smp_segmenter import to_channels_last
@@ -70,12 +70,7 @@ def starting_network(start: ClosedSetSegmenter) -> ClosedSetSegmenter:
 
 
 def train_metric_network(
-    config: ExperimentConfig,
-    samples: Samples,
-    folder: StageFolder,
-    device: torch.device,
-    quiet: bool,
-    start: ClosedSetSegmenter | None = None,
+    config: ExperimentConfig, samples: Samples, run: StageRun, start: ClosedSetSegmenter | None = None
 ) -> ClosedSetSegmenter:
     """DMLNet's network for `config` on `samples`, in evaluation mode: its logits "B N h w" are embeddings f.
 
@@ -83,23 +78,19 @@ def train_metric_network(
     """
     split, stage = ClassSplit.parse(config.data.split), metric_stage(config, start is not None)
     network = (
-        build_segmenter(config.segmenter, len(split.known), config.seed) if start is None else (starting_network(start))
+        build_segmenter(config.segmenter, len(split.known), run.seed) if start is None else (starting_network(start))
     )
     network = to_channels_last(network)
-    if folder.finished() is None:
-        check_batch("closed_set.batch", stage.batch)
-        folder.begin()
-        loader = crop_loader(stage, samples, split, config.seed, "metric_network", device)
-        progress = StageProgress("DMLNet's network", stage.steps, stage.batch, quiet)
-        learner = replica(network, stage.batch, device)
-        module = MetricNetworkStage(learner, stage, config.metric_network.variance, config.seed)
-        run_stage(module, loader, folder.path, -(-stage.steps // stage.checkpoint_every), device, [progress])
-        record = {"seconds": progress.seconds(), "losses": progress.losses, "fine_tuned": start is not None}
-        folder.finish(
-            trained_weights(module, folder.path, "segmenter"), {**record, "configuration": dataclasses.asdict(stage)}
-        )
-    network.load_state_dict(folder.tensors())
-    return network.to(device).eval().requires_grad_(False)
+
+    def begin() -> tuple[MetricNetworkStage, DataLoader]:
+        loader = crop_loader(stage, samples, split, run.seed, "metric_network", run.device)
+        learner = replica(network, stage.batch, run.device)
+        return MetricNetworkStage(learner, stage, config.metric_network.variance, run.seed), loader
+
+    pace = Pace("DMLNet's network", "closed_set", stage.steps, stage.batch, stage.checkpoint_every)
+    return run.trained(
+        network, pace, begin, {"fine_tuned": start is not None, "configuration": dataclasses.asdict(stage)}
+    )
 
 
 def metric_stage(config: ExperimentConfig, fine_tune: bool) -> ClosedSetConfig:

@@ -18,6 +18,7 @@ from ignota.engine.full_recipe import TrialReader, with_full
 from ignota.engine.score_calibration import calibrate_scores
 from ignota.engine.score_states import Bars, KeptStates, fit_states, no_bars
 from ignota.engine.stages import Stages
+from ignota.engine.stream import TrainingImages
 from ignota.functional.spacing import evenly_spaced
 from ignota.models.objectness import Objectness
 from ignota.structures import InputError
@@ -62,12 +63,12 @@ def with_scores(
         raise InputError(f"{train.name} has no classes: scores are fitted on labelled training images")
     lut = world_split(world, train.taxonomy).training_lut()
     part, held_out = parts_of(world, train, images)
-    seed = seed_of(world) if seed is None else seed
-    states = fit_states(world.networks, train, part, catalogue, lut, seed, tick, bars, kept)
+    data = TrainingImages(train, part, lut, seed_of(world) if seed is None else seed)
+    states = fit_states(world.networks, data, catalogue, tick, bars, kept)
     recipe = dataclasses.replace(recipe, extra=(*recipe.extra, *names))
     known = dataclasses.replace(world.known, recipe=recipe, states=world.known.states | states)
     bare = [name for name in recipe.scores() if LEVEL not in known.states[name]]
-    known = calibrate_scores(world.networks, known, train, held_out, lut, seed, tick, bare)
+    known = calibrate_scores(world.networks, known, dataclasses.replace(data, images=held_out), tick, bare)
     return dataclasses.replace(world, known=known)
 
 

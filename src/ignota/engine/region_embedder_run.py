@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from ignota.engine.closed_set_run import crop_loader
 from ignota.engine.configuration import ExperimentConfig, RegionEmbedderConfig
-from ignota.engine.distributed import check_batch, gathered_rows, part
-from ignota.engine.progress import StageProgress
-from ignota.engine.records import StageFolder
+from ignota.engine.distributed import gathered_rows, part
+from ignota.engine.stage_run import Pace, StageRun
 from ignota.engine.stream import STAGES, Samples
-from ignota.engine.training import Stage, normalise_images, run_stage, save_module
+from ignota.engine.training import Stage, normalise_images
 from ignota.functional.circle import anchor_circle_loss, batch_circle_loss
 from ignota.functional.drop_block import drop_block
 from ignota.functional.pooling import region_pool
@@ -75,6 +75,7 @@ def dropped_classes(
 class RegionEmbedderStage(Stage):
     """Trains D alone: the branch's segmenter gives features in evaluation mode."""
 
+    learner = "embedder"
     idle_weights = True  # as printed, the classifier has no part in the loss
 
     def __init__(
@@ -123,31 +124,22 @@ def _features(segmenter: ClosedSetSegmenter, images: Tensor) -> Tensor:
 
 
 def train_region_embedder(
-    config: ExperimentConfig,
-    preset: str,
-    segmenter: ClosedSetSegmenter,
-    samples: Samples,
-    folder: StageFolder,
-    device: torch.device,
-    seed: int,
-    quiet: bool,
+    config: ExperimentConfig, preset: str, segmenter: ClosedSetSegmenter, samples: Samples, run: StageRun
 ) -> RegionEmbedder:
     """D of a branch by the losses of `preset`: circle loss alone as printed, cross entropy beside it as released."""
     split, stage = ClassSplit.parse(config.data.split), config.region_embedder
     classes, hidden = len(split.known), stage.hidden if preset == "paper" else stage.released_hidden
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(run.seed)
         embedder = RegionEmbedder(segmenter.taps["decoder"].channels, classes, hidden, stage.embedding)
-    if folder.finished() is None:
-        check_batch("region_embedder.batch", stage.batch)
-        folder.begin()
-        crops = dataclasses.replace(
-            config.closed_set, steps=stage.steps, batch=stage.batch, checkpoint_every=stage.checkpoint_every
-        )
-        loader = crop_loader(crops, samples, split, seed, "region_embedder", device)
-        progress = StageProgress(f"region embedder ({preset})", stage.steps, stage.batch, quiet)
-        module = RegionEmbedderStage(embedder, segmenter, preset, stage, config.regions.min_area, classes, seed)
-        run_stage(module, loader, folder.path, -(-stage.steps // stage.checkpoint_every), device, [progress])
-        folder.finish(save_module(embedder), {"seconds": progress.seconds(), "losses": progress.losses})
-    embedder.load_state_dict(folder.tensors())
-    return embedder.to(device).eval().requires_grad_(False)
+    crops = dataclasses.replace(
+        config.closed_set, steps=stage.steps, batch=stage.batch, checkpoint_every=stage.checkpoint_every
+    )
+
+    def begin() -> tuple[RegionEmbedderStage, DataLoader]:
+        loader = crop_loader(crops, samples, split, run.seed, "region_embedder", run.device)
+        area = config.regions.min_area
+        return RegionEmbedderStage(embedder, segmenter, preset, stage, area, classes, run.seed), loader
+
+    pace = Pace(f"region embedder ({preset})", "region_embedder", stage.steps, stage.batch, stage.checkpoint_every)
+    return run.trained(embedder, pace, begin)

@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ignota.anomaly.score import LEVEL
 from ignota.engine.distributed import each
 from ignota.engine.fitting import image_generator
-from ignota.engine.stream import Samples
+from ignota.engine.stream import TrainingImages
 from ignota.engine.training_regions import training_label
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.known import KnownEvidence
@@ -27,32 +26,29 @@ _PIXELS = 4000
 def calibrate_scores(
     networks: Networks,
     known: KnownEvidence,
-    samples: Samples,
-    images: Sequence[int],
-    lut: NDArray[np.uint8],
-    seed: int,
+    data: TrainingImages,
     tick: Callable[[], object],
     names: Sequence[str] | None = None,
 ) -> KnownEvidence:
     """The same evidence with the level of every pixel score in its state: fusions and fixed thresholds stand on it.
 
-    names: of those scores alone, the others keep theirs.
-
-    The threshold is exceeded by a share `target_fpr` of the labelled pixels of `images`.
+    names: of those scores alone, the others keep theirs. The threshold is exceeded by a share `target_fpr` of the
+    labelled pixels of `data`. tick: called once an image.
     """
     names = list(known.recipe.scores()) if names is None else list(names)
 
     def read(image: int) -> dict[str, Tensor]:
-        sample = samples[image]
+        sample = data.samples[image]
         encoding = networks.encode(sample.image)
-        label = training_label(sample, lut, (encoding.image.shape[0], encoding.image.shape[1]))
+        label = training_label(sample, data.lut, (encoding.image.shape[0], encoding.image.shape[1]))
         seen = np.flatnonzero(label.ravel() != IGNORE_INDEX)
-        picked = torch.from_numpy(image_generator(seed, image).choice(seen, min(_PIXELS, len(seen)), replace=False))
+        rng = image_generator(data.seed, image)
+        picked = torch.from_numpy(rng.choice(seen, min(_PIXELS, len(seen)), replace=False))
         maps = anomaly_maps(encoding, known, names)
         return {name: found.flatten()[picked.to(found.device)].cpu() for name, found in maps.items()}
 
     values: dict[str, list[Tensor]] = {name: [] for name in names}
-    for seen in each(images, read):
+    for seen in each(data.images, read):
         for name, found in seen.items():
             values[name].append(found)
         tick()

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ignota.anomaly.score import OUTLIER, AnomalyScore, State
@@ -23,7 +22,7 @@ from ignota.data.pasting import CutOut, cut_outs, paste
 from ignota.engine.distributed import each
 from ignota.engine.fitting import image_generator
 from ignota.engine.records import RECORD, StageFolder, fingerprint
-from ignota.engine.stream import Samples
+from ignota.engine.stream import TrainingImages
 from ignota.engine.training_regions import training_label
 from ignota.structures import InputError, Sample
 from ignota.taxonomy import IGNORE_INDEX
@@ -62,11 +61,8 @@ class KeptStates:
 
 def fit_states(
     networks: Networks,
-    samples: Samples,
-    images: Sequence[int],
+    data: TrainingImages,
     catalogue: Mapping[str, AnomalyScore],
-    lut: NDArray[np.uint8],
-    seed: int,
     tick: Callable[[], object],
     bars: Bars = no_bars,
     kept: KeptStates | None = None,
@@ -75,19 +71,19 @@ def fit_states(
 
     tick: called once an image. bars: shows what is learnt by gradient descent. kept: holds finished states.
     """
-    lessons = {
+    fitted_as = {
         name: next(first for first in catalogue if first == name or score.learns_like(catalogue[first]))
         for name, score in catalogue.items()
     }
-    wanted = {name: score for name, score in catalogue.items() if lessons[name] == name}
+    wanted = {name: score for name, score in catalogue.items() if fitted_as[name] == name}
     states = {name: found for name, score in wanted.items() if (found := _taken_up(kept, name, score)) is not None}
     missing = {name: score for name, score in wanted.items() if name not in states}
-    observations = observed(networks, samples, images if missing else [], missing, lut, seed, tick)
+    observations = observed(networks, data, missing, tick) if missing else {}
     for name, score in missing.items():
         seen = observations.pop(name)  # one score's sample need not lie about while the next one learns
         if isinstance(score, TrainedScore):
             with bars(name, score.steps, "step") as step:
-                states[name] = score.train(seen, seed, step)
+                states[name] = score.train(seen, data.seed, step)
         else:
             states[name] = score.state(seen)
         if kept is not None:
@@ -95,50 +91,44 @@ def fit_states(
             folder.begin()
             folder.finish({key: value.contiguous() for key, value in states[name].items()}, {"score": name})
     # Copies: a file of tensors can hold none of them under two names.
-    return {name: {k: v.clone().to(networks.device) for k, v in states[one].items()} for name, one in lessons.items()}
+    return {name: {k: v.clone().to(networks.device) for k, v in states[one].items()} for name, one in fitted_as.items()}
 
 
 def observed(
-    networks: Networks,
-    samples: Samples,
-    images: Sequence[int],
-    catalogue: Mapping[str, AnomalyScore],
-    lut: NDArray[np.uint8],
-    seed: int,
-    tick: Callable[[], object],
+    networks: Networks, data: TrainingImages, catalogue: Mapping[str, AnomalyScore], tick: Callable[[], object]
 ) -> dict[str, list[State]]:
     """What each score takes from the images. One forward pass an image, and one for the picture with things pasted in
     where a score asks for it."""
     views = {score.pasted for score in catalogue.values()}
-    things = cut_outs(_SCENES, seed) if True in views else ()
+    things = cut_outs(_SCENES, data.seed) if True in views else ()
 
     def read(image: int) -> dict[str, State]:
-        sample, found = samples[image], {}
+        sample, found = data.samples[image], {}
         for pasted in sorted(views):
-            shown, table = (_pasted(sample, lut, things, seed, image), _AS_IS) if pasted else (sample, lut)
+            shown, table = (_pasted(sample, data, things, image), _AS_IS) if pasted else (sample, data.lut)
             encoding = networks.encode(shown.image)
             label = training_label(shown, table, (encoding.logits.shape[1], encoding.logits.shape[2]))
             if (label != IGNORE_INDEX).any():
                 for name, score in catalogue.items():
                     if score.pasted == pasted:
-                        found[name] = score.observe(encoding, label, image_generator(seed, image))
+                        found[name] = score.observe(encoding, label, image_generator(data.seed, image))
         return found
 
     observations: dict[str, list[State]] = {name: [] for name in catalogue}
-    for seen in each(images, read):
+    for seen in each(data.images, read):
         for name, observation in seen.items():
             observations[name].append(observation)
         tick()
-    if images and not any(observations.values()):
+    if data.images and not any(observations.values()):
         raise InputError("no training image has a labelled pixel of a known class: check the images and their split")
     return observations
 
 
-def _pasted(sample: Sample, lut: NDArray[np.uint8], things: tuple[CutOut, ...], seed: int, image: int) -> Sample:
+def _pasted(sample: Sample, data: TrainingImages, things: tuple[CutOut, ...], image: int) -> Sample:
     """The picture with strange things in it, labelled in training ids; the things' pixels are OUTLIER."""
     height, width = sample.image.shape[:2]
-    label = training_label(sample, lut, (height, width))
-    view, target = paste(sample.image, label, things, _PASTED, image_generator(seed + 1, image))
+    label = training_label(sample, data.lut, (height, width))
+    view, target = paste(sample.image, label, things, _PASTED, image_generator(data.seed + 1, image))
     return Sample(sample.key, view, np.where(target == 1, np.uint8(OUTLIER), label))
 
 

@@ -41,7 +41,8 @@ from ignota.engine.records import StageFolder, fingerprint
 from ignota.engine.region_embedder_run import train_region_embedder
 from ignota.engine.score_calibration import calibrate_scores
 from ignota.engine.score_states import fit_states
-from ignota.engine.stream import Chosen, Samples
+from ignota.engine.stage_run import StageRun
+from ignota.engine.stream import Chosen, Samples, TrainingImages
 from ignota.engine.training_regions import RegionRows, concatenate_rows, training_label, training_regions
 from ignota.engine.weighing import TRUSTED, Trial, WeightTable, least_trust, merit
 from ignota.functional.spacing import evenly_spaced
@@ -96,9 +97,8 @@ class Stages:
         if self.given is not None:
             return self.given.to(self.device).eval().requires_grad_(False)
         config = self.config
-        folder = self._stage("closed_set", config.seed, config.data, config.segmenter, config.closed_set)
-        network = train_closed_set(config, self.samples, folder, self.device, self.quiet, self.allow_download)
-        return network.requires_grad_(False)
+        run = self._stage("closed_set", config.seed, config.data, config.segmenter, config.closed_set)
+        return train_closed_set(config, self.samples, run, self.allow_download)
 
     @cached_property
     def taps(self) -> tuple[str, ...]:
@@ -141,23 +141,21 @@ class Stages:
     def metric_network(self) -> MetricNetwork:
         """DMLNet's network: fine-tuned from the closed set or trained from ImageNet weights."""
         config, own = self.config, self.config.metric_network
-        folder = self._stage("metric_network", self._closed_hash, config.closed_set, own)
+        run = self._stage("metric_network", self._closed_hash, config.closed_set, own)
         start = self.segmenter if own.fine_tune else None
-        network = train_metric_network(config, self.samples, folder, self.device, self.quiet, start)
+        network = train_metric_network(config, self.samples, run, start)
         card = {"system": "dmlnet", "fine_tuned": own.fine_tune, "steps": own.steps}
         return MetricNetwork(beside(self.networks(), network), card)
 
     def branch(self, system: str) -> Branch:
         """A copy of the closed set, fine-tuned with its meta channels, then D on its features."""
-        config, seed = self.config, self.config.seed
-        folder = self._stage(
-            f"meta_channels_{system}", self._closed_hash, config.size, self._crops, self._second(system)
+        config = self.config
+        run = self._stage(f"meta_channels_{system}", self._closed_hash, config.size, self._crops, self._second(system))
+        network = train_branch(config, system, self.segmenter, self.shown, run)
+        place = self._stage(
+            f"region_embedder_{system}", run.folder.hash, config.region_embedder, config.regions.min_area
         )
-        network = train_branch(config, system, self.segmenter, self.shown, folder, self.device, seed, self.quiet)
-        place = self._stage(f"region_embedder_{system}", folder.hash, config.region_embedder, config.regions.min_area)
-        embedder = train_region_embedder(
-            config, system, network.segmenter, self.samples, place, self.device, seed, self.quiet
-        )
+        embedder = train_region_embedder(config, system, network.segmenter, self.samples, place)
         card = branch_card(system, config)
         return make_branch(system, network.segmenter, network.head, embedder, self.networks(), card)
 
@@ -211,7 +209,7 @@ class Stages:
             sample = self.samples[image]
             encoding = networks.encode(sample.image)
             label = training_label(sample, lut, (encoding.image.shape[0], encoding.image.shape[1]))
-            return training_regions(networks, encoding, label, urs, sources, image, len(self.split.known))
+            return training_regions(encoding, label, urs, sources, image, len(self.split.known))
 
         rows = []
         with self._bar("reading regions", len(self.images)) as bar:
@@ -227,10 +225,8 @@ class Stages:
         classes = len(self.split.known)
         spaces = {}
         for name, config in embedder_variants(self.config.embedder).items():
-            folder = self._stage(f"embedder_{name}", self._closed_hash, self.config, config)
-            embedder = train_embedder(
-                config, self.rows, classes, folder, self.device, self.config.seed, self.quiet, f"embedder ({name})"
-            )
+            run = self._stage(f"embedder_{name}", self._closed_hash, self.config, config)
+            embedder = train_embedder(config, self.rows, classes, run, f"embedder ({name})")
             spaces[name] = metric_space(config, embedder, self.rows, set(held_out), classes)
         return spaces
 
@@ -238,16 +234,18 @@ class Stages:
     def known(self) -> KnownEvidence:
         """Stage 4."""
         kept, held_out = split_images(self.images, self.config.fit.held_out)
-        networks, seed, lut = self.networks(), self.config.seed, self.split.training_lut()
+        networks = self.networks()
+        data = TrainingImages(self.samples, kept, self.split.training_lut(), self.config.seed)
         recipe, spaces, classes = starting_recipe(self.config, *self.edges), self.spaces, len(self.split.known)
         means = class_means(self.rows, set(held_out), classes).to(self.device)
         with self._bar("fit", len(kept) + 2 * len(held_out)) as bar:
             scores = recipe.scores()
-            states = fit_states(networks, self.samples, kept, scores, lut, seed, bar.update, self._training_bar)
+            states = fit_states(networks, data, scores, bar.update, self._training_bar)
             known = KnownEvidence(
                 spaces, states, no_regions(states["knn"]["mean"].shape[0], self.device), recipe, means
             )
             known, self.weights, self.trusted = self._calibrated(known, held_out, bar)
+<<<<<<< HEAD
             known = calibrate_scores(networks, known, self.samples, held_out, lut, seed, bar.update)
         self.objectness_weights: dict[float, dict[str, float]] = {}
         return known if self.objectness is None else self._full(known, held_out)
@@ -262,6 +260,9 @@ class Stages:
         with self._bar("objectness", len(held_out)) as bar:
             known, self.objectness_weights = with_full(known, trials, held_out, bar.update)
         return known.under("full")
+=======
+            return calibrate_scores(networks, known, dataclasses.replace(data, images=held_out), bar.update)
+>>>>>>> 3629e19b9e2de37743a6fa5992380ad48b28c021
 
     @cached_property
     def reader(self) -> HeldOutReader:
@@ -319,8 +320,9 @@ class Stages:
             return fingerprint(config.seed, config.data, weights.hexdigest())
         return fingerprint(config.seed, config.data, config.segmenter, config.closed_set)
 
-    def _stage(self, name: str, *parts: object) -> StageFolder:
-        return StageFolder(self.folder / "stages" / name, fingerprint(name, *parts))
+    def _stage(self, name: str, *parts: object) -> StageRun:
+        folder = StageFolder(self.folder / "stages" / name, fingerprint(name, *parts))
+        return StageRun(folder, self.device, self.config.seed, self.quiet)
 
     def _bar(self, title: str, total: int, unit: str = "image") -> tqdm:
         return tqdm(total=total, desc=title, unit=unit, disable=self.quiet or not is_rank_zero(), mininterval=1.0)

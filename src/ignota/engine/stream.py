@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,19 @@ class Samples(Protocol):
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Sample: ...
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """Labelled images that evidence is fitted on: those numbered `images` of `samples`.
+
+    lut: label value -> training id. seed: of all that is drawn of them.
+    """
+
+    samples: Samples
+    images: Sequence[int]
+    lut: NDArray[np.uint8]
+    seed: int
 
 
 class Chosen:

@@ -33,10 +33,12 @@ class Stage(L.LightningModule):
 
     Random numbers of a step (dropout, sampling) follow from (seed, stage, step), not from what ran before.
     idle_weights: whether some weights have no part in the loss. shardable: whether FSDP may spread the network.
+    learner: the attribute that holds what is trained.
     """
 
     idle_weights = False
     shardable = False
+    learner = "segmenter"
 
     def __init__(self, seed: int, stage: int, steps: int, warmup: int, power: float) -> None:
         super().__init__()
@@ -179,8 +181,9 @@ def save_module(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
 
 
-def trained_weights(module: Stage, folder: Path, name: str) -> dict[str, Tensor]:
-    """State dict of the network `name` of `module` after `run_stage`; under FSDP the checkpoint alone holds it all."""
+def trained_weights(module: Stage, folder: Path) -> dict[str, Tensor]:
+    """State dict of what `module` trained, after `run_stage`; under FSDP the checkpoint alone holds it all."""
+    name = module.learner
     if not (group().strategy == "fsdp" and module.shardable and group().size > 1):
         return save_module(getattr(module, name))
     if not is_rank_zero():  # whose checkpoint it is, and who removes it when all is written

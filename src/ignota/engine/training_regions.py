@@ -15,7 +15,6 @@ from ignota.functional.regions import region_areas, region_majority
 from ignota.regions.proposals import UncertaintyRegions, label_regions
 from ignota.structures import Encoding, RegionSet, Sample
 from ignota.taxonomy import IGNORE_INDEX
-from ignota.world.networks import Networks
 from ignota.world.spaces import Pooled, pool_taps
 
 SOURCES = ("labels", "urs")
@@ -64,7 +63,6 @@ def regions_of(
 
 
 def training_regions(
-    networks: Networks,
     encoding: Encoding,
     label: NDArray[np.uint8],
     urs: UncertaintyRegions,
@@ -72,13 +70,13 @@ def training_regions(
     image: int,
     classes: int,
 ) -> RegionRows:
-    """Rows of one image; regions without a labelled pixel are left out."""
+    """Rows of one image, every tap pooled; regions without a labelled pixel are left out."""
     rows = []
     for source, regions in regions_of(encoding, label, urs, sources):
         majority, purity = region_majority(label, regions, classes)
         area = region_areas(regions) / label.size
         number = len(majority)
-        pooled = {tap: v.cpu() for tap, v in pool_taps(encoding, regions, networks.taps).items()}
+        pooled = {tap: v.cpu() for tap, v in pool_taps(encoding, regions, encoding.features).items()}
         found = RegionRows(pooled, majority, purity, area, torch.full((number,), image), torch.full((number,), source))
         rows.append(found.where(majority != IGNORE_INDEX))
     return concatenate_rows(rows)

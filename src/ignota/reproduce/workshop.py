@@ -29,6 +29,7 @@ from ignota.engine.records import RECORD, StageFolder, fingerprint
 from ignota.engine.refitting import with_scores
 from ignota.engine.region_embedder_run import train_region_embedder
 from ignota.engine.score_states import KeptStates
+from ignota.engine.stage_run import StageRun
 from ignota.engine.stages import Stages, branch_card, embedder_variants
 from ignota.models.meta_channels import MetaChannelNetwork
 from ignota.reproduce.cells import LOSSES, Variant
@@ -169,14 +170,12 @@ class Workshop:
         seed = config.seed
         if second.hash not in self._trained:
             shown = dataclasses.replace(stages, config=config).shown
-            self._trained[second.hash] = train_branch(
-                config, system, stages.segmenter, shown, second, self.device, seed + variant.branch_seed, self.quiet
-            )
+            run = StageRun(second, self.device, seed + variant.branch_seed, self.quiet)
+            self._trained[second.hash] = train_branch(config, system, stages.segmenter, shown, run)
         if third.hash not in self._branches:
             network = self._trained[second.hash]
-            embedder = train_region_embedder(
-                config, system, network.segmenter, stages.samples, third, self.device, seed + variant.seed, self.quiet
-            )
+            run = StageRun(third, self.device, seed + variant.seed, self.quiet)
+            embedder = train_region_embedder(config, system, network.segmenter, stages.samples, run)
             card = branch_card(system, config)
             networks = self.base(split).networks
             self._branches[third.hash] = make_branch(system, network.segmenter, network.head, embedder, networks, card)
@@ -267,7 +266,8 @@ class Workshop:
             config = dataclasses.replace(config, one_hot=variant.one_hot)
             folder = self._folder(split, f"embedder_{name}", fingerprint(config, seed))
             title = f"embedder ({name}, seed {seed})"
-            found = train_embedder(config, stages.rows, classes, folder, self.device, seed, self.quiet, title)
+            run = StageRun(folder, self.device, seed, self.quiet)
+            found = train_embedder(config, stages.rows, classes, run, title)
             spaces[name] = metric_space(config, found, stages.rows, set(held_out), classes)
         return spaces
 

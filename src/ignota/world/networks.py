@@ -57,9 +57,9 @@ def run_eagerly(
 class Networks:
     """The closed-set segmenter and the frozen encoder beside it.
 
-    size: short side of the working image. taps: those that are kept of each image. runner: how segmenter and encoder are
-    run, backend: what that is called, with all of it that changes the answer, see `ignota.world.backends`. objectness:
-    the network of the recipe `full`, which no backend replaces.
+    size: short side of the working image. taps: those that are kept of each image. runner: how segmenter and encoder
+    are run, backend: what that is called, with all of it that changes the answer, see `ignota.world.backends`.
+    objectness: the network of the recipe `full`, which no backend replaces.
     """
 
     segmenter: ClosedSetSegmenter
@@ -112,9 +112,8 @@ class Networks:
         taps = {tap: features[tap].float() for tap in self.taps}
         objects = None if self.objectness is None else seen_objects(self.objectness, pixels, self.device)
         source = Path(image).name if isinstance(image, str | Path) else ""
-        digest = hashlib.sha256(
-            np.ascontiguousarray(pixels).data
-        ).hexdigest()  # 2 ms of 1280×720; later needs the original
+        # now and not when it is read: 2 ms of 1280×720, and later it would take the original
+        digest = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
         return Encoding(working, original, logits.float(), taps, digest, source, objects)
 
     def views(

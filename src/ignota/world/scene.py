@@ -132,7 +132,7 @@ class Scene:
 
     @cached_property
     def learnt_something(self) -> bool:
-        """Whether any region bears a taught class."""
+        """Whether any region is assigned a taught class."""
         return bool((self.taught.novel >= 0).any())
 
     @cached_property
