@@ -245,8 +245,7 @@ class Stages:
                 spaces, states, no_regions(states["knn"]["mean"].shape[0], self.device), recipe, means
             )
             known, self.weights, self.trusted = self._calibrated(known, held_out, bar)
-<<<<<<< HEAD
-            known = calibrate_scores(networks, known, self.samples, held_out, lut, seed, bar.update)
+            known = calibrate_scores(networks, known, dataclasses.replace(data, images=held_out), bar.update)
         self.objectness_weights: dict[float, dict[str, float]] = {}
         return known if self.objectness is None else self._full(known, held_out)
 
@@ -260,9 +259,6 @@ class Stages:
         with self._bar("objectness", len(held_out)) as bar:
             known, self.objectness_weights = with_full(known, trials, held_out, bar.update)
         return known.under("full")
-=======
-            return calibrate_scores(networks, known, dataclasses.replace(data, images=held_out), bar.update)
->>>>>>> 3629e19b9e2de37743a6fa5992380ad48b28c021
 
     @cached_property
     def reader(self) -> HeldOutReader:

@@ -37,8 +37,8 @@ class Objectness(nn.Module):
 
     forward: image "1 3 H W" normalised by `preprocessing`, sides as `view_size` has them -> objectness "h w" in 0..1,
     eight cells a patch of 14 pixels, and features {tap: "F h w"}. taps: "objectness/block8" for the features after
-    block 8 of 12, from 0. size: short side of what it sees. It never learns. Raises InputError where the package or onnx is
-    missing and for a tap that is not there.
+    block 8 of 12, from 0. size: short side of what it sees. It never learns. Raises InputError where the package or
+    onnx is missing and for a tap that is not there.
     """
 
     def __init__(self, taps: Sequence[str] = (), size: int = SIZE) -> None:
