@@ -81,7 +81,9 @@ TINY = ExperimentConfig(
     meta_channels=MetaChannelConfig(steps=2, batch=2, warmup=1, checkpoint_every=2),
     region_embedder=RegionEmbedderConfig(steps=2, batch=2, hidden=16, released_hidden=8, embedding=8, views=2),
     embedder=EmbedderConfig(steps=2, batch=16, hidden=16, embedding=8),
-    fit=FitConfig(magnify=1.25, things=4, coreset=50, reference=50, images=6, held_out=0.34, target_fpr=0.5),
+    fit=FitConfig(
+        objectness="none", magnify=1.25, things=4, coreset=50, reference=50, images=6, held_out=0.34, target_fpr=0.5
+    ),
 )
 
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from ignota.engine import full_recipe as module
-from ignota.engine.full_recipe import PASTED, STUFF, TARGET_FPR, WEIGHTS, ObjectTrial, full_recipe, joined
+from ignota.engine.full_recipe import LEVELS, PASTED, STUFF, TARGET_FPR, WEIGHTS, ObjectTrial, full_recipe, joined
 from ignota.taxonomy import CAMVID, CITYSCAPES
 from ignota.world import bundle
 from ignota.world.known import Recipe
@@ -25,21 +25,22 @@ def trial(kind: str, sharp: float, seed: int, objects: float = 1.0) -> ObjectTri
     unknown = rng.random(2000) < 0.1
     score = rng.normal(size=2000) + sharp * unknown
     seen = np.clip(rng.normal(0.2, 0.1, 2000) + 0.6 * objects * unknown, 0, 1)
-    return ObjectTrial(kind, score.astype(np.float32), seen.astype(np.float32), unknown)
+    return ObjectTrial(kind, 0.0, score.astype(np.float32), seen.astype(np.float32), unknown)
 
 
 def test_the_score_is_the_sum() -> None:
     one = trial("car, own camera", 1.0, 0)
-    recipe = dataclasses.replace(LIGHT, objectness=3.0)
-    wanted = [s + 3 * p for s, p in zip(one.score.tolist(), one.objectness.tolist(), strict=True)]
-    np.testing.assert_allclose(joined(recipe, one), wanted, rtol=1e-6)
+    recipe = dataclasses.replace(LIGHT, objectness=3.0, level=0.5)
+    one = dataclasses.replace(one, level=2.0)
+    wanted = [s - 1 + 3 * p for s, p in zip(one.score.tolist(), one.objectness.tolist(), strict=True)]
+    np.testing.assert_allclose(joined(recipe, one), wanted, atol=1e-6)
 
 
 def test_the_table_against_scikit_learn() -> None:
     trials = [trial(f"car, {OWN}", 1.0, 0), trial(f"car, {OWN}", 1.0, 1), trial(f"{PASTED}, {OTHER}", 0.0, 2)]
     _, table = full_recipe(LIGHT, trials)
-    assert set(table) == set(WEIGHTS)
-    for weight, found in table.items():
+    assert set(table) == {(w, level) for w in WEIGHTS for level in LEVELS}
+    for (weight, _), found in table.items():  # the level of every image is 0 here
         for kind, value in found.items():
             own = [t for t in trials if t.kind == kind]
             score = np.concatenate([t.score + weight * 2.0 * t.objectness for t in own])
@@ -57,7 +58,18 @@ def test_of_weights_within_a_point_the_largest() -> None:
     recipe, table = full_recipe(LIGHT, trials)
     merits = {w: np.mean([found[f"car, {OWN}"], found[f"{PASTED}, {OTHER}"]]) for w, found in table.items()}
     near = [w for w, merit in merits.items() if merit >= max(merits.values()) - 0.01]
-    assert len(near) > 1 and recipe.objectness == max(near) * LIGHT.scale
+    assert len({w for w, _ in near}) > 1 and recipe.objectness == max(near)[0] * LIGHT.scale
+    assert recipe.level == 1.0
+
+
+def test_a_level_is_taken_off_where_images_differ_by_it() -> None:
+    trials = []
+    for seed, lift in enumerate((0.0, 6.0, -6.0)):
+        one = trial(f"car, {OWN}", 3.0, seed, 0.0)
+        trials.append(dataclasses.replace(one, score=one.score + np.float32(lift), level=lift))
+    recipe, table = full_recipe(LIGHT, trials)
+    assert recipe.level == 1.0
+    assert table[0.0, 1.0][f"car, {OWN}"] > table[0.0, 0.0][f"car, {OWN}"] + 0.2
 
 
 def test_a_hundredth_of_the_known_pixels_passes_the_threshold() -> None:

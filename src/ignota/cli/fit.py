@@ -137,9 +137,9 @@ def _with_scores(
 def _with_objectness(world: OpenWorldModel, train: LabelledImages, args: Namespace) -> OpenWorldModel:
     from ignota.cli.terminal import progress
     from ignota.engine.refitting import parts_of, with_objectness
-    from ignota.models.objectness import Objectness
+    from ignota.models.focus_network import FocusNetwork
 
-    network = Objectness(size=args.objectness_size)
+    network = FocusNetwork(size=args.objectness_size)
     with progress(len(parts_of(world, train)[1]), "objectness", "image", args.quiet) as bar:
         return with_objectness(world, network, train, bar.update)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -28,10 +29,16 @@ from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.known import KnownEvidence, Recipe
 from ignota.world.networks import Networks
-from ignota.world.reading import RegionReading, joined_score, objectness_map, own_parts, read_regions
+from ignota.world.reading import RegionReading, image_level, joined_score, objectness_map, own_parts, read_regions
 
 WEIGHTS = (0.0, 2.0, 4.0, 8.0, 12.0, 16.0)
 """Of the objectness map, in scales of the light recipe's score."""
+LEVELS = (0.0, 0.5, 1.0)
+"""Shares of an image's median score that are taken off."""
+Choice = tuple[float, float]
+"""A weight and a level."""
+Table = dict[Choice, dict[str, float]]
+"""The AUPR of each kind of trial under each choice."""
 TARGET_FPR = 0.01
 """Share of known pixels above the threshold: objects are listed, so a hundredth, not a twentieth, may be wrong."""
 STUFF = frozenset({
@@ -50,11 +57,12 @@ _PIXELS = 4000
 class ObjectTrial:
     """Some pixels of a held-out image in which something counts as unknown.
 
-    kind: the class that is left out, or PASTED, with the camera that took the image. score: of the light recipe.
-    objectness: in 0..1. unknown: which of the pixels.
+    kind: the class that is left out, or PASTED, with the camera that took the image. score: of the light recipe; level:
+    its median over the image. objectness: in 0..1. unknown: which of the pixels.
     """
 
     kind: str
+    level: float
     score: Float32[np.ndarray, " N"]
     objectness: Float32[np.ndarray, " N"]
     unknown: Bool[np.ndarray, " N"]
@@ -108,27 +116,30 @@ class TrialReader:
     ) -> ObjectTrial:
         with torch.inference_mode():
             parts = own_parts(encoding, self.known, reading, without)
-            score = joined_score(parts, reading.hierarchy, self.known).flatten().cpu().numpy()
+            whole = joined_score(parts, reading.hierarchy, self.known)
+            level, score = image_level(whole), whole.flatten().cpu().numpy()
             objects = objectness_map(encoding).flatten().cpu().numpy()
         counted = np.flatnonzero(target.ravel() != IGNORE_INDEX)
         picked = rng.choice(counted, min(_PIXELS, len(counted)), replace=False)
         return ObjectTrial(
-            kind, score[picked].astype(np.float32), objects[picked].astype(np.float32), target.ravel()[picked] == 1
-        )
+            kind, level, score[picked].astype(np.float32), objects[picked].astype(np.float32),
+            target.ravel()[picked] == 1,
+        )  # fmt: skip
 
 
-def full_recipe(light: Recipe, trials: Sequence[ObjectTrial]) -> tuple[Recipe, dict[float, dict[str, float]]]:
-    """The recipe `full` beside a calibrated `light`, and the AUPR of each kind of trial under each weight.
+def full_recipe(light: Recipe, trials: Sequence[ObjectTrial]) -> tuple[Recipe, Table]:
+    """The recipe `full` beside a calibrated `light`, and the AUPR of each kind of trial under each choice.
 
-    The weight is the largest whose mean AUPR is within a point of the best, pasted things counting as much as left-out
-    classes: the light recipe was fitted to this very camera, so even held-out images flatter it. The threshold lets
-    TARGET_FPR of the known pixels pass, as another camera shows them. Without any trial the weight is 8.
+    Of the choices whose mean AUPR is within a point of the best, pasted things counting as much as left-out classes, it
+    has the one with the largest weight, then the largest level: the light recipe was fitted to this very camera, so
+    even held-out images flatter it. The threshold lets TARGET_FPR of the known pixels pass, as another camera shows
+    them. Without any trial the choice is (8, 0).
     """
-    table = {weight: _auprs(light, trials, weight) for weight in WEIGHTS}
-    table = {weight: found for weight, found in table.items() if found}
-    merits = {weight: _merit(found) for weight, found in table.items()}
-    best = max((w for w, merit in merits.items() if merit >= max(merits.values()) - _POINT), default=8.0)
-    recipe = dataclasses.replace(light, objectness=best * light.scale, target_fpr=TARGET_FPR)
+    found = {choice: _auprs(_chosen(light, choice), trials) for choice in product(WEIGHTS, LEVELS)}
+    table: Table = {choice: auprs for choice, auprs in found.items() if auprs}
+    merits = {choice: _merit(auprs) for choice, auprs in table.items()}
+    best = max((c for c, merit in merits.items() if merit >= max(merits.values()) - _POINT), default=(8.0, 0.0))
+    recipe = dataclasses.replace(_chosen(light, best), target_fpr=TARGET_FPR)
     known = [trial for trial in trials if trial.kind.startswith(PASTED)]
     if not known:
         return recipe, table
@@ -138,13 +149,19 @@ def full_recipe(light: Recipe, trials: Sequence[ObjectTrial]) -> tuple[Recipe, d
 
 
 def joined(recipe: Recipe, trial: ObjectTrial) -> Float32[np.ndarray, " N"]:
-    """s + w p: the score of recipe `full` from that of `light` and the objectness."""
-    return np.asarray(trial.score + np.float32(recipe.objectness) * trial.objectness, np.float32)
+    """s - μ m + w p: the score of recipe `full` from that of `light` and the objectness."""
+    level, weight = np.float32(recipe.level * trial.level), np.float32(recipe.objectness)
+    return np.asarray(trial.score - level + weight * trial.objectness, np.float32)
 
 
-def _auprs(light: Recipe, trials: Sequence[ObjectTrial], weight: float) -> dict[str, float]:
+def _chosen(light: Recipe, choice: Choice) -> Recipe:
+    weight, level = choice
+    return dataclasses.replace(light, objectness=weight * light.scale, level=level)
+
+
+def _auprs(recipe: Recipe, trials: Sequence[ObjectTrial]) -> dict[str, float]:
     """By kind; kinds in which nothing is unknown are left out."""
-    recipe, found = dataclasses.replace(light, objectness=weight * light.scale), {}
+    found = {}
     for kind in dict.fromkeys(trial.kind for trial in trials):
         own = [trial for trial in trials if trial.kind == kind]
         unknown = np.concatenate([trial.unknown for trial in own])
@@ -164,11 +181,12 @@ def _merit(found: dict[str, float]) -> float:
 
 def with_full(
     known: KnownEvidence, reader: TrialReader, held_out: Sequence[int], tick: Callable[[], object] = lambda: None
-) -> tuple[KnownEvidence, dict[float, dict[str, float]]]:
-    """The evidence with a recipe `full` beside its `light`, and the table of `full_recipe`."""
+) -> tuple[KnownEvidence, Table]:
+    """The evidence, in use by `light`, with a recipe `full` beside it, and the table of `full_recipe`."""
     trials: list[ObjectTrial] = []
     for image in held_out:
         trials += reader.read(image)
         tick()
     recipe, table = full_recipe(reader.known.recipe, trials)
+    known = known.under("light")
     return dataclasses.replace(known, others={**known.others, "full": recipe}), table

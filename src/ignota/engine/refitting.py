@@ -20,7 +20,7 @@ from ignota.engine.score_states import Bars, KeptStates, fit_states, no_bars
 from ignota.engine.stages import Stages
 from ignota.engine.stream import TrainingImages
 from ignota.functional.spacing import evenly_spaced
-from ignota.models.objectness import Objectness
+from ignota.models.focus_network import FocusNetwork
 from ignota.structures import InputError
 from ignota.world.branch import Branches, built
 from ignota.world.model import OpenWorldModel
@@ -73,7 +73,7 @@ def with_scores(
 
 
 def with_objectness(
-    world: OpenWorldModel, network: Objectness, train: LabelledImages, tick: Callable[[], object] = lambda: None
+    world: OpenWorldModel, network: FocusNetwork, train: LabelledImages, tick: Callable[[], object] = lambda: None
 ) -> OpenWorldModel:
     """The same world with a recipe `full` that reads `network`, calibrated on its held-out training images.
 
@@ -91,7 +91,9 @@ def with_objectness(
         networks, light, train, split.training_lut(), split.known_taxonomy.names, things, distort, seed
     )
     known, table = with_full(light, reader, parts_of(world, train)[1], tick)
-    provenance = world.provenance | {"objectness": {str(weight): found for weight, found in table.items()}}
+    provenance = world.provenance | {
+        "objectness": {" ".join(map(str, choice)): found for choice, found in table.items()}
+    }
     return dataclasses.replace(world, networks=networks, known=known.under("full"), provenance=provenance)
 
 

@@ -34,7 +34,7 @@ from ignota.engine.fitting import (
     split_images,
     starting_recipe,
 )
-from ignota.engine.full_recipe import TrialReader, with_full
+from ignota.engine.full_recipe import Table, TrialReader, with_full
 from ignota.engine.held_out import HeldOutReader
 from ignota.engine.metric_network_run import train_metric_network
 from ignota.engine.records import StageFolder, fingerprint
@@ -46,8 +46,8 @@ from ignota.engine.stream import Chosen, Samples, TrainingImages
 from ignota.engine.training_regions import RegionRows, concatenate_rows, training_label, training_regions
 from ignota.engine.weighing import TRUSTED, Trial, WeightTable, least_trust, merit
 from ignota.functional.spacing import evenly_spaced
+from ignota.models.focus_network import FocusNetwork, is_installed
 from ignota.models.frozen_encoder import FrozenEncoder, frozen_taps
-from ignota.models.objectness import Objectness, is_installed
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.regions.proposals import UncertaintyRegions, fit_edge_thresholds
 from ignota.taxonomy import ClassSplit
@@ -120,12 +120,12 @@ class Stages:
         return evenly_spaced(len(self.samples), self.config.fit.images).tolist()
 
     @cached_property
-    def objectness(self) -> Objectness | None:
+    def objectness(self) -> FocusNetwork | None:
         """The network of the recipe `full`; None where the configuration or the environment has none."""
         fit = self.config.fit
         if fit.objectness == "none" or (fit.objectness == "auto" and not is_installed()):
             return None
-        return Objectness(size=fit.objectness_size).to(self.device)
+        return FocusNetwork(size=fit.objectness_size).to(self.device)
 
     def networks(self) -> Networks:
         return Networks(self.segmenter, self.frozen, self.config.size, self.taps, self.device)
@@ -246,7 +246,7 @@ class Stages:
             )
             known, self.weights, self.trusted = self._calibrated(known, held_out, bar)
             known = calibrate_scores(networks, known, dataclasses.replace(data, images=held_out), bar.update)
-        self.objectness_weights: dict[float, dict[str, float]] = {}
+        self.objectness_weights: Table = {}
         return known if self.objectness is None else self._full(known, held_out)
 
     def _full(self, known: KnownEvidence, held_out: Sequence[int]) -> KnownEvidence:
@@ -294,7 +294,7 @@ class Stages:
             "configuration_hash": fingerprint(self.config),
             "weights": {" ".join(map(str, weights)): found for weights, found in self.weights.items()},
             "trusted": {str(share): found for share, found in self.trusted.items()},
-            "objectness": {str(weight): found for weight, found in self.objectness_weights.items()},
+            "objectness": {" ".join(map(str, choice)): found for choice, found in self.objectness_weights.items()},
         }
         branches = Branches({system: partial(built, branch) for system, branch in self.branches.items()})
         return OpenWorldModel(

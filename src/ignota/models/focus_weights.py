@@ -25,8 +25,7 @@ _PLAIN = {
     "norm.bias": "backbone.layernorm.bias",
 }
 _BLOCK = {
-    "norm1.weight": "norm1.weight", "norm1.bias": "norm1.bias",
-    "norm2.weight": "norm2.weight", "norm2.bias": "norm2.bias",
+    **{name: name for norm in ("norm1", "norm2") for name in (f"{norm}.weight", f"{norm}.bias")},
     "attn.proj.bias": "attention.output.dense.bias", "mlp.fc1.bias": "mlp.fc1.bias", "mlp.fc2.bias": "mlp.fc2.bias",
     "ls1.gamma": "layer_scale1.lambda1", "ls2.gamma": "layer_scale2.lambda1",
 }  # fmt: skip

@@ -21,8 +21,9 @@ from torch import Tensor
 from ignota.data.drafts import draft_folder
 from ignota.data.files import write_atomically
 from ignota.models.build import SegmenterDescription, build_segmenter, describe
+from ignota.models.focus_network import FocusNetwork
 from ignota.models.frozen_encoder import FrozenEncoder, described_encoder, frozen_taps
-from ignota.models.objectness import Objectness, described_objectness
+from ignota.models.objectness import described_objectness
 from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import ClassLabel, Taxonomy, nearest
 from ignota.world.branch import Branch, Branches
@@ -349,10 +350,12 @@ def _objectness_entry(world: OpenWorldModel) -> dict[str, Any] | None:
     network = world.networks.objectness
     if network is None and "full" in world.known.recipes:
         raise InputError("this world holds a recipe full whose network is not here: `pip install 'ignota[objectness]'`")
-    return None if network is None else network.identity()
+    if network is None:
+        return None
+    return {**network.identity(), "preprocessing": dataclasses.asdict(network.preprocessing)}
 
 
-def _objectness(path: Path, document: WorldDocument, recipe: RecipeChoice) -> Objectness | None:
+def _objectness(path: Path, document: WorldDocument, recipe: RecipeChoice) -> FocusNetwork | None:
     """The objectness network where recipe `full` is to be followed, else None.
 
     Raises InputError where that recipe is asked for and cannot be followed.
@@ -363,7 +366,7 @@ def _objectness(path: Path, document: WorldDocument, recipe: RecipeChoice) -> Ob
         return None
     assert document.objectness is not None  # as the document was checked
     try:
-        return described_objectness(document.objectness.model_dump(exclude_none=True))
+        return described_objectness(document.objectness.model_dump(exclude_none=True), ())
     except InputError:
         if recipe == "full":
             raise

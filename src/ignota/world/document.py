@@ -22,7 +22,7 @@ FORM = 3
 WORLD, WEIGHTS = "world.json", "weights.safetensors"
 RECIPE = "light"
 """The recipe that every world holds; `full` needs an objectness network."""
-ADDED = frozenset({"steal_counter", "lowest_margin", "objectness"})
+ADDED = frozenset({"steal_counter", "lowest_margin", "objectness", "level"})
 """Fields of a recipe that came after schema 2 was fixed: a document may lack them."""
 
 _LARGEST_NUMBER, _DEEPEST = 1e6, 32
@@ -97,16 +97,6 @@ class OutsideEntry(Entry):
     preprocessing: PreprocessingEntry
 
 
-class ObjectnessEntry(Entry):
-    """The objectness network by its package, which pip installs; size: short side of what it sees."""
-
-    source: Literal["package"]
-    package: Text
-    version: Text
-    sha256: Sha256
-    size: Side
-
-
 class BranchEntry(Entry):
     """A fine-tuned copy of the segmenter with its heads: the file of its tensors and what builds it."""
 
@@ -134,7 +124,7 @@ class WorldDocument(Entry):
     taxonomy: TaxonomyEntry
     segmenter: dict[str, JsonValue]
     frozen: OutsideEntry | None
-    objectness: ObjectnessEntry | None = None
+    objectness: OutsideEntry | None = None
     size: Side
     taps: Taps
     spaces: dict[Text, Taps]
@@ -164,8 +154,8 @@ class WorldDocument(Entry):
             raise ValueError(f"recipes: {RECIPE!r} is missing")
         if ("full" in self.recipes) != (self.objectness is not None):
             raise ValueError("objectness: it is there exactly where recipes has `full`")
-        if self.recipes[RECIPE].objectness:
-            raise ValueError(f"recipes.{RECIPE}.objectness: it reads no such network, so it is 0")
+        if self.recipes[RECIPE].objectness or self.recipes[RECIPE].level:
+            raise ValueError(f"recipes.{RECIPE}: its objectness and level are 0, those of `full` alone are not")
         for name, branch in self.branches.items():
             if branch.file != branch_file(name):
                 raise ValueError(f"branches.{name}: its file is {branch_file(name)!r}")

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from ignota.data.images import fit_short_side, read_image, resize_image
 from ignota.models.build import describe
+from ignota.models.focus_network import FocusNetwork
 from ignota.models.frozen_encoder import FrozenEncoder
-from ignota.models.objectness import Objectness
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.structures import Encoding, InputError, Preprocessing
 from ignota.world.digest import feed
@@ -69,7 +69,7 @@ class Networks:
     device: torch.device
     runner: Runner = run_eagerly
     backend: str = "torch"
-    objectness: Objectness | None = None
+    objectness: FocusNetwork | None = None
 
     @property
     def reads_frozen(self) -> bool:
@@ -131,7 +131,9 @@ class Networks:
         return working, working if own == working.shape[:2] else resize_image(pixels, own)
 
 
-def seen_objects(network: Objectness, pixels: UInt8[np.ndarray, "H W 3"], device: torch.device) -> Float[Tensor, "h w"]:
+def seen_objects(
+    network: FocusNetwork, pixels: UInt8[np.ndarray, "H W 3"], device: torch.device
+) -> Float[Tensor, "h w"]:
     """The objectness of an image in 0..1, from its original brought to the size that the network takes."""
     view = resize_image(pixels, network.view_size(pixels.shape[0], pixels.shape[1]))
     found: Tensor = network(network_input(view, network.preprocessing, device))[0]

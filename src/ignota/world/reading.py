@@ -150,11 +150,19 @@ def own_score(encoding: Encoding, known: KnownEvidence, reading: RegionReading) 
 
     s = (e + Σ_l mean_l e) / (1 + L) with e = w₁ z₁ + w₂ z₂ + w₃ z₃; z are standardised by held-out training images:
     -max logit (1), -max logit in units of its class (2), and how far the finest region's features are from those of
-    labelled training pixels and of what in the image is sure to be known (3). The recipe `full` adds w p, with the
-    objectness p in 0..1. Raises InputError where that recipe meets an encoding without objectness.
+    labelled training pixels and of what in the image is sure to be known (3). The recipe `full` gives s - μ m + w p,
+    with the objectness p in 0..1 and the image's median m of s, which another camera lifts as a whole. Raises
+    InputError where that recipe meets an encoding without objectness.
     """
-    score, weight = joined_score(own_parts(encoding, known, reading), reading.hierarchy, known), known.recipe.objectness
-    return score if weight == 0 else score + weight * objectness_map(encoding)
+    score, recipe = joined_score(own_parts(encoding, known, reading), reading.hierarchy, known), known.recipe
+    if known.name == "light":
+        return score
+    return score - recipe.level * image_level(score) + recipe.objectness * objectness_map(encoding)
+
+
+def image_level(score: Float[Tensor, "H W"]) -> float:
+    """The median score of an image, of every fourth pixel of every fourth row."""
+    return float(score[::4, ::4].median())
 
 
 def objectness_map(encoding: Encoding) -> Float[Tensor, "H W"]:
