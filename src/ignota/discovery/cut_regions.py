@@ -1,8 +1,8 @@
 """Unknown regions of an image, as discovery compares them: unknown pixels, cut where the image itself has an edge.
 
-What a world calls one unknown region often holds several things, a car and the van beside it; a group of such regions
-would be called nothing. Regions of middle size, from the image alone, cut them apart; the coarsest ones still hide
-pedestrians.
+What the recipe `light` calls one unknown region often holds several objects, a car and the van beside it; a group of
+such regions would be called nothing. Regions of middle size, from the image alone, cut them apart; the coarsest ones
+still hide pedestrians. The recipe `full` finds objects, which stay whole.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def cut_regions(unknown: Bool[np.ndarray, "H W"], regions: Int[np.ndarray, "H W"
 
 
 def cut_region_rows(scene: Scene) -> list[dict[str, Any]]:
-    """One row for each cut region, in the form of `region_rows`."""
+    """One row for each cut region, in the form of `region_rows`; under the recipe `full` for each unknown object."""
+    if scene.whole_objects:
+        return region_rows(scene)
     size = scene.tables.size
     hierarchy = image_hierarchy(scene.encoding.image, RegionSettings((_CUT,)))
     regions = cv2.resize(hierarchy.finest.ids, size[::-1], interpolation=cv2.INTER_NEAREST)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
-import hashlib
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import torch
 from jaxtyping import Float, UInt8, UInt16
 from torch import Tensor
 
+from ignota.colours import distinct_colour
 from ignota.functional.regions import region_mean
 from ignota.incremental.methods import by_margin
 from ignota.structures import Encoding, InputError
@@ -36,15 +36,6 @@ from ignota.world.snapshot import Snapshot, take_snapshot
 from ignota.world.teaching import Example, Prepared, prepare
 
 _MOST_CHANNELS = 16
-_NEW_COLOURS = (
-    (255, 200, 0),
-    (0, 255, 180),
-    (255, 90, 0),
-    (160, 90, 255),
-    (0, 220, 255),
-    (190, 255, 0),
-    (255, 120, 200),
-)
 
 
 @dataclass
@@ -309,8 +300,9 @@ class OpenWorldModel:
         return image if isinstance(image, Encoding) else self.encode(image)
 
     def _colour(self, name: str) -> tuple[int, int, int]:
-        taken = {label.colour for label in self.classes.classes}
-        return next((colour for colour in _NEW_COLOURS if colour not in taken), _hashed_colour(name))
+        classes = self.classes.classes
+        own = next((label.colour for label in classes if label.name == name), None)
+        return own or distinct_colour(label.colour for label in classes)
 
     def _check_taught(self, name: str, what: str) -> None:
         self.follow()
@@ -352,8 +344,3 @@ def _author(author: str | None) -> str:
     if len(author) > LONGEST_NAME or not author.isprintable():
         raise InputError(f"an author has at most {LONGEST_NAME} printable characters, not {author[:80]!r}")
     return author
-
-
-def _hashed_colour(name: str) -> tuple[int, int, int]:
-    digest = hashlib.sha256(name.encode()).digest()
-    return digest[0] // 2 + 96, digest[1] // 2 + 96, digest[2] // 2 + 96

@@ -130,6 +130,11 @@ class Scene:
     def regions(self) -> RegionSet:
         return self.tables.regions
 
+    @property
+    def whole_objects(self) -> bool:
+        """Whether unknown regions are objects: whether an objectness network saw the image."""
+        return self.encoding.objectness is not None
+
     @cached_property
     def learnt_something(self) -> bool:
         """Whether any region is assigned a taught class."""
