@@ -46,7 +46,6 @@ STUFF = frozenset({
     "parking", "water", "grass", "bridge", "tunnel", "guard rail",
 })  # fmt: skip
 """Classes that have no objects: leaving one out makes no unknown object."""
-_POINT = 0.01
 _THINGS = 3
 """How many drawn things are pasted into each image."""
 _PIXELS = 4000
@@ -130,15 +129,13 @@ class TrialReader:
 def full_recipe(light: Recipe, trials: Sequence[ObjectTrial]) -> tuple[Recipe, Table]:
     """The recipe `full` beside a calibrated `light`, and the AUPR of each kind of trial under each choice.
 
-    Of the choices whose mean AUPR is within a point of the best, pasted things counting as much as left-out classes, it
-    has the one with the largest weight, then the largest level: the light recipe was fitted to this very camera, so
-    even held-out images flatter it. The threshold lets TARGET_FPR of the known pixels pass, as another camera shows
-    them. Without any trial the choice is (8, 0).
+    It has the choice with the best mean AUPR, both cameras counting alike, and pasted things as much as left-out classes.
+    The threshold lets TARGET_FPR of the known pixels pass. Without any trial the choice is (8, 0).
     """
     found = {choice: _auprs(_chosen(light, choice), trials) for choice in product(WEIGHTS, LEVELS)}
     table: Table = {choice: auprs for choice, auprs in found.items() if auprs}
     merits = {choice: _merit(auprs) for choice, auprs in table.items()}
-    best = max((c for c, merit in merits.items() if merit >= max(merits.values()) - _POINT), default=(8.0, 0.0))
+    best = max(merits, key=lambda choice: merits[choice], default=(8.0, 0.0))
     recipe = dataclasses.replace(_chosen(light, best), target_fpr=TARGET_FPR)
     known = [trial for trial in trials if trial.kind.startswith(PASTED)]
     if not known:
