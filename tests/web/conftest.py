@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import os
@@ -137,8 +138,8 @@ class Served:
         return self.process.wait(60)
 
 
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Served]]:
+@contextlib.contextmanager
+def serving() -> Iterator[Callable[..., Served]]:
     """Starts `ignota serve`, with at most so many open files; stops what still runs in the end."""
     started: list[Served] = []
 
@@ -156,16 +157,32 @@ def serve() -> Iterator[Callable[..., Served]]:
         started.append(Served(process, found[0]))
         return started[-1]
 
-    yield start
-    for served in started:
-        if served.process.poll() is None:
-            served.process.kill()
-            served.process.wait()
-        if served.process.stdout is not None:
-            served.process.stdout.close()
+    try:
+        yield start
+    finally:
+        for served in started:
+            if served.process.poll() is None:
+                served.process.kill()
+                served.process.wait()
+            if served.process.stdout is not None:
+                served.process.stdout.close()
 
 
 @pytest.fixture
+def serve() -> Iterator[Callable[..., Served]]:
+    """Servers of one test."""
+    with serving() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def served(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The tiny world behind one server for all tests of a module, each of which leaves it as it was."""
+    with serving() as start:
+        yield start(Path(shutil.copytree(trained, tmp_path_factory.mktemp("served") / "world")))
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Chromium; without one the test is skipped, or fails where CI=true."""
     path = next((found for name in BROWSERS if (found := shutil.which(name))), None)

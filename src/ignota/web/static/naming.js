@@ -1,6 +1,7 @@
 // The card beside a pick: how far it reaches, its name, and what speaks against learning it.
 
 import { Refused } from "./api.js";
+import { keepCard, placeCard, startCard } from "./card.js";
 import { drawCutout } from "./cutout.js";
 import { shares } from "./masks.js";
 import { again } from "./opening.js";
@@ -12,7 +13,6 @@ import { toast } from "./toasts.js";
 
 const element = (id) => document.getElementById(id);
 const card = element("naming");
-const MARGIN = 14;
 
 export function startNaming() {
   on("pick", ({ fresh }) => showCard(fresh));
@@ -31,7 +31,9 @@ export function startNaming() {
     event.preventDefault();
     learn(false);
   });
-  for (const what of ["moved", "previewed"]) on(what, () => session.pick && putBeside(session.pick));
+  on("moved", () => session.pick && placeCard(session.pick, false));
+  on("previewed", keepCard);
+  startCard();
 }
 
 export function leave() {
@@ -56,28 +58,9 @@ function showCard(fresh) {
   });
   element("extent-pips").replaceChildren(...pips);
   drawPick(pick);
-  putBeside(pick);
+  if (fresh) placeCard(pick, true);
+  else keepCard();
   if (fresh && session.tool === "pick") element("name").focus({ preventScroll: true });
-}
-
-// Right of the pick, left of it, below or above: where it hides least of it, and never beyond the view.
-function putBeside({ item, extent }) {
-  const stage = element("stage").getBoundingClientRect();
-  const view = element("view").getBoundingClientRect();
-  const picture = element("picture").getBoundingClientRect();
-  const scale = picture.width / item.planes.width;
-  const [left, right] = [extent.box[0], extent.box[2]].map((side) => picture.left - view.left + side * scale);
-  const [top, bottom] = [extent.box[1], extent.box[3]].map((side) => picture.top - view.top + side * scale);
-  const [width, height] = [card.offsetWidth, card.offsetHeight];
-  const within = (value, most) => Math.max(MARGIN, Math.min(value, most - MARGIN));
-  const common = (from, to, start, end) => Math.max(0, Math.min(to, end) - Math.max(from, start));
-  const places = [
-    [right + MARGIN, top], [left - width - MARGIN, top], [left, bottom + MARGIN], [left, top - height - MARGIN],
-  ].map(([x, y]) => [within(x, view.width - width), within(y, view.height - height)]);
-  const hidden = places.map(([x, y]) => common(x, x + width, left, right) * common(y, y + height, top, bottom));
-  const [x, y] = places[hidden.indexOf(Math.min(...hidden))];
-  card.style.left = `${x + view.left - stage.left}px`;
-  card.style.top = `${y + view.top - stage.top}px`;
 }
 
 // What is picked, cut out of the photo.
@@ -130,6 +113,6 @@ function showDoubts(name, { doubts }) {
   const rows = doubts.map((doubt) => Object.assign(document.createElement("li"), { textContent: doubt }));
   element("doubts-list").replaceChildren(...rows);
   element("doubts").hidden = false;
-  putBeside(session.pick);
+  keepCard();
   element("force").focus();
 }

@@ -83,7 +83,7 @@ export function change(item, mask, how) {
 }
 
 // The pick as a mask drawn by hand; without a pixel it is dropped.
-export function draw(item, mask, name = undefined) {
+export function draw(item, mask, name = "") {
   const size = measured(mask, item.planes.width);
   if (!size.area) {
     drop();
@@ -137,18 +137,18 @@ function show(pick) {
   tell("pick", { fresh });
 }
 
-// What is needed to have the pick again after a reload, and how.
+// What is needed to have the pick again after a reload, and how; places as shares, as another world has another grid.
 export function noted({ item, at, index, extent, name }) {
   const { width, height } = item.planes;
-  return at === null ? { rle: pack(extent.mask, width, height), name } : { at, index, name };
+  if (at === null) return { rle: pack(extent.mask, width, height), name };
+  return { across: ((at % width) + 0.5) / width, down: (Math.floor(at / width) + 0.5) / height, index, name };
 }
 
-export function recall(item, { at, index, rle, name }) {
+export function recall(item, { across, down, index, rle, name }) {
   const { width, height } = item.planes;
   if (rle) draw(item, unpack(rle, width, height), name);
-  else if (at < width * height) pickAt(item, at, index);
-  if (session.pick) {
-    session.pick.name = name;
-    tell("pick", { fresh: true });
-  }
+  else pickAt(item, Math.floor(down * height) * width + Math.floor(across * width), index);
+  if (!session.pick) return;
+  session.pick.name = name;
+  tell("pick", { fresh: true });
 }

@@ -15,15 +15,18 @@ let later = 0;
 let asking = null;
 
 export function startPreview() {
-  for (const what of ["pick", "named"]) on(what, soon);
+  on("pick", () => {
+    text.hidden = true;
+    show({});
+    soon();
+  });
+  on("named", soon);
   on("current", () => light("preview", session.current?.preview ?? null));
 }
 
 function soon() {
   clearTimeout(later);
   asking?.abort();
-  text.hidden = true;
-  show({});
   if (session.pick && session.writable) later = setTimeout(ask, RESTS);
 }
 
@@ -37,18 +40,21 @@ async function ask() {
       if (signal.aborted) return;
       covered = { ...covered, ...told.covered };
       show(covered);
-      text.textContent = `${describe(pick)}${conflicts(told.conflicts)}`;
-      text.hidden = false;
-      tell("previewed");
+      say(`${describe(pick)}${conflicts(told.conflicts)}`);
       left = told.left.length ? told.left : null;
     }
   } catch (error) {
     if (signal.aborted) return;
     if (!(error instanceof Refused)) throw error;
-    text.textContent = error.message;
-    text.hidden = false;
-    tell("previewed");
+    show({});
+    say(error.message);
   }
+}
+
+function say(line) {
+  text.textContent = line;
+  text.hidden = false;
+  tell("previewed");
 }
 
 // What is to be learnt, as the server asks for it.

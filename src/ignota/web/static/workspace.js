@@ -32,8 +32,12 @@ function run(mode, act) {
   });
 }
 
-async function keep({ id, name, file, key, width, height, planes }) {
+// Once when it is added, once when the server knows it.
+async function keep(item) {
+  const { id, name, file, key, width, height, planes } = item;
+  if (item.kept !== undefined && item.kept === key) return;
   const known = key ? { key, width, height, grid: [planes.height, planes.width] } : null;
+  item.kept = key;
   try {
     await run("readwrite", (files) => files.put({ id, name, file, known }));
   } catch {
@@ -54,7 +58,7 @@ export async function startWorkspace() {
   }
   settle(note);
   session.wanted = rows.some(({ id }) => id === note.current) ? note.current : null;
-  const items = rows.map((row) => Object.assign(itemFor(row), { view: note.views?.[row.id] ?? null }));
+  const items = rows.map((row) => Object.assign(itemFor(row), { kept: row.known?.key, view: note.views?.[row.id] ?? null }));
   enter(items.sort((a, b) => (b.id === note.current) - (a.id === note.current)));
   on("current", () => {
     if (!note.pick || session.current?.id !== note.current) return;
