@@ -41,7 +41,7 @@ def test_every_image_is_seen_once_before_any_is_seen_twice() -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_the_same_bytes_whatever_the_number_of_workers(workers: int) -> None:
-    batches = list(stream_loader(stream(3), 2, 2, 4, workers))
+    batches = list(stream_loader(stream(3), StepSampler(2, 2, 4), workers))
     expected = [[int(stream(3)[n][1][0, 0]) for n in pair] for pair in ((0, 1), (2, 3))]
     assert [batch[1][:, 0, 0].tolist() for batch in batches] == expected
 
@@ -74,7 +74,7 @@ class Recorder(L.LightningModule):
 
 
 def test_lightning_shows_new_samples_in_every_epoch() -> None:
-    module, loader = Recorder(), stream_loader(stream(), 2, 2, 6, 0)
+    module, loader = Recorder(), stream_loader(stream(), StepSampler(2, 2, 6), 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = L.Trainer(
@@ -111,7 +111,7 @@ def test_a_loader_s_process_outlives_epochs_and_reads_each_image_once() -> None:
     identity = np.arange(256, dtype=np.uint8)
     augmentation = Augmentation((8, 8), (1.0, 1.0), jitter=0.0)
     source = AugmentedStream(Kept(Reads()), identity, augmentation, 0, "closed_set")
-    loader = stream_loader(source, 2, 2, 6, workers=1)
+    loader = stream_loader(source, StepSampler(2, 2, 6), workers=1)
     seen: dict[int, set[int]] = {}
     for epoch in range(3):
         loader.sampler.set_epoch(epoch)
@@ -128,6 +128,6 @@ def test_a_process_that_loads_starts_after_opencv_used_its_threads() -> None:
     cv2.setNumThreads(2)
     try:
         cv2.GaussianBlur(np.zeros((600, 900, 3), np.uint8), (0, 0), 9)
-        assert len(list(stream_loader(stream(), 2, 2, 4, 1))) == 2
+        assert len(list(stream_loader(stream(), StepSampler(2, 2, 4), 1))) == 2
     finally:
         cv2.setNumThreads(before)

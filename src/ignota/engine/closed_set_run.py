@@ -16,7 +16,7 @@ from ignota.engine.configuration import ClosedSetConfig, ExperimentConfig, Segme
 from ignota.engine.distributed import group, loader_processes, part
 from ignota.engine.replicas import replica
 from ignota.engine.stage_run import Pace, StageRun
-from ignota.engine.stream import AugmentedStream, Samples, stream_loader
+from ignota.engine.stream import AugmentedStream, Samples, StepSampler, stream_loader
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec, to_channels_last
 from ignota.models.weights import imagenet_preprocessing
 from ignota.taxonomy import ClassSplit
@@ -51,9 +51,8 @@ def crop_loader(
     workers = loader_processes(device)
     kept = Kept(samples, LIMIT // (max(1, workers) * group().local_size))
     stream = AugmentedStream(kept, split.training_lut(), augmentation, seed, name)
-    return stream_loader(
-        stream, stage.batch, stage.checkpoint_every, stage.steps, workers, part(stage.batch), device.type == "cuda"
-    )
+    sampler = StepSampler(stage.batch, stage.checkpoint_every, stage.steps, part(stage.batch))
+    return stream_loader(stream, sampler, workers, device.type == "cuda")
 
 
 def train_closed_set(

@@ -129,8 +129,8 @@ class TrialReader:
 def full_recipe(light: Recipe, trials: Sequence[ObjectTrial]) -> tuple[Recipe, Table]:
     """The recipe `full` beside a calibrated `light`, and the AUPR of each kind of trial under each choice.
 
-    It has the choice with the best mean AUPR, both cameras counting alike, and pasted things as much as left-out classes.
-    The threshold lets TARGET_FPR of the known pixels pass. Without any trial the choice is (8, 0).
+    It has the choice with the best mean AUPR, both cameras counting alike, and pasted things as much as left-out
+    classes. The threshold lets TARGET_FPR of the known pixels pass. Without any trial the choice is (8, 0).
     """
     found = {choice: _auprs(_chosen(light, choice), trials) for choice in product(WEIGHTS, LEVELS)}
     table: Table = {choice: auprs for choice, auprs in found.items() if auprs}

@@ -110,21 +110,12 @@ def collate(samples: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> tuple
     return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
 
 
-def stream_loader(
-    stream: AugmentedStream,
-    batch: int,
-    steps: int,
-    total: int,
-    workers: int,
-    part: slice | None = None,
-    pinned: bool = False,
-) -> DataLoader:
-    """A loader whose epochs have `steps` steps, `total` in all; part: of each batch, all by default.
+def stream_loader(stream: AugmentedStream, sampler: StepSampler, workers: int, pinned: bool = False) -> DataLoader:
+    """Batches of `stream` in the order of `sampler`.
 
     Its processes outlive the epochs, and with them what `Kept` samples hold. pinned: into memory that a GPU copies from
     without the processor waiting for it.
     """
-    sampler = StepSampler(batch, steps, total, part)
     return DataLoader(
         stream, sampler.own, sampler=sampler, num_workers=workers, collate_fn=collate, pin_memory=pinned,
         persistent_workers=workers > 0,
