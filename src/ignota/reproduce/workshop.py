@@ -78,10 +78,11 @@ class Workshop:
     _files: dict[tuple[str, str], str] = field(init=False, default_factory=dict)
 
     def config(self, split: str) -> ExperimentConfig:
-        """Of the world that serves a split, without branches and scores that need a state of their own."""
+        """Of the world that serves a split, without branches, scores that need a state of their own, and objectness."""
         config = self.setting.config(split)
         second = dataclasses.replace(config.meta_channels, branches=())
-        return dataclasses.replace(config, fit=dataclasses.replace(config.fit, scores=()), meta_channels=second)
+        fit = dataclasses.replace(config.fit, scores=(), objectness="none")
+        return dataclasses.replace(config, fit=fit, meta_channels=second)
 
     def place(self, split: str) -> Path:
         """Where everything around the network of a split lies."""
