@@ -37,7 +37,13 @@ os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # of pro
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, or one processor would be left with them when the others are done."""
+    """Files with slow tests come first, or one processor would be left with them when the others are done.
+
+    Long tests may take longer than the others, as hundreds of calls do beside other work.
+    """
+    for item in items:
+        if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(3000))
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 

@@ -202,7 +202,7 @@ def opener(server: Server, tmp_path: Path, sign: Path) -> Callable[..., list[dic
         server.asked.clear()
         done = subprocess.run(
             [sys.executable, str(HERE / "opener.py"), *words], input=json.dumps(cases), env=own, cwd=tmp_path,
-            capture_output=True, text=True, timeout=500,
+            capture_output=True, text=True, timeout=2900,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         answers: list[dict[str, Any]] = json.loads(done.stdout)
