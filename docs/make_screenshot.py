@@ -65,6 +65,9 @@ def shot(link: str, args: argparse.Namespace) -> bytes:
         page.mouse.up()
         page.locator("#naming").wait_for()
         page.keyboard.type(args.name)
+        page.wait_for_timeout(1000)
+        page.locator("#preview:not([hidden])").wait_for()
+        page.mouse.move(2, 2)  # nothing is pointed at
         page.wait_for_timeout(300)
         picture = page.screenshot()
         browser.close()
