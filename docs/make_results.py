@@ -168,8 +168,8 @@ A world of {len(document["taxonomy"]["classes"])} known classes ({classes}); spl
   {frozen["sha256"]}.
 {recipes(document)}- **Mind** that an ImageNet encoder has seen many of the things that count as
   unknown here: animals, vehicles, furniture. The figures say nothing of things that are strange to ImageNet too, of
-  night, rain, other countries or other cameras. Of `camvid-11`, `fit.distort` and `fit.by_class` were decided after the two SegmentMeIfYouCan sets
-  had been read. It is no safety device. Thin things (poles, signs) are often missed.
+  night, rain, other countries or other cameras. Of `camvid-11`, `fit.distort` and `fit.by_class` were decided after
+  the two SegmentMeIfYouCan sets had been read. It is no safety device. Thin things (poles, signs) are often missed.
 
 {sections}"""
 
