@@ -29,7 +29,7 @@ _LARGEST_NUMBER, _DEEPEST = 1e6, 32
 _SCHEMA_1 = {"schema", "taxonomy", "segmenter", "frozen", "heads", "size", "taps", "spaces", "recipe", "provenance",
              "results"}  # fmt: skip
 _REGIONS_1 = RegionSettings((30.0, 200.0), 270, 0.04, 20, 0.8)
-_CONSTANTS_1 = {"kappa_released": 0.15, "steal_class": 0.1, "strangest": 3.0, "parts": 64, "inside": 0.7}
+_CONSTANTS_1 = {"kappa_released": 0.15, "steal_class": 0.1, "strangest": 1.0, "parts": 64, "inside": 0.7}
 
 
 def _printable(text: str) -> str:
