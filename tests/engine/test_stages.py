@@ -14,10 +14,12 @@ import torch
 from ignota.data.drawn import DrawnImages
 from ignota.engine import stage_run
 from ignota.engine.configuration import EmbedderConfig, ExperimentConfig
+from ignota.engine.experiment import train_experiment
 from ignota.engine.fitting import class_means, split_images
 from ignota.engine.stages import Stages, embedder_variants
 from ignota.engine.training_regions import RegionRows, concatenate_rows
 from ignota.engine.weighing import TRUSTED, least_trust, merit
+from ignota.structures import InputError
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.reading import joined_parts, own_score, read_regions
 
@@ -193,3 +195,15 @@ def test_one_hot_centres_are_the_prototypes(
     embeddings = space.embed(kept.pooled)
     assert embeddings.shape == (len(kept), classes)
     assert (embeddings.argmax(1) == kept.label).float().mean() > 0.5  # each class lies along its own axis
+
+
+def test_networks_that_do_not_exist_are_told_before_training(tiny: ExperimentConfig, tmp_path: Path) -> None:
+    for told, change in {
+        "no features at stride 64": {"taps": ("decoder", "frozen/64")},
+        "did you mean 'resnet18'": {"frozen_encoder": "resnet81"},
+        "only `full` could": {"taps": ("decoder", "objectness/block8")},
+    }.items():
+        config = dataclasses.replace(tiny, fit=dataclasses.replace(tiny.fit, **change))  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=told):
+            train_experiment(config, tmp_path / "run", None, CPU, quiet=True)
+        assert not (tmp_path / "run").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -173,6 +174,13 @@ def test_without_onnx_it_is_told_what_to_install(
     with pytest.raises(InputError, match=r"ignota\[onnx\]"):
         export_world(world, "onnx", tmp_path / "world.onnx")
     assert not [*tmp_path.iterdir()]
+
+
+def test_features_of_an_objectness_network_are_refused(trained: Path) -> None:
+    world = OpenWorldModel.load(trained)
+    networks = dataclasses.replace(world.networks, taps=(*world.networks.taps, "objectness/block8"))
+    with pytest.raises(InputError, match="features of its objectness network, which no graph holds"):
+        PortableWorld(dataclasses.replace(world, networks=networks), "knn", False)
 
 
 def test_a_frozen_encoder_that_sees_less_than_the_segmenter_is_refused(trained: Path, tmp_path: Path) -> None:

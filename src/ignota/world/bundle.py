@@ -23,7 +23,7 @@ from ignota.data.files import write_atomically
 from ignota.models.build import SegmenterDescription, build_segmenter, describe
 from ignota.models.focus_network import FocusNetwork
 from ignota.models.frozen_encoder import FrozenEncoder, described_encoder, frozen_taps
-from ignota.models.objectness import described_objectness
+from ignota.models.objectness import described_objectness, objectness_taps
 from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import ClassLabel, Taxonomy, nearest
 from ignota.world.branch import Branch, Branches
@@ -173,7 +173,7 @@ def opened(
         frozen = _frozen(document, _group(tensors, "frozen."), allow_download)
         networks = tiled_unasked(Networks(
             segmenter.eval().requires_grad_(False).to(memory_format=torch.channels_last), frozen,
-            size or document.size, document.taps, torch.device("cpu"), objectness=objects,
+            size or document.size, _taps(document, objects), torch.device("cpu"), objectness=objects,
         ))  # fmt: skip
         check_shapes(networks, known, len(taxonomy))
         branches = Branches({
@@ -366,11 +366,17 @@ def _objectness(path: Path, document: WorldDocument, recipe: RecipeChoice) -> Fo
         return None
     assert document.objectness is not None  # as the document was checked
     try:
-        return described_objectness(document.objectness.model_dump(exclude_none=True), ())
+        return described_objectness(document.objectness.model_dump(), objectness_taps(document.taps))
     except InputError:
         if recipe == "full":
             raise
         return None
+
+
+def _taps(document: WorldDocument, objectness: FocusNetwork | None) -> tuple[str, ...]:
+    """The taps that are kept: without the objectness network not its own, which recipe `light` does not read."""
+    own = () if objectness else objectness_taps(document.taps)
+    return tuple(tap for tap in document.taps if tap not in own)
 
 
 def _sync(file: Path) -> None:

@@ -21,6 +21,7 @@ from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.anomaly.score import LEVEL
 from ignota.data.drafts import draft_folder
 from ignota.functional import scores
+from ignota.models.objectness import objectness_taps
 from ignota.models.onnx_export import OPSET, exported_program, write_onnx
 from ignota.models.portable import PortableEncoder, PortableSegmenter
 from ignota.structures import Encoding, InputError
@@ -49,6 +50,8 @@ class PortableWorld(nn.Module):
     def __init__(self, world: OpenWorldModel, score: str, features: bool) -> None:
         super().__init__()
         known, networks = world.known, world.networks
+        if objectness_taps(networks.taps):
+            raise InputError("this world keeps features of its objectness network, which no graph holds")
         self.taps_kept, self.magnify = networks.taps, magnification(networks)
         self.segmenter = PortableSegmenter(networks.segmenter, networks.taps)
         self.encoder = None

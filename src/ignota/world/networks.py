@@ -59,7 +59,7 @@ class Networks:
 
     size: short side of the working image. taps: those that are kept of each image. runner: how segmenter and encoder
     are run, backend: what that is called, with all of it that changes the answer, see `ignota.world.backends`.
-    objectness: the network of the recipe `full`, which no backend replaces.
+    objectness: the network of the recipe `full`, which no backend replaces; its blocks are taps, too.
     """
 
     segmenter: ClosedSetSegmenter
@@ -96,7 +96,7 @@ class Networks:
             feed(found, dict(encoder.state_dict()))
         feed(found, self.taps)
         if self.objectness is not None:
-            feed(found, (self.objectness.size, self.objectness.sha256))
+            feed(found, (self.objectness.size, self.objectness.sha256))  # the taps are among those that are kept
         return found.hexdigest()
 
     @torch.inference_mode()
@@ -106,11 +106,14 @@ class Networks:
         original = (pixels.shape[0], pixels.shape[1])
         working, close = self.views(pixels, size)
         logits, features = self.runner(self, working, close)
+        objects = None
+        if self.objectness is not None:
+            objects, more = seen_objects(self.objectness, pixels, self.device)
+            features = features | more
         missing = [tap for tap in self.taps if tap not in features]
         if missing:
             raise InputError(f"the networks have no tap {missing[0]!r}; there are {', '.join(features)}")
         taps = {tap: features[tap].float() for tap in self.taps}
-        objects = None if self.objectness is None else seen_objects(self.objectness, pixels, self.device)
         source = Path(image).name if isinstance(image, str | Path) else ""
         # now and not when it is read: 2 ms of 1280×720, and later it would take the original
         digest = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
@@ -133,11 +136,11 @@ class Networks:
 
 def seen_objects(
     network: FocusNetwork, pixels: UInt8[np.ndarray, "H W 3"], device: torch.device
-) -> Float[Tensor, "h w"]:
-    """The objectness of an image in 0..1, from its original brought to the size that the network takes."""
+) -> tuple[Float[Tensor, "h w"], dict[str, Float[Tensor, "F h w"]]]:
+    """The objectness of an image in 0..1 and features of the same pass, from its original at the network's own size."""
     view = resize_image(pixels, network.view_size(pixels.shape[0], pixels.shape[1]))
-    found: Tensor = network(network_input(view, network.preprocessing, device))[0]
-    return found.float()
+    found, features = network(network_input(view, network.preprocessing, device))
+    return found.float(), features
 
 
 def largest_class(logits: Float[Tensor, "C h w"], size: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
