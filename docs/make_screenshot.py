@@ -66,7 +66,7 @@ def shot(link: str, args: argparse.Namespace) -> bytes:
         page.locator("#naming").wait_for()
         page.keyboard.type(args.name)
         page.wait_for_timeout(1000)
-        page.locator("#preview:not([hidden])").wait_for()
+        page.locator("#preview", has_text="covers").wait_for()
         page.mouse.move(2, 2)  # nothing is pointed at
         page.wait_for_timeout(300)
         picture = page.screenshot()

@@ -188,8 +188,8 @@ async function start() {
   startStage();
   startTools();
   startPointing();
+  startPreview(); // its line is part of the card before that is placed
   startNaming();
-  startPreview();
   startClasses();
   startStrip();
   startExamples();

@@ -68,6 +68,7 @@ function leave() {
   if (down.size) return;
   showTip(null);
   pointAt(null);
+  element("legend").textContent = "";
 }
 
 function pulling(event) {

@@ -16,7 +16,8 @@ let asking = null;
 
 export function startPreview() {
   on("pick", () => {
-    text.hidden = true;
+    text.hidden = !session.writable;
+    text.textContent = "…"; // its room is taken before the answer is there
     show({});
     soon();
   });
@@ -53,7 +54,6 @@ async function ask() {
 
 function say(line) {
   text.textContent = line;
-  text.hidden = false;
   tell("previewed");
 }
 
