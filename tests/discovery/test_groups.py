@@ -123,7 +123,7 @@ def test_likeness_is_that_of_the_nearest_training_pixels(found: RegionTable, spa
         torch.zeros(2),
         torch.tensor([2, 2]),
     )
-    both = [nearest_similarity(torch.from_numpy(found.vectors), space.known[i : i + 2], 1) for i in (0, 2)]
+    both = [nearest_similarity(torch.from_numpy(found.vectors), space.known[i : i + 2], 2) for i in (0, 2)]
     np.testing.assert_allclose(taught_likeness(found.vectors, space, taught), torch.stack(both).amax(0), atol=1e-5)
     assert taught_likeness(found.vectors, space, None) is None
 

@@ -48,9 +48,8 @@ def test_vectors_are_the_taps_one_under_the_other_standardised_and_of_unit_lengt
         assert found[r].tolist() == pytest.approx([v / length for v in moved], abs=1e-5)
     torch.testing.assert_close(space.known_similarity(found), nearest_similarity(found, known, 2))
     taught = rows_of(rows, [0, 1, 1])
-    torch.testing.assert_close(
-        space.taught_similarity(found, taught), owner_similarity(found, rows, taught.owner, 2, 1)
-    )
+    nearest, both = (owner_similarity(found, rows, taught.owner, 2, k) for k in (1, 2))
+    torch.testing.assert_close(space.taught_similarity(found, taught), torch.stack([nearest[:, 0], both[:, 1]], 1))
 
 
 def rows_of(
@@ -80,7 +79,7 @@ def test_excess_sets_a_class_against_training_pixels_and_its_own_counter_example
 
     for r in range(5):
         for k in range(2):
-            own = best(found[r], [rows[p] for p in range(6) if owner[p] == k], 1)
+            own = best(found[r], [rows[p] for p in range(6) if owner[p] == k], k + 1)  # as many as there are exemplars
             other = best(found[r], [*known, *(against[a] for a in range(4) if against_owner[a] == k)], 2)
             assert float(excess[r, k]) == pytest.approx(own - other + float(surprise[r]) / (k + 1))
 

@@ -26,14 +26,19 @@ def shown(parts: torch.Tensor, whole: torch.Tensor, against: torch.Tensor) -> Ex
 
 def test_a_counter_example_is_judged_by_the_others() -> None:
     known, rows, against = units(7, 0), units(4, 1), units(5, 2)
-    found = counter_excess(space(known), rows, against)
+    for shots in (1, 5):
+        found = counter_excess(space(known), rows, against, shots)
+        check(found, known, rows, against, min(shots, 2))
+    assert counter_excess(space(known), rows, against[:0], 1).shape == (0,)
+    assert counter_excess(space(known), rows[:0], against, 1).shape == (0,)
+
+
+def check(found: torch.Tensor, known: torch.Tensor, rows: torch.Tensor, against: torch.Tensor, counted: int) -> None:
     for a in range(5):
-        like = max(float(against[a] @ row) for row in rows)
+        like = sum(sorted((float(against[a] @ row) for row in rows), reverse=True)[:counted]) / counted
         others = [*known, *(against[b] for b in range(5) if b != a)]
         best = sorted((float(against[a] @ other) for other in others), reverse=True)[:2]
         assert float(found[a]) == pytest.approx(like - sum(best) / 2, abs=1e-5)
-    assert counter_excess(space(known), rows, against[:0]).shape == (0,)
-    assert counter_excess(space(known), rows[:0], against).shape == (0,)
 
 
 def test_an_example_stands_against_another_ones_surroundings() -> None:

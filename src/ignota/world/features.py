@@ -106,8 +106,13 @@ class FeatureSpace:
         return self.known if without is None else self.known[self.owner != without]
 
     def taught_similarity(self, embeddings: Float[Tensor, "R F"], taught: TaughtRows) -> Float[Tensor, "R K"]:
-        """Cosine to the nearest of the exemplars' regions of each taught class; -1 for a class without any."""
-        return owner_cosines(embeddings, taught.rows, taught.owner, len(taught.margin), 1)[..., 0].clamp(min=-1)
+        """Mean cosine to the nearest of the exemplars' regions of each taught class; -1 for a class without any.
+
+        As many regions count as there are exemplars, k at most: what one exemplar alone resembles may be chance.
+        """
+        best = owner_cosines(embeddings, taught.rows, taught.owner, len(taught.margin), self.neighbours)
+        counted = torch.arange(self.neighbours, device=best.device) < taught.shots.clamp(min=1)[:, None]
+        return _mean_of_present(torch.where(counted, best, -torch.inf))
 
     def excess(
         self,
@@ -118,10 +123,10 @@ class FeatureSpace:
     ) -> Float[Tensor, "R K"]:
         """How much more a region is like each taught class than like what is not the class, in cosines.
 
-        e_k = max cos(f, P_k) - mean of the k largest cos(f, X ∪ A_k) + s / n_k, with the class's regions P_k, training
-        pixels X (`nearest`: what `nearest` says of the regions), the class's counter-examples A_k and the number of its
-        exemplars n_k. surprise: s, what is added where the region is unknown anyway; the more of a class was seen, the
-        less must be guessed.
+        e_c = mean of the min(n_c, k) largest cos(f, P_c) - mean of the k largest cos(f, X ∪ A_c) + s / n_c, with the
+        class's regions P_c, training pixels X (`nearest`: what `nearest` says of the regions), the class's
+        counter-examples A_c and the number of its exemplars n_c. surprise: s, what is added where the region is unknown
+        anyway; the more of a class was seen, the less must be guessed.
         """
         classes = len(taught.margin)
         against = owner_cosines(embeddings, taught.against, taught.against_owner, classes, self.neighbours)

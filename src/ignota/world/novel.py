@@ -75,7 +75,7 @@ def _taught_rows(known: KnownEvidence, exemplars: Sequence[Exemplar], names: Seq
     taught = TaughtRows(torch.cat(rows), _owner(rows), torch.cat(against), _owner(against), none, shots)
     held = held_out_excess(known, taught).T
     margin = [
-        _margin(held[c], counter_excess(known.space, rows[c], against[c]), known.held_out, known.recipe)
+        _margin(held[c], counter_excess(known.space, rows[c], against[c], int(shots[c])), known.held_out, known.recipe)
         for c in range(len(names))
     ]
     return dataclasses.replace(taught, margin=torch.stack(margin))
@@ -113,7 +113,7 @@ def _owner(rows: Sequence[Tensor]) -> Int[Tensor, " P"]:
 
 
 def counter_excess(
-    space: FeatureSpace, rows: Float[Tensor, "P F"], against: Float[Tensor, "A F"]
+    space: FeatureSpace, rows: Float[Tensor, "P F"], against: Float[Tensor, "A F"], shots: int
 ) -> Float[Tensor, " A"]:
     """How much each counter-example of a class resembles the class, if it were not known as one: what its like on
     another image of the same camera will look like."""
@@ -121,8 +121,9 @@ def counter_excess(
         return against.new_zeros(0)
     others = against @ against.T
     others.fill_diagonal_(-torch.inf)
-    every = torch.cat([space.nearest(against), others], 1)
-    return (against @ rows.T).amax(1) - every.topk(min(space.neighbours, every.shape[1] - 1), dim=1).values.mean(1)
+    every, k = torch.cat([space.nearest(against), others], 1), space.neighbours
+    like = (against @ rows.T).topk(min(max(shots, 1), k, len(rows)), dim=1).values.mean(1)
+    return like - every.topk(min(k, every.shape[1] - 1), dim=1).values.mean(1)
 
 
 def _margin(
