@@ -46,7 +46,7 @@ def anomalies(folder: Path) -> str:
             rows.append([name, f"`{world}`", f"`{recipe}`", *map(percent, cells)])
     head = ["data set", "world", "recipe", "AUPR", "AUROC", "FPR95", "sIoU", "PPV", "component F1"]
     call = "`ignota evaluate anomaly NAME --world WORLD --recipe RECIPE --scores raml --json NAME_RECIPE.json`"
-    return f"## What is unknown\n\n{call}; pooled; components at the world's own threshold.\n\n{table(head, rows)}\n"
+    return f"## What is unknown\n\n{call}; pooled; components at the world's own threshold.\n\n{table(head, rows)}"
 
 
 def taught(folder: Path) -> str:
@@ -79,7 +79,7 @@ def taught(folder: Path) -> str:
     return (
         f"## What is learnt of it\n\n{call}. Each object of RoadAnomaly21 is taught once to a copy of the world,"
         " without force; 2 and 3 show giraffes, taught on one and looked for on the other. Claimed and lost: of"
-        f" CamVid's validation images, by the worst of the ten classes.\n\n{table(head, rows)}\n"
+        f" CamVid's validation images, by the worst of the ten classes.\n\n{table(head, rows)}"
     )
 
 
@@ -101,7 +101,7 @@ def learnt(folder: Path) -> str:
         "`ignota evaluate incremental camvid --world camvid-8+3 --recipe RECIPE --methods raml --shots SHOTS --json"
         " shots_SHOTS_RECIPE.json`"
     )
-    return f"## On the training camera\n\n{call}\n\n{table(head, rows)}\n"
+    return f"## On the training camera\n\n{call}\n\n{table(head, rows)}"
 
 
 def main(folder: Path) -> None:
