@@ -124,6 +124,7 @@ def test_a_correction_takes_back_what_was_claimed(world: OpenWorldModel, photos:
 
 
 def test_a_class_that_nobody_showed_cannot_be_corrected(world: OpenWorldModel, photos: Photos) -> None:
+    world.learn("boat", (photos[0], box(20, 60)), force=True)
     for act in (world.learn, world.preview):
         with pytest.raises(InputError, match="show first what it is"):
             act("ghost", against=(photos[0], box(20, 60)))

@@ -220,7 +220,6 @@ class OpenWorldModel:
         self.follow()
         name = self._checked_name(name)
         prepared = prepare(self, name, examples, against=against)
-        self._check_shown(name, prepared)
         return preview(self, name, prepared, [self.encoding_of(image) for image in others])
 
     def learn(
@@ -247,7 +246,6 @@ class OpenWorldModel:
         """`learn` from examples that are prepared."""
         self.follow()
         name = self._checked_name(name)
-        self._check_shown(name, examples)
         found = preview(self, name, examples)
         if found.doubts and not force:
             raise TeachingRefused(found)
@@ -311,10 +309,6 @@ class OpenWorldModel:
             known = f"; {name!r} is a known class" if name in self.taxonomy.names else ""
             hint = known or (nearest(name, taught) if taught else "")
             raise InputError(f"no taught class {name!r} to {what}{hint}")
-
-    def _check_shown(self, name: str, examples: Sequence[Prepared]) -> None:
-        if not any(example.positive for example in examples):
-            self._check_taught(name, "correct by what it is not: show first what it is")
 
     def _checked_name(self, name: str) -> str:
         name = checked_name(name)

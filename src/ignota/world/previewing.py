@@ -93,11 +93,14 @@ def preview(
 ) -> Preview:
     """What `name` would cover and take if it were taught from these examples.
 
-    others: further images, with their tables where these are at hand.
+    others: further images, with their tables where these are at hand. Raises InputError for counter-examples alone of a
+    class that nobody showed.
     """
     snapshot = world.snapshot
     taught = (*snapshot.exemplars, *(example.row.exemplar for example in examples))
     order = [label.name for label in snapshot.taught]
+    if name not in order and not any(example.positive for example in examples):
+        raise InputError(f"there is no taught class {name!r} to correct: show first what it is")
     index = order.index(name) if name in order else len(order)
     after = novel_evidence(world.known, sorted(taught, key=lambda e: order.index(e.name) if e.name in order else index))
     assert after.taught is not None  # there is an example at least
