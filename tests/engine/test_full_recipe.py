@@ -102,7 +102,9 @@ def test_a_reader_gives_each_thing_and_pasted_things_by_both_cameras(trained: Pa
     from ignota.data.pasting import cut_outs
     from ignota.data.synthetic.streets import SyntheticStreets
     from ignota.engine.evaluation import world_split
+    from ignota.engine.held_out import HeldOutReader
     from ignota.structures import Encoding
+    from ignota.world.networks import Networks
 
     world = bundle.load(trained)
     samples = SyntheticStreets("train", 2, (60, 120), 0)
@@ -116,8 +118,9 @@ def test_a_reader_gives_each_thing_and_pasted_things_by_both_cameras(trained: Pa
             return dataclasses.replace(found, objectness=torch.full((4, 8), 0.25))
 
     names = split.known_taxonomy.names
-    networks: module.Networks = Seeing()  # type: ignore[assignment]
-    reader = module.TrialReader(networks, world.known, samples, split.training_lut(), names, cut_outs(4, 0), 1.0, 0)
+    networks: Networks = Seeing()  # type: ignore[assignment]
+    held_out = HeldOutReader(networks, samples, split.training_lut(), names, cut_outs(4, 0), 1.0, 0)
+    reader = module.TrialReader(held_out, world.known)
     trials = reader.read(0)
     kinds = [t.kind for t in trials]
     things = {names[c] for c in np.unique(split.training_lut()[samples[0].label]) if c != 255} - STUFF
@@ -127,6 +130,6 @@ def test_a_reader_gives_each_thing_and_pasted_things_by_both_cameras(trained: Pa
         assert len(one.score) == len(one.objectness) == len(one.unknown) and np.isfinite(one.score).all()
         assert set(one.objectness.tolist()) == {0.25}
         assert one.unknown.any() == (one.kind != f"{PASTED}, {OWN}")
-    known, table = module.with_full(world.known, reader, [0, 1])
+    known, table = module.with_full(reader, [0, 1])
     assert known.name == "light" and known.others["full"].objectness >= 0 and table
     assert known.under("full").others["light"] == world.known.recipe

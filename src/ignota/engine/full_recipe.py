@@ -18,17 +18,14 @@ from jaxtyping import Bool, Float32, UInt8
 from numpy.typing import NDArray
 
 from ignota.data.images import resize_label
-from ignota.data.pasting import CutOut, paste
-from ignota.data.transforms import distort
 from ignota.engine.fitting import image_generator
-from ignota.engine.stream import Samples
+from ignota.engine.held_out import HeldOutReader
 from ignota.engine.training_regions import training_label
-from ignota.engine.weighing import PASTED, merit
+from ignota.engine.weighing import PASTED, counted_pixels, merit
 from ignota.functional.curves import binary_curve, curve_metrics
 from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.world.known import KnownEvidence, Recipe
-from ignota.world.networks import Networks
 from ignota.world.reading import RegionReading, image_level, joined_score, objectness_map, own_parts, read_regions
 
 WEIGHTS = (0.0, 2.0, 4.0, 8.0, 12.0, 16.0)
@@ -46,10 +43,6 @@ STUFF = frozenset({
     "parking", "water", "grass", "bridge", "tunnel", "guard rail",
 })  # fmt: skip
 """Classes that have no objects: leaving one out makes no unknown object."""
-_THINGS = 3
-"""How many drawn things are pasted into each image."""
-_PIXELS = 4000
-"""How many pixels of each image count."""
 
 
 @dataclass(frozen=True)
@@ -69,40 +62,33 @@ class ObjectTrial:
 
 @dataclass(frozen=True)
 class TrialReader:
-    """Reads held-out images. names: of the known classes. things: what may be pasted. strength: of the changed camera,
-    0 for none."""
+    """Reads held-out images as `held_out` does, whose networks see objectness. known: in use by the recipe `light`."""
 
-    networks: Networks
+    held_out: HeldOutReader
     known: KnownEvidence
-    samples: Samples
-    lut: NDArray[np.uint8]
-    names: Sequence[str]
-    things: tuple[CutOut, ...]
-    strength: float
-    seed: int
 
     def read(self, image: int) -> list[ObjectTrial]:
         """All trials of an image: two passes of the networks."""
-        sample, rng = self.samples[image], image_generator(self.seed + 2, image)
-        own = training_label(sample, self.lut, sample.image.shape[:2])
+        reader = self.held_out
+        sample, rng = reader.samples[image], image_generator(reader.seed + 2, image)
+        own = training_label(sample, reader.lut, sample.image.shape[:2])
         found = list(self._trials("own camera", sample.image, own, np.zeros_like(own), rng))
-        view = distort(sample.image, self.strength, rng)
-        picture, target = paste(view, own, self.things, _THINGS, rng)
+        picture, target = reader.pasted_picture(sample, rng)
         return found + list(self._trials("other camera", picture, own, target == 1, rng))
 
     def _trials(
         self, camera: str, image: NDArray[np.uint8], label: NDArray[np.uint8], pasted: NDArray, rng: np.random.Generator
     ) -> Iterator[ObjectTrial]:
-        encoding = self.networks.encode(image)
+        encoding, names = self.held_out.networks.encode(image), self.held_out.names
         size = (encoding.image.shape[0], encoding.image.shape[1])
         label, over = resize_label(label, size), resize_label(pasted.astype(np.uint8), size) == 1
         reading = read_regions(encoding, self.known)
         known = np.where(over, 1, np.where(label == IGNORE_INDEX, IGNORE_INDEX, 0)).astype(np.uint8)
         yield self._trial(f"{PASTED}, {camera}", encoding, reading, known, None, rng)
-        for c in np.unique(label[label != IGNORE_INDEX]) if len(self.names) > 1 else ():
-            if self.names[c] not in STUFF:
+        for c in np.unique(label[label != IGNORE_INDEX]) if len(names) > 1 else ():
+            if names[c] not in STUFF:
                 target = np.where(over | (label == IGNORE_INDEX), IGNORE_INDEX, label == c).astype(np.uint8)
-                yield self._trial(f"{self.names[c]}, {camera}", encoding, reading, target, int(c), rng)
+                yield self._trial(f"{names[c]}, {camera}", encoding, reading, target, int(c), rng)
 
     def _trial(
         self,
@@ -118,8 +104,7 @@ class TrialReader:
             whole = joined_score(parts, reading.hierarchy, self.known)
             level, score = image_level(whole), whole.flatten().cpu().numpy()
             objects = objectness_map(encoding).flatten().cpu().numpy()
-        counted = np.flatnonzero(target.ravel() != IGNORE_INDEX)
-        picked = rng.choice(counted, min(_PIXELS, len(counted)), replace=False)
+        picked = counted_pixels(target, rng)
         return ObjectTrial(
             kind, level, score[picked].astype(np.float32), objects[picked].astype(np.float32),
             target.ravel()[picked] == 1,
@@ -177,13 +162,13 @@ def _merit(found: dict[str, float]) -> float:
 
 
 def with_full(
-    known: KnownEvidence, reader: TrialReader, held_out: Sequence[int], tick: Callable[[], object] = lambda: None
+    reader: TrialReader, held_out: Sequence[int], tick: Callable[[], object] = lambda: None
 ) -> tuple[KnownEvidence, Table]:
-    """The evidence, in use by `light`, with a recipe `full` beside it, and the table of `full_recipe`."""
+    """The reader's evidence with a recipe `full` beside its `light`, which stays in use, and the table of
+    `full_recipe`."""
     trials: list[ObjectTrial] = []
     for image in held_out:
         trials += reader.read(image)
         tick()
     recipe, table = full_recipe(reader.known.recipe, trials)
-    known = known.under("light")
-    return dataclasses.replace(known, others={**known.others, "full": recipe}), table
+    return dataclasses.replace(reader.known, others={"full": recipe}), table

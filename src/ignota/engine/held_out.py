@@ -47,6 +47,13 @@ class HeldOutReader:
         rows, pasted = self._rows(candidates, sample, image), self._pasted(candidates, sample, image)
         return {name: (rows[name], pasted[name]) for name in candidates}
 
+    def pasted_picture(
+        self, sample: Sample, rng: np.random.Generator
+    ) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
+        """An image as another camera might take it with things in it, and where: 0 known, 1 pasted, 255 void."""
+        view = distort(sample.image, self.distort, rng)
+        return paste(view, training_label(sample, self.lut, _size(sample.image)), self.things, _PASTED, rng)
+
     def _rows(self, candidates: Mapping[float, KnownEvidence], sample: Sample, image: int) -> dict[float, HeldOutRows]:
         encoding = self.networks.encode(sample.image)
         label = training_label(sample, self.lut, _size(encoding.image))
@@ -58,9 +65,7 @@ class HeldOutReader:
 
     def _pasted(self, candidates: Mapping[float, KnownEvidence], sample: Sample, image: int) -> dict[float, Trial]:
         rng = image_generator(self.seed + 1, image)
-        view = distort(sample.image, self.distort, rng)
-        label = training_label(sample, self.lut, _size(sample.image))
-        picture, target = paste(view, label, self.things, _PASTED, rng)
+        picture, target = self.pasted_picture(sample, rng)
         encoding = self.networks.encode(picture)
         reading = read_regions(encoding, next(iter(candidates.values())))
         target, state = resize_label(target, _size(encoding.image)), rng.bit_generator.state

@@ -15,10 +15,12 @@ from ignota.engine.configuration import ExperimentConfig, FitConfig
 from ignota.engine.evaluation import world_split
 from ignota.engine.fitting import split_images
 from ignota.engine.full_recipe import TrialReader, with_full
+from ignota.engine.held_out import HeldOutReader
 from ignota.engine.score_calibration import calibrate_scores
 from ignota.engine.score_states import Bars, KeptStates, fit_states, no_bars
 from ignota.engine.stages import Stages
 from ignota.engine.stream import TrainingImages
+from ignota.engine.weighing import written
 from ignota.functional.spacing import evenly_spaced
 from ignota.models.focus_network import FocusNetwork
 from ignota.structures import InputError
@@ -83,17 +85,11 @@ def with_objectness(
         raise InputError(f"{train.name} has no classes: the recipe is calibrated on labelled training images")
     split, fit = world_split(world, train.taxonomy), world.provenance.get("configuration", {}).get("fit", {})
     networks = dataclasses.replace(world.networks, objectness=network.to(world.device))
-    light = world.known.under("light")
-    light = dataclasses.replace(light, others={name: r for name, r in light.others.items() if name != "full"})
-    things, seed = cut_outs(fit.get("things", FitConfig.things), seed_of(world)), seed_of(world)
-    distort = fit.get("distort", FitConfig.distort)
-    reader = TrialReader(
-        networks, light, train, split.training_lut(), split.known_taxonomy.names, things, distort, seed
-    )
-    known, table = with_full(light, reader, parts_of(world, train)[1], tick)
-    provenance = world.provenance | {
-        "objectness": {" ".join(map(str, choice)): found for choice, found in table.items()}
-    }
+    seed, things = seed_of(world), fit.get("things", FitConfig.things)
+    names, distort = split.known_taxonomy.names, fit.get("distort", FitConfig.distort)
+    reader = HeldOutReader(networks, train, split.training_lut(), names, cut_outs(things, seed), distort, seed)
+    known, table = with_full(TrialReader(reader, world.known.under("light")), parts_of(world, train)[1], tick)
+    provenance = world.provenance | {"objectness": written(table)}
     return dataclasses.replace(world, networks=networks, known=known.under("full"), provenance=provenance)
 
 

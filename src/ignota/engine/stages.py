@@ -44,7 +44,7 @@ from ignota.engine.score_states import fit_states
 from ignota.engine.stage_run import StageRun
 from ignota.engine.stream import Chosen, Samples, TrainingImages
 from ignota.engine.training_regions import RegionRows, concatenate_rows, training_label, training_regions
-from ignota.engine.weighing import TRUSTED, Trial, WeightTable, least_trust, merit
+from ignota.engine.weighing import TRUSTED, Trial, WeightTable, least_trust, merit, written
 from ignota.functional.spacing import evenly_spaced
 from ignota.models.focus_network import FocusNetwork, is_installed
 from ignota.models.frozen_encoder import FrozenEncoder, frozen_taps
@@ -251,13 +251,10 @@ class Stages:
 
     def _full(self, known: KnownEvidence, held_out: Sequence[int]) -> KnownEvidence:
         """The evidence with the recipe `full` beside `light`."""
-        reader, objects = self.reader, self.objectness
-        networks = dataclasses.replace(reader.networks, objectness=objects)
-        trials = TrialReader(
-            networks, known, self.samples, reader.lut, reader.names, reader.things, reader.distort, reader.seed
-        )
+        networks = dataclasses.replace(self.networks(), objectness=self.objectness)
+        trials = TrialReader(dataclasses.replace(self.reader, networks=networks), known)
         with self._bar("objectness", len(held_out)) as bar:
-            known, self.objectness_weights = with_full(known, trials, held_out, bar.update)
+            known, self.objectness_weights = with_full(trials, held_out, bar.update)
         return known.under("full")
 
     @cached_property
@@ -292,9 +289,9 @@ class Stages:
         provenance = {
             "configuration": dataclasses.asdict(self.config),
             "configuration_hash": fingerprint(self.config),
-            "weights": {" ".join(map(str, weights)): found for weights, found in self.weights.items()},
+            "weights": written(self.weights),
             "trusted": {str(share): found for share, found in self.trusted.items()},
-            "objectness": {" ".join(map(str, choice)): found for choice, found in self.objectness_weights.items()},
+            "objectness": written(self.objectness_weights),
         }
         branches = Branches({system: partial(built, branch) for system, branch in self.branches.items()})
         return OpenWorldModel(

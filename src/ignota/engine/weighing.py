@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from ignota.functional.curves import binary_curve, curve_metrics
@@ -83,11 +84,21 @@ def _trial(
     target: UInt8[np.ndarray, "H W"],
     rng: np.random.Generator,
 ) -> Trial:
-    counted = np.flatnonzero(target.ravel() != IGNORE_INDEX)
-    picked = rng.choice(counted, min(_PIXELS, len(counted)), replace=False)
+    picked = counted_pixels(target, rng)
     places = torch.from_numpy(picked).to(parts.device)
     smooth = torch.stack([reading.hierarchy.smooth(part).flatten()[places] for part in parts])
     return Trial(kind, smooth.cpu(), target.ravel()[picked] == 1)
+
+
+def counted_pixels(target: UInt8[np.ndarray, "H W"], rng: np.random.Generator) -> Int[np.ndarray, " N"]:
+    """Flat indices of pixels that are not void, drawn at random, as many as count of an image."""
+    counted = np.flatnonzero(target.ravel() != IGNORE_INDEX)
+    return rng.choice(counted, min(_PIXELS, len(counted)), replace=False)
+
+
+def written(table: Mapping[Any, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """A table of choices as provenance keeps it: numbers joined by blanks as keys."""
+    return {" ".join(map(str, choice)): found for choice, found in table.items()}
 
 
 def weigh(
