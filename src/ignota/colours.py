@@ -1,4 +1,4 @@
-"""A colour for a new class that nobody takes for that of another one."""
+"""A colour for a new class that is easy to tell from all others."""
 
 from __future__ import annotations
 

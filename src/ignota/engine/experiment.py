@@ -110,7 +110,7 @@ def train_experiment(
         world = Stages(config, train, out, device, quiet, allow_download=allow_download).world()
         if is_rank_zero():
             bundle.save(world, out / WORLD)
-        broadcast(None)  # nobody leaves before it is there
+        broadcast(None)  # all processes wait until it exists
 
 
 def check_frozen(config: ExperimentConfig, allow_download: bool) -> None:

@@ -33,7 +33,7 @@ class FrozenEncoder(nn.Module):
     (`fixed_size`) sees them resized to it. size: short side at which images are to be shown to it, whatever the
     segmenter reads, as small things fill few cells of so coarse a grid; None: as the segmenter sees them. source: where
     its weights come from, as `imagenet_weights` takes it; weights: they themselves, where they are at hand. It is in
-    evaluation mode for ever: `train()` leaves it alone. Raises InputError for a name that timm does not register, a tap
+    evaluation mode always: `train()` leaves it alone. Raises InputError for a name that timm does not register, a tap
     that is not there and weights that do not fit.
     """
 

@@ -14,7 +14,6 @@ from fastapi.responses import StreamingResponse
 
 from ignota import __version__
 from ignota.data.files import one_line
-from ignota.structures import InputError
 from ignota.web import forms, views
 from ignota.web.archive import Archive
 from ignota.web.desk import KEY, Desk
@@ -25,7 +24,6 @@ from ignota.web.metrics import Metrics
 from ignota.web.page import add_page
 from ignota.web.refusals import handle_errors
 from ignota.world.model import OpenWorldModel
-from ignota.world.names import checked_name
 from ignota.world.previewing import preview as foreseen
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -259,9 +257,7 @@ def _add_teaching(app: FastAPI, desk: Desk) -> None:
 def _previewed(desk: Desk, form: forms.LearnForm) -> bytes:
     """The answer to `preview`; at most so many other images at a time."""
     desk.world.follow()
-    name, marked = checked_name(form.name.strip()), list(images_of(form))
-    if name in desk.world.taxonomy.names:
-        raise InputError(f"{name!r} is a known class of this world: choose another name")
+    name, marked = desk.world.usable_name(form.name.strip()), list(images_of(form))
     others = [key for key in dict.fromkeys(form.relabel) if key in desk.images and key not in marked]
     now, left = others[:_PREVIEWED], others[_PREVIEWED:]
     examples = prepared(desk, form)  # it may close images
@@ -269,9 +265,14 @@ def _previewed(desk: Desk, form: forms.LearnForm) -> bytes:
     pairs = [(image.bare, image.tables) for image in map(desk.image, kept)]
     found = foreseen(desk.world, name, examples, pairs)
     covered = {key: desk.runs(each.mask) for key, each in zip([*marked, *kept], found.images, strict=True)}
-    told = views.lesson(found)
     named = {"covers": found.coverage, "outside": found.outside, "iou": found.iou, "conflicts": found.conflicts}
-    body = {"state": desk.world.snapshot.state, **named, "covered": covered, "left": left, "lesson": told}
+    body = {
+        "state": desk.world.snapshot.state,
+        **named,
+        "covered": covered,
+        "left": left,
+        "lesson": views.lesson(found),
+    }
     return json.dumps(body, ensure_ascii=False).encode()
 
 

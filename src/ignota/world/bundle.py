@@ -282,7 +282,6 @@ def _own_frozen(world: OpenWorldModel) -> dict[str, Tensor]:
 
 
 def _document(world: OpenWorldModel, description: SegmenterDescription, results: dict[str, Any]) -> dict[str, Any]:
-    frozen = world.networks.frozen
     return {
         "schema": SCHEMA,
         "form": FORM,
@@ -291,9 +290,7 @@ def _document(world: OpenWorldModel, description: SegmenterDescription, results:
             "classes": [{"name": c.name, "colour": list(c.colour)} for c in world.taxonomy.classes],
         },
         "segmenter": description.to_json(),
-        "frozen": None
-        if frozen is None
-        else {**frozen.identity(), "preprocessing": dataclasses.asdict(frozen.preprocessing)},
+        "frozen": _outside_entry(world.networks.frozen),
         "objectness": _objectness_entry(world),
         "size": world.networks.size,
         "taps": list(world.networks.taps),
@@ -350,6 +347,11 @@ def _objectness_entry(world: OpenWorldModel) -> dict[str, Any] | None:
     network = world.networks.objectness
     if network is None and "full" in world.known.recipes:
         raise InputError("this world holds a recipe full whose network is not here: `pip install 'ignota[objectness]'`")
+    return _outside_entry(network)
+
+
+def _outside_entry(network: FrozenEncoder | FocusNetwork | None) -> dict[str, Any] | None:
+    """What the document keeps of a network whose weights lie outside the bundle."""
     if network is None:
         return None
     return {**network.identity(), "preprocessing": dataclasses.asdict(network.preprocessing)}

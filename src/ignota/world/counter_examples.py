@@ -24,12 +24,17 @@ def counter_regions(
     everything in the image has one near it. marked: all that the class is marked on in the image. positive: indices of
     the regions that lie in the mark.
     """
-    inside = np.bincount(regions.ids[marked], minlength=regions.count + 1)[1:]
+    inside = pixels_inside(regions, marked)
     outside = torch.from_numpy(np.flatnonzero((inside < OUTSIDE * regions.areas) & (regions.areas > 0)))
     outside = outside.to(embeddings.device)
     vectors = embeddings[outside]
     near = (vectors @ embeddings[positive].T).amax(1) if len(positive) else vectors.new_zeros(len(vectors))
     return outside[farthest_points(vectors, MOST, near.argsort(descending=True, stable=True)[: MOST // 2])]
+
+
+def pixels_inside(regions: RegionSet, mask: Bool[np.ndarray, "H W"]) -> Int[np.ndarray, " R"]:
+    """How many pixels of each region lie in the mask."""
+    return np.bincount(regions.ids[mask], minlength=regions.count + 1)[1:]
 
 
 def farthest_points(vectors: Float[Tensor, "N F"], most: int, first: Int[Tensor, " S"]) -> Int[Tensor, " M"]:

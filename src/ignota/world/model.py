@@ -143,7 +143,7 @@ class OpenWorldModel:
         """Which regions belong to a taught class; novel: other evidence than the world's own.
 
         A region's excess of likeness to each class is averaged over the regions of all scales that it lies in. Where it
-        belongs to a class, only what is strange about it beside the exemplars is left of the anomaly.
+        belongs to a class, its anomaly falls to what the exemplars leave unexplained.
         """
         novel = self.novel if novel is None else novel
         if novel.taught is None:
@@ -218,7 +218,7 @@ class OpenWorldModel:
         Nothing is stored. Arguments as of `learn`; raises InputError.
         """
         self.follow()
-        name = self._checked_name(name)
+        name = self.usable_name(name)
         prepared = prepare(self, name, examples, against=against)
         return preview(self, name, prepared, [self.encoding_of(image) for image in others])
 
@@ -239,13 +239,13 @@ class OpenWorldModel:
         mask of another size than its image or one that is too small to see, and TeachingRefused where the class would
         flood the images of its examples unless `force` is set.
         """
-        name = self._checked_name(name)
+        name = self.usable_name(name)
         return self.teach(name, prepare(self, name, examples, source, against=against), force, author)
 
     def teach(self, name: str, examples: Sequence[Prepared], force: bool = False, author: str | None = None) -> Preview:
         """`learn` from examples that are prepared."""
         self.follow()
-        name = self._checked_name(name)
+        name = self.usable_name(name)
         found = preview(self, name, examples)
         if found.doubts and not force:
             raise TeachingRefused(found)
@@ -262,7 +262,7 @@ class OpenWorldModel:
     def rename(self, name: str, new: str, author: str | None = None) -> None:
         """Gives a taught class another name; raises InputError for one that is taken."""
         self._check_taught(name, "rename")
-        new = self._checked_name(new)
+        new = self.usable_name(new)
         if new in self.classes.names:
             raise InputError(f"there is a class {new!r} already: `ignota merge` joins two")
         self.store.rename(name, new, _author(author))
@@ -310,7 +310,8 @@ class OpenWorldModel:
             hint = known or (nearest(name, taught) if taught else "")
             raise InputError(f"no taught class {name!r} to {what}{hint}")
 
-    def _checked_name(self, name: str) -> str:
+    def usable_name(self, name: str) -> str:
+        """A name that a class may be taught under, cleaned; raises InputError."""
         name = checked_name(name)
         if name in self.taxonomy.names:
             raise InputError(f"{name!r} is a known class of this world: choose another name")

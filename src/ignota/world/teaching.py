@@ -16,7 +16,7 @@ from ignota.formats.rle import encode_rle
 from ignota.regions.proposals import mask_region
 from ignota.structures import Encoding, InputError, RegionSet
 from ignota.world.branch import feature_key, share_key
-from ignota.world.counter_examples import counter_regions, farthest_points
+from ignota.world.counter_examples import counter_regions, farthest_points, pixels_inside
 from ignota.world.exemplars import COUNTER_EXAMPLE, ExemplarRow
 from ignota.world.marks import Box, Click, Mark, Polygon
 from ignota.world.networks import ImageLike
@@ -193,8 +193,7 @@ def _halved(pooled: Pooled) -> Pooled:
 
 def _inside(regions: RegionSet, mask: Bool[np.ndarray, "H W"], share: float) -> Int[Tensor, " P"]:
     """Indices of the regions of which more than `share` lies in the mask."""
-    inside = np.bincount(regions.ids[mask], minlength=regions.count + 1)[1:]
-    return torch.from_numpy(np.flatnonzero(inside > share * regions.areas))
+    return torch.from_numpy(np.flatnonzero(pixels_inside(regions, mask) > share * regions.areas))
 
 
 def selected(regions: RegionSet, indices: Int[Tensor, " S"]) -> RegionSet:
