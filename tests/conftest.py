@@ -15,7 +15,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-from ignota.engine.configuration import (
+from ignota.training.configuration import (
     ClosedSetConfig,
     DataConfig,
     EmbedderConfig,
@@ -28,7 +28,13 @@ from ignota.engine.configuration import (
 )
 
 _HOOK = install_import_hook(
-    ["ignota.functional", "ignota.regions", "ignota.anomaly", "ignota.incremental"],
+    [
+        "ignota.functional",
+        "ignota.perception.hierarchy",
+        "ignota.perception.proposals",
+        "ignota.scores",
+        "ignota.incremental",
+    ],
     "beartype.beartype",
 )
 
@@ -51,8 +57,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def kept_between_tests() -> Iterator[None]:
     """A street of a data set is drawn once, and weights of a package are read once: both take most of many tests."""
-    from ignota.data.synthetic.scene import SyntheticScene, draw_scene
     from ignota.models import weights
+    from ignota.synthetic.scene import SyntheticScene, draw_scene
 
     drawn, read = functools.lru_cache(400)(draw_scene), functools.cache(weights._from_package)
 
@@ -62,7 +68,7 @@ def kept_between_tests() -> Iterator[None]:
         return dataclasses.replace(kept, **maps)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ignota.data.synthetic.streets.draw_scene", scene)
+        patch.setattr("ignota.synthetic.streets.draw_scene", scene)
         patch.setattr(weights, "_from_package", lambda encoder: dict(read(encoder)))
         yield
 
@@ -96,9 +102,9 @@ TINY = ExperimentConfig(
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of a world that hardly learnt anything; never changed by a test."""
-    from ignota.data.synthetic.streets import SyntheticStreets
-    from ignota.engine.stages import Stages
-    from ignota.world import bundle
+    from ignota.storage import bundle
+    from ignota.synthetic.streets import SyntheticStreets
+    from ignota.training.stages import Stages
 
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("tiny")
@@ -135,7 +141,7 @@ def thinned() -> Callable[[Any], Any]:
 def small_scales() -> Iterator[None]:
     """DMLNet's five scales in the size of the tiny world: its own would take seconds an image."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ignota.engine.five_scales.SHORT_SIDES", (48, 56, 64, 72, 80))
+        patch.setattr("ignota.evaluation.five_scales.SHORT_SIDES", (48, 56, 64, 72, 80))
         yield
 
 
@@ -148,7 +154,7 @@ def tiny() -> ExperimentConfig:
 @pytest.fixture(scope="session")
 def reseal() -> Callable[[Path, Callable[[dict[str, Any]], object]], None]:
     """Edits the document of a world and seals it again without any check, as an attacker could."""
-    from ignota.world.seals import document_text, sealed
+    from ignota.storage.seals import document_text, sealed
 
     def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
         document = json.loads((folder / "world.json").read_text())

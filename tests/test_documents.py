@@ -12,15 +12,15 @@ from types import ModuleType
 
 import pytest
 
-from ignota.anomaly.dml import METRIC_SCORES
-from ignota.anomaly.fitted_scores import FITTED_SCORES
-from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.cli import main
 from ignota.cli.commands import find_command
-from ignota.engine.head_methods import HEAD_METHODS
-from ignota.engine.settings import presets
+from ignota.evaluation.head_methods import HEAD_METHODS
+from ignota.perception.metric_network import METRIC_METHODS
+from ignota.scores.dml import METRIC_SCORES
+from ignota.scores.fitted_scores import FITTED_SCORES
+from ignota.scores.logit_scores import LOGIT_SCORES
+from ignota.training.settings import presets
 from ignota.world.labelling import METHODS
-from ignota.world.metric_network import METRIC_METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -40,10 +40,10 @@ _PLACES = {
 
 if TYPE_CHECKING:
     from ignota.door import adapt, evaluate_anomaly, evaluate_incremental, load, train
-    from ignota.world.marks import Box, Click, Polygon
+    from ignota.perception.marks import Box, Click, Polygon
+    from ignota.perception.scene import Scene
+    from ignota.perception.scene import UnknownRegion as Region
     from ignota.world.model import OpenWorldModel as World
-    from ignota.world.scene import Scene
-    from ignota.world.scene import UnknownRegion as Region
 else:  # hidden from mypy, which would take any other name for one of ours
 
     def __getattr__(name: str) -> object:

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from ignota.storage import bundle
 from ignota.web.app import create_app
 from ignota.web.desk import Desk
 from ignota.web.limits import Limits
 from ignota.web.serving import Address
-from ignota.world import bundle
 from ignota.world.model import OpenWorldModel
 
 if TYPE_CHECKING:

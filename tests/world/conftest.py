@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ignota.data.synthetic.streets import SyntheticStreets
-from ignota.world import bundle
+from ignota.storage import bundle
+from ignota.synthetic.streets import SyntheticStreets
 from ignota.world.model import OpenWorldModel
 
 

@@ -18,10 +18,10 @@ from jaxtyping import Bool, UInt16
 
 from ignota.data.images import decode_image
 from ignota.heap import resident_memory, return_freed_memory
+from ignota.perception.scene import Scene, Tables, levels
 from ignota.structures import Encoding, InputError
 from ignota.web.limits import Busy, Limits, Missing
 from ignota.world.model import OpenWorldModel
-from ignota.world.scene import Scene, Tables, levels
 
 T = TypeVar("T")
 KEY = r"^[0-9a-f]{24}$"

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 
 from ignota.formats.rle import decode_rle
+from ignota.perception.marks import Box, Click, Mark, Polygon
+from ignota.perception.scene import Scene, UnknownRegion
 from ignota.structures import InputError
 from ignota.web import forms
 from ignota.web.desk import Desk, OpenImage
-from ignota.world.marks import Box, Click, Mark, Polygon
-from ignota.world.scene import Scene, UnknownRegion
 from ignota.world.teaching import Prepared, prepare
 
 _MOST_MARKED = 120_000_000

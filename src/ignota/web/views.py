@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ignota.exemplars.snapshot import Snapshot
+from ignota.exemplars.store import COUNTER_EXAMPLE
 from ignota.formats.rle import encode_rle
+from ignota.perception.scene import Scene, UnknownRegion
 from ignota.taxonomy import UNKNOWN_INDEX
 from ignota.web.desk import Desk, OpenImage
-from ignota.world.exemplars import COUNTER_EXAMPLE
 from ignota.world.model import OpenWorldModel
 from ignota.world.previewing import Preview
-from ignota.world.scene import Scene, UnknownRegion
-from ignota.world.snapshot import Snapshot
 
 _SMOOTH = [
     cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY,
