@@ -25,6 +25,7 @@ from ignota.functional.curves import binary_curve, curve_metrics
 from ignota.functional.spacing import evenly_spaced
 from ignota.perception.hierarchy import image_hierarchy
 from ignota.perception.known import KnownEvidence
+from ignota.perception.perception import calibrated
 from ignota.perception.reading import joined_parts
 from ignota.storage import bundle
 from ignota.training.experiment import open_split
@@ -33,7 +34,6 @@ from ignota.training.held_out import HeldOutReader
 from ignota.training.settings import configuration, read_preset
 from ignota.training.stages import Stages
 from ignota.training.weighing import PASTED, Trial
-from ignota.perception.perception import calibrated
 
 CHOICES = ((30.0,), (30.0, 100.0), (30.0, 200.0), (30.0, 300.0), (30.0, 600.0), (30.0, 100.0, 300.0))
 

@@ -16,9 +16,9 @@ from torch import nn
 
 from ignota.backends.choosing import BACKENDS, with_backend
 from ignota.perception.networks import run_eagerly
+from ignota.perception.perception import closed_labels
 from ignota.storage import bundle
 from ignota.structures import InputError
-from ignota.perception.perception import closed_labels
 from ignota.world.model import OpenWorldModel
 
 pytestmark = pytest.mark.slow

@@ -17,11 +17,11 @@ import torch
 from ignota.backends.exporting import SCORES, PortableWorld, export_world, magnification
 from ignota.models.onnx_export import OPSET, exported_program
 from ignota.perception.features import FeatureSpace
+from ignota.perception.perception import closed_labels
 from ignota.scores.score import LEVEL
 from ignota.storage import bundle
 from ignota.structures import Encoding, InputError
 from ignota.taxonomy import UNKNOWN_INDEX
-from ignota.perception.perception import closed_labels
 from ignota.world.model import OpenWorldModel
 
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from ignota.perception.perception import calibrated
 from ignota.storage import bundle, fingerprint
 from ignota.storage.fingerprint import world_fingerprint
 from ignota.structures import Preprocessing
-from ignota.perception.perception import calibrated
 from ignota.world.model import OpenWorldModel
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from ignota.perception.perception import calibrated
 from ignota.perception.reading import own_parts, read_regions
 from ignota.storage import bundle
 from ignota.synthetic.streets import SyntheticStreets
@@ -25,7 +26,6 @@ from ignota.training.weighing import (
     pasted_trial,
     weigh,
 )
-from ignota.perception.perception import calibrated
 from ignota.world.model import OpenWorldModel
 
 

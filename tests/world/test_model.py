@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ignota.exemplars.store import ExemplarRow
+from ignota.perception.perception import calibrated
 from ignota.perception.scene import Scene, resize_mask
 from ignota.storage import bundle
 from ignota.structures import InputError
 from ignota.taxonomy import MAX_CLASSES
-from ignota.perception.perception import calibrated
 from ignota.world.model import OpenWorldModel
 
 Photos = list[NDArray[np.uint8]]

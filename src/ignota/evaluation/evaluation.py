@@ -22,13 +22,13 @@ from ignota.metrics.bootstrap import ImageHistograms
 from ignota.metrics.components import track_sizes
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.perception.metric_network import metric_network_of
+from ignota.perception.perception import calibrated
 from ignota.perception.reading import OWN
 from ignota.scores.dml import METRIC_SCORES
 from ignota.scores.score import LEVEL
 from ignota.structures import Encoding, InputError, Sample
 from ignota.taxonomy import ClassSplit, Taxonomy
 from ignota.world.labelling import label_maps
-from ignota.perception.perception import calibrated
 from ignota.world.model import OpenWorldModel
 
 

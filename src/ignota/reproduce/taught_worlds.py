@@ -18,6 +18,7 @@ from ignota.evaluation.metric_methods import MetricLesson, learn_metric_methods
 from ignota.incremental.metric_methods import MetricEncoding
 from ignota.perception.branch import Branch, BranchReading
 from ignota.perception.metric_network import METRIC_METHODS, MetricNetwork
+from ignota.perception.perception import closed_labels
 from ignota.perception.raml import (
     RULES,
     BranchEvidence,
@@ -36,7 +37,6 @@ from ignota.taxonomy import IGNORE_INDEX, ClassSplit
 from ignota.training.fitting import split_images
 from ignota.training.training_regions import training_label
 from ignota.world.labelling import label_maps
-from ignota.perception.perception import closed_labels
 from ignota.world.model import OpenWorldModel
 from ignota.world.teaching import prepare
 

@@ -17,6 +17,7 @@ from ignota.functional.regions import region_areas, region_majority, region_mean
 from ignota.models.embedder import RegionEmbedder
 from ignota.perception.features import HeldOut
 from ignota.perception.known import KnownEvidence, Recipe
+from ignota.perception.perception import calibrated
 from ignota.perception.reading import RegionReading, joined_parts, own_parts
 from ignota.perception.spaces import MetricSpace, pool_taps
 from ignota.structures import Encoding
@@ -25,7 +26,6 @@ from ignota.training.configuration import EmbedderConfig, ExperimentConfig, FitC
 from ignota.training.stream import STAGES
 from ignota.training.training_regions import RegionRows
 from ignota.training.weighing import WEIGHTS, Trial, WeightTable, left_out_trials, weigh
-from ignota.perception.perception import calibrated
 
 _PIXELS = 4000
 """How many pixels of each held-out image set scales and thresholds."""

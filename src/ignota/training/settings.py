@@ -39,7 +39,7 @@ def leaves(kind: type = ExperimentConfig, prefix: str = "") -> dict[str, tuple[A
 
 def presets() -> dict[str, Path]:
     """The presets that come with the package, by name."""
-    folder = Path(str(resources.files("ignota"))) / "engine" / "presets"
+    folder = Path(str(resources.files("ignota"))) / "training" / "presets"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 

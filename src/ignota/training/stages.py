@@ -28,6 +28,7 @@ from ignota.perception.branch import Branch, Branches, built
 from ignota.perception.known import KnownEvidence
 from ignota.perception.metric_network import MetricNetwork
 from ignota.perception.networks import Networks
+from ignota.perception.perception import calibrated
 from ignota.perception.proposals import UncertaintyRegions, fit_edge_thresholds
 from ignota.perception.spaces import MetricSpace
 from ignota.storage.branch_files import beside, make_branch
@@ -58,7 +59,6 @@ from ignota.training.stage_run import StageRun
 from ignota.training.stream import Chosen, Samples, TrainingImages
 from ignota.training.training_regions import RegionRows, concatenate_rows, training_label, training_regions
 from ignota.training.weighing import TRUSTED, Trial, WeightTable, least_trust, merit, written
-from ignota.perception.perception import calibrated
 from ignota.world.model import OpenWorldModel
 
 _FOR_EDGES = 40

@@ -55,14 +55,14 @@ class OpenImage:
         return self.lasting + (0 if self.encoding is None else _weight(self.encoding) - self.bare.image.nbytes)
 
 
-class Desk:
+class Session:
     """Every method but `run` is called in its thread, by jobs given to `run`."""
 
     def __init__(self, world: OpenWorldModel, limits: Limits) -> None:
         self.world, self.limits = world, limits
         self.images: OrderedDict[str, OpenImage] = OrderedDict()
         self.waiting = 0
-        self._pool = ThreadPoolExecutor(1, "ignota-desk")
+        self._pool = ThreadPoolExecutor(1, "ignota-session")
 
     async def run(self, job: Callable[[], T]) -> T:
         """Queues a job; raises Busy where the queue is full, or the job is not done in time."""

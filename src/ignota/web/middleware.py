@@ -32,7 +32,7 @@ _IMAGES = "/api/segment"
 _HEALTH = "/api/health"
 
 
-class Gate:
+class AdmissionMiddleware:
     """Refuses strangers, foreign pages, bodies that are too large or too slow, and whoever comes when all is full.
 
     token: what a client must bear; None where only this machine can connect, and then it must call it by its own name,
