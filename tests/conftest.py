@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -236,3 +237,22 @@ CREATE INDEX change_row ON change (kind, row);
 PRAGMA user_version = 2;
 """
 """The store as version 0.1 wrote it."""
+
+
+@pytest.fixture
+def world(trained: Path, tmp_path: Path) -> Iterator[Any]:
+    """A copy of the tiny world that a test may teach."""
+    from ignota.storage import bundle
+
+    opened = bundle.load(shutil.copytree(trained, tmp_path / "world"), writable=True)
+    yield opened
+    opened.store.close()
+
+
+@pytest.fixture(scope="session")
+def photos() -> list[Any]:
+    """Synthetic streets with unknown things."""
+    from ignota.synthetic.streets import SyntheticStreets
+
+    streets = SyntheticStreets("anomaly", 3, (60, 120), 5)
+    return [streets[i].image for i in range(3)]

@@ -28,11 +28,11 @@ __all__ = [
 __version__ = "0.1.0"
 
 _PLACES = {
-    "Box": ("world.marks", "Box"),
-    "Click": ("world.marks", "Click"),
-    "Polygon": ("world.marks", "Polygon"),
-    "Region": ("world.scene", "UnknownRegion"),
-    "Scene": ("world.scene", "Scene"),
+    "Box": ("perception.marks", "Box"),
+    "Click": ("perception.marks", "Click"),
+    "Polygon": ("perception.marks", "Polygon"),
+    "Region": ("perception.scene", "UnknownRegion"),
+    "Scene": ("perception.scene", "Scene"),
     "World": ("world.model", "OpenWorldModel"),
     **{name: ("door", name) for name in ("adapt", "evaluate_anomaly", "evaluate_incremental", "load", "train")},
 }

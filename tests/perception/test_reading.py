@@ -16,6 +16,7 @@ from ignota.functional.pooling import region_pool
 from ignota.functional.regions import paint
 from ignota.perception.features import HeldOut
 from ignota.perception.novel import _margin, held_out_excess, novel_evidence
+from ignota.perception.perception import calibrated, closed_labels
 from ignota.perception.reading import (
     anomaly_maps,
     likeness,
@@ -25,7 +26,7 @@ from ignota.perception.reading import (
 )
 from ignota.structures import Encoding, InputError
 from ignota.world.labelling import METHODS, label_maps, systems_of
-from ignota.world.model import OpenWorldModel, calibrated, closed_labels
+from ignota.world.model import OpenWorldModel
 
 Photos = list[NDArray[np.uint8]]
 
