@@ -31,9 +31,9 @@ lint: install
 	$(BIN)/lint-imports
 
 bench: install
-	$(BIN)/python -m pytest benchmarks --benchmark-only --record docs/performance.json $(BENCH)
+	$(BIN)/python -m pytest benchmarks --benchmark-only --record experiments/measured/performance/races.json $(BENCH)
 	$(BIN)/python -m benchmarks.scaling
-	$(BIN)/python docs/make_performance.py
+	$(BIN)/python -m experiments.render performance
 
 clean:
 	rm -rf $(VENV) runs build dist

@@ -1,6 +1,6 @@
 """What each part of the recipe is worth: one trained closed set, and all that follows it by several seeds.
 
-    python docs/make_ablation.py RUN ROOT [--seeds 5] [--images N] [--keep FOLDER]
+    python -m experiments.ablation RUN ROOT [--seeds 5] [--images N] [--keep FOLDER]
 
 RUN is a folder of `ignota run`; ROOT its data set. Branches, which `raml` does not use, are left out. Weights of
 the evidence are chosen anew for every choice of features, on held-out training images as always.

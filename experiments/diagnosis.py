@@ -1,6 +1,6 @@
 """Says where a world loses what it could gain: each part is replaced by the truth, one at a time.
 
-    python docs/make_diagnosis.py WORLD DATASET ROOT [--shots 5] [--images N]
+    python -m experiments.diagnosis WORLD DATASET ROOT [--shots 5] [--images N]
 
 Prints two tables in Markdown, for anomalies and for taught classes; the first alone where a data set has no classes.
 Rows of `raml_paper` after learning need a world with the branch `paper`. A row is a diagnosis and no result: it was

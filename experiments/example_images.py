@@ -1,6 +1,6 @@
 """Draws the pictures that the page offers to whoever has none: streets with something unknown in each.
 
-    python docs/make_examples.py [--out src/ignota/web/static]
+    python -m experiments.example_images [--out src/ignota/web/static]
 
 Everything in them is drawn by `ignota.synthetic`. The first two show the same kind of thing, so that what is
 taught on one is found on the other.

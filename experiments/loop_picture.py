@@ -1,6 +1,6 @@
 """Draws the README's picture from a trained world: what comes in, and what three readings of it say.
 
-    python docs/make_pictures.py [--world runs/demo/world] [--out docs/images/loop.jpg]
+    python -m experiments.loop_picture [--world runs/demo/world] [--out docs/images/loop.jpg]
 
 The world must have been trained on the synthetic streets with novel classes, as `ignota demo` does. The street shown is
 the validation street, among the first `--streets`, on which the novel classes are largest: not the one that comes out

@@ -1,6 +1,6 @@
 """Takes the picture of the page that README.md and page.md show: a drawn street, something picked in it.
 
-    python docs/make_screenshot.py --world WORLD [--threshold 0.5] [--box L T R B] [--out docs/pictures/page.jpg]
+    python -m experiments.page_screenshot --world WORLD [--threshold 0.5] [--box L T R B] [--out docs/pictures/page.jpg]
 
 Needs Chromium and playwright. The world is copied first, and the streets are synthetic, so that no picture of a data
 set ends up in the documents.

@@ -1,6 +1,6 @@
 """On which scales an image is cut into regions, chosen on held-out training images: what is unknown there is known.
 
-    python docs/make_regions.py RUN ROOT [--images N]
+    python -m experiments.region_scales RUN ROOT [--images N]
 
 RUN is a folder of `ignota run`, ROOT its data set. For each choice of `RegionSettings.scales` (perception/hierarchy.py)
 it prints in Markdown, by the world's own weights, mean AUPR and FPR95 over known classes left out in turn, those of

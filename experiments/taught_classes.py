@@ -1,6 +1,6 @@
 """How taught classes are recognised, chosen on training images: each known class in turn is forgotten and taught anew.
 
-    python docs/make_choices.py RUN ROOT [--shots 5] [--draw N]
+    python -m experiments.taught_classes RUN ROOT [--shots 5] [--draw N]
 
 RUN is a folder of `ignota run`, ROOT its data set. The class is left out of logits, training pixels and class means,
 taught from images that were not held out, and looked for on the held-out ones. Margins stand on every other of these

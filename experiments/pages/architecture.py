@@ -1,6 +1,4 @@
-"""Writes the tables of files in architecture.md from the first paragraph of each file's docstring.
-
-    python docs/make_tables.py
+"""The tables of files in docs/architecture.md, from the first paragraph of each file's docstring.
 
 A section `### ROOM` with a table stands for the folder src/ignota/ROOM; its prose is written by hand.
 """
@@ -9,12 +7,9 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "architecture.md"
-PACKAGE = ROOT / "src" / "ignota"
+PACKAGE = Path(__file__).resolve().parents[2] / "src" / "ignota"
 TOP = "The package itself"
 
 _SECTION = re.compile(
@@ -40,8 +35,10 @@ def folder_of(room: str) -> Path:
     return PACKAGE if room == TOP else PACKAGE / room
 
 
-def written(page: str) -> str:
-    """The page with every table anew."""
+def written(page: str, _: Path) -> str:
+    """The page with every table anew; raises ValueError for a folder that has no section."""
+    if lacking := missing(page):
+        raise ValueError(f"docs/architecture.md has no section for {', '.join(lacking)}")
     return _SECTION.sub(lambda match: match["head"] + rows(folder_of(match["room"])), page)
 
 
@@ -50,8 +47,3 @@ def missing(page: str) -> list[str]:
     shown = {folder_of(match["room"]) for match in _SECTION.finditer(page)}
     folders = {path.parent for path in PACKAGE.rglob("*.py") if rows(path.parent)}
     return sorted(str(folder.relative_to(PACKAGE)) for folder in folders - shown)
-
-
-if __name__ == "__main__":
-    PAGE.write_text(written(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
-    sys.stdout.write("".join(f"no section for {folder}\n" for folder in missing(PAGE.read_text(encoding="utf-8"))))

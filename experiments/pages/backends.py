@@ -1,56 +1,18 @@
-"""Writes docs/performance-backends.md from docs/performance-backends.json, which benchmarks/backends.py leaves.
+"""docs/performance-backends.md: backends of inference and the training step, as benchmarks/backends.py measured them.
 
-python docs/make_backends.py
+The folder holds backends.json.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-FIGURES, PAGE = HERE / "performance-backends.json", HERE / "performance-backends.md"
+from experiments.pages.markdown import head, read, table
+
 RIVAL = "float32, contiguous"
-
-HEAD = """# Backends and training
-
-`--backend` says what runs the large networks of a world; all that follows reads the same taps. `ignota benchmark`
-measures all of them on your machine. The rival is PyTorch in float32 with its default memory layout (contiguous).
-
-"""
-
-
-TAIL = """
-## How it is done, and what was tried
-
-* **torch-bf16** (`models/precision.py`). Batch normalisation is folded into the convolutions before it, and checked
-  by one pass. The convolutions before the image is reduced to an eighth of its sides stay in float32: in bfloat16
-  throughout, more labels change than the bar allows. Keeping the last layers or the decoder in float32 instead
-  helps nothing. Where the processor has no bfloat16 instructions the backend refuses to run.
-* **compile**. torch.compile compiles every image size for itself, which takes a minute or more each, and needs a
-  C++ compiler; without one it says so.
-* **onnx** (`backends/onnx_running.py`). Each network is exported once for all sizes; its labels are those of float32.
-* **onnx-int8** (`backends/quantising.py`). QDQ, weights by output channel, ranges from training images. The first
-  layers and the last stay in float32, and so does the whole frozen encoder: in 8 bits its features are far off,
-  whichever of its convolutions are left out, though its activations have no outliers; the cause was not found.
-* **Tiles** (`perception/tiles.py`). Each overlaps the next by a quarter; the outer half of the overlap counts for
-  nothing. Equal to the whole image within the reach of the networks; pooling over the whole image becomes pooling
-  over a tile.
-* **Training** (`training/closed_set_run.py`). Mixed precision in bfloat16, channels last, with a backward pass of its
-  own for depthwise convolutions (`models/depthwise.py`). One process beside the model's decodes or draws and
-  augments; it outlives the epochs and keeps what it has decoded, as far as memory is allowed. A step copies nothing
-  back from a GPU, the loss is read every tenth; `benchmarks/test_training.py` asks CUDA itself, and is skipped
-  where there is none.
-* What follows the networks (regions, pooling, nearest neighbours) is the same for all backends, so the ratio of
-  `segment` stays below that of the networks, the more so the smaller the image.
-"""
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+TAIL = "\n## How it is done"
+"""Where the page goes on by hand."""
 
 
 def told(machine: dict[str, Any]) -> str:
@@ -114,11 +76,9 @@ def training(found: dict[str, Any]) -> str:
     )
 
 
-def page(figures: dict[str, Any]) -> str:
-    """The sections whose figures are there."""
-    sections = {"times": times, "accuracy": accuracy, "training": training}
-    return HEAD + "\n".join(write(figures[name]) for name, write in sections.items() if name in figures) + TAIL
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(json.loads(FIGURES.read_text(encoding="utf-8"))), encoding="utf-8")
+def written(page: str, folder: Path) -> str:
+    """The page: its own head and end, between them the sections whose figures are there."""
+    figures = read(folder / "backends.json")
+    kinds = {"times": times, "accuracy": accuracy, "training": training}
+    text = "\n".join(write(figures[name]) for name, write in kinds.items() if name in figures)
+    return head(page) + text + "".join(page.partition(TAIL)[1:])

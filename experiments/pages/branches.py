@@ -1,23 +1,16 @@
-"""Writes docs/branches.md from what `ignota evaluate` measured with the shipped `camvid-8+3` and its branches.
+"""docs/branches.md: what the shipped `camvid-8+3` measures with its branches.
 
-    python docs/make_branches.py anomaly.json five.json one.json car.json
-
-The files are those of the commands that the page names, in this order.
+The folder holds anomaly.json, five.json, one.json and car.json, from the commands that the page names.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from make_results import ROOT, anomalies, incremental, table
+from experiments.pages.markdown import anomalies, head, incremental, read, table
 
 from ignota.storage import bundle
 
-PAGE = ROOT / "docs" / "branches.md"
 METHODS = "raml,raml_tuned,raml_paper,raml_released,raml_urs,npm,plm_latest,plm_all,ft,npm_frozen"
 CALLS = (
     "anomaly camvid --scores meta_mass,raml_paper,max_logit,dml,raml --json anomaly.json",
@@ -25,15 +18,13 @@ CALLS = (
     f"incremental camvid --methods {METHODS} --shots 1 --json one.json",
     "incremental camvid --novel car --methods raml,raml_tuned,raml_paper --shots 5 --json car.json",
 )
-HEAD = """# Branches of the paper's systems
-
-What `camvid-8+3` measures on CamVid's validation images with its branches, written by `docs/make_branches.py` from the
-commands named below, each with `--world camvid-8+3 --data $IGNOTA_DATA/camvid`. Percent. One training each, seed 0;
-the exemplars are the training images with the largest area of a class. `raml_tuned` was chosen on every fifth training
-image; nothing was chosen on the images measured here.
-
-"""
-
+FILES = ("anomaly", "five", "one", "car")
+TITLES = (
+    "Classes never seen as anomalies",
+    "Learnt from five examples each",
+    "From one each",
+    "Car alone, five examples",
+)
 FOOT = """`meta_mass` is transductive: stage 2 saw training images of the same streets with the novel classes as void.
 `old before` and `old after` leave novel pixels out; for a method on a branch they are those of its own known labels.
 """
@@ -44,26 +35,20 @@ def schedules() -> str:
     document = bundle.read_document(bundle.find_world("camvid-8+3"))
     rows = [(system, entry.settings) for system, entry in document.branches.items()]
     keys = ("steps", "embedder_steps", "published_steps")
-    return table(
-        ["branch", "steps of stage 2", "steps of D", "the paper's, each"],
-        [[f"`{system}`", *(str(card.get(key, "–")) for key in keys)] for system, card in rows],
+    return (
+        table(
+            ["branch", "steps of stage 2", "steps of D", "the paper's, each"],
+            [[f"`{system}`", *(str(card.get(key, "–")) for key in keys)] for system, card in rows],
+        )
+        + "\n"
     )
 
 
-def main(files: Sequence[str]) -> None:
-    found: list[dict[str, Any]] = [json.loads(Path(file).read_text(encoding="utf-8")) for file in files]
-    titles = (
-        "Classes never seen as anomalies",
-        "Learnt from five examples each",
-        "From one each",
-        "Car alone, five examples",
-    )
-    text = HEAD + schedules()
-    for title, call, one in zip(titles, CALLS, found, strict=True):
+def written(page: str, folder: Path) -> str:
+    """The page: its own head, then what was measured."""
+    found = [read(folder / f"{name}.json") for name in FILES]
+    text = f"{head(page)}## Schedules\n\n{schedules()}"
+    for title, call, one in zip(TITLES, CALLS, found, strict=True):
         text += f"## {title} ({one['images']} images)\n\n`ignota evaluate {call}`\n\n"
         text += anomalies(one) if "scores" in one else incremental(one)
-    PAGE.write_text(text + FOOT, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    return text + FOOT

@@ -1,73 +1,47 @@
-"""Writes docs/compared.md: the methods that the paper compares with, by worlds that `ignota fit` made richer.
+"""docs/compared.md: the methods that the paper compares with, by worlds that `ignota fit` made richer.
 
-    python docs/make_compared.py camvid-8+3:runs/camvid-8+3-more.json …
-
-Each word names the world before it was made richer, shipped or a folder, and the file that `ignota evaluate anomaly …
---json` wrote for it afterwards, which lies beside the richer world and is named after it: WORLD-more.json or
-WORLD-more-DATASET.json.
+The folder holds WORLD-more.json or WORLD-more-DATASET.json, which `ignota evaluate anomaly … --json` wrote for the
+richer world WORLD-more.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from make_results import anomalies
+from experiments.pages.markdown import anomalies, head, read
 
-PAGE = Path(__file__).resolve().parent / "compared.md"
 FITTED = "dml_frozen dml_eds_frozen dml_mmsp_frozen ensemble mc_dropout max_entropy autoencoder rbm duir"
 IMAGES = 92
 
-HEAD = f"""# The paper's rivals, measured
 
-What the paper compares with, each method as [methods.md](methods.md) describes it, around the closed sets of this
-project. The page is written by `docs/make_compared.py` from what the commands left; no figure is typed by hand.
-Percent; the rows are sorted by pooled AUPR. One run, seed 0; states come from {IMAGES} training images.
-Around the worlds as they shipped on 2026-11-25; [results.md](results.md) has what `raml` reaches in those of today.
-
-"""
-
-
-def page(words: Sequence[str]) -> str:
-    """The whole page."""
-    text, told = HEAD, set()
-    for word in words:
-        world, _, file = word.rpartition(":")
-        found = json.loads(Path(file).read_text(encoding="utf-8"))
+def written(page: str, folder: Path) -> str:
+    """The page: its own head, then what was measured, world by world."""
+    text, told = head(page), set()
+    for file in sorted(folder.glob("*.json")):
+        world = file.stem.partition("-more")[0]
         if world not in told:
-            text += f"## {Path(world).name}\n\n```sh\n{fit(world, richer(world, Path(file)))}\n```\n\n"
+            text += f"## {world}\n\n```sh\n{fit(world)}\n```\n\n"
             told.add(world)
-        text += section(world, Path(file), found)
+        text += section(world, file.name, read(file))
     return text.rstrip() + "\n"
 
 
-def richer(world: str, file: Path) -> Path:
-    """Where the richer world lies."""
-    return file.parent / f"{Path(world).name}-more"
-
-
-def fit(world: str, out: Path) -> str:
+def fit(world: str) -> str:
     lines = (f"ignota fit {FITTED}", f"  --world {world} --data $IGNOTA_DATA/camvid --images {IMAGES}")
-    return " \\\n".join((*lines, f"  --out {out}"))
+    return " \\\n".join((*lines, f"  --out runs/{world}-more"))
 
 
-def section(world: str, file: Path, found: dict[str, Any]) -> str:
+def section(world: str, file: str, found: dict[str, Any]) -> str:
     """What one data set says of the richer world."""
     name, scores = found["dataset"], found["scores"]
     root = name if name == "camvid" else f"{name}_val"
     ordered = dict(sorted(scores.items(), key=lambda item: -item[1]["pooled"]["aupr"]))
     call = " \\\n".join(
         (
-            f"ignota evaluate anomaly {name} --data $IGNOTA_DATA/{root} --world {richer(world, file)}",
+            f"ignota evaluate anomaly {name} --data $IGNOTA_DATA/{root} --world runs/{world}-more",
             f"  --scores {','.join(scores)}",
-            f"  --json {file}",
+            f"  --json runs/{file}",
         )
     )
     return f"### {name} ({found['images']} images)\n\n```sh\n{call}\n```\n\n{anomalies({**found, 'scores': ordered})}"
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(sys.argv[1:]), encoding="utf-8")

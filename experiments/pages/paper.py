@@ -1,55 +1,24 @@
-"""Writes docs/paper.md from what `ignota reproduce` measured: every figure on the page is read, none is typed.
+"""docs/paper.md: what `ignota reproduce` measured, beside what the paper prints.
 
-    python docs/make_paper.py runs/reproduce/synthetic-full [runs/reproduce/camvid-full …] [--pictures]
-
-Each folder is one that `ignota reproduce` wrote, WORLD-full; a smoke test is refused. Without any the page says what
-was not run. With --pictures the sheets of the first folder's figures are put beside the page; they must be drawn ones:
-images of others are never copied.
+The folder holds folders that `ignota reproduce` wrote, WORLD-full; a smoke test is refused. Without any the page says
+what was not run. The pictures are those of the first folder, where its images are drawn: images of others are never
+copied.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.pages.markdown import head, read
 from PIL import Image
 
 from ignota.reports.tables import Table, to_markdown
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGE, PICTURES = ROOT / "docs" / "paper.md", ROOT / "docs" / "pictures"
+WORLDS = ("synthetic", "camvid", "cityscapes")
 _NAMES = ("table-1", "table-2", "table-3", "table-d", "table-e", "table-f", "table-g", "choices", "figure-7")
 _FIGURES = ("figure-1", "figure-2", "figure-3", "figure-4", "figure-5", "figure-6", "figure-7", "figure-8", "figure-i")
-
-HEAD = """# The paper, table by table
-
-What Dong et al. (IJCAI 2022) print, and what `ignota reproduce` measures beside it. The page is written by
-`docs/make_paper.py` from the files that the command leaves; nothing is typed by hand. Rows called *paper* are the
-published figures, rows called *here* ours: *as printed* and *as released* are the two presets of
-[the architecture page](architecture.md#where-paper-released-code-and-ignota-differ), *tuned* is the first with
-deviations that held-out training images chose. Headings name the data that were measured, and in brackets the paper's.
-
-```sh
-ignota reproduce all --world synthetic --fidelity full
-ignota reproduce all --world camvid --data $IGNOTA_DATA --fidelity full --reuse camvid-8+3,camvid-11
-ignota reproduce all --world cityscapes --data $IGNOTA_DATA --fidelity full --device cuda
-```
-
-**Fidelity.** `full`, which this page shows, trains the presets and measures on all images. `quick` is a smoke test: it
-trains a few steps on small images to show that everything runs, and its figures support no claim. The command estimates
-its time before it starts and goes on where it was stopped. Each configuration is trained once: a closed set for each
-set of known classes, beside it a branch for each choice of losses, K and seed, and D on its features for each seed.
-`--reuse` takes closed sets that were trained before with the same configuration, from runs or from worlds; two such
-worlds come with the package, in half precision.
-
-**Schedules.** Steps are scaled to the presets and stand in the notes of the tables beside the paper's 30,000 (stage 1)
-and 10,000 (stages 2 and 3).
-
-"""
 
 WHY = {
     "table-1": "The paper trains PSPNet on 7000 real images of BDD100K; here network, training and data are those of "
@@ -68,13 +37,19 @@ WHY = {
 """Why ours are not the paper's figures, table by table."""
 
 
-def page(folders: Sequence[Path], pictures: bool) -> str:
-    """The whole page from the results of some folders; raises ValueError for a smoke test."""
-    found = [json.loads((folder / "results.json").read_text(encoding="utf-8")) for folder in folders]
-    for folder, one in zip(folders, found, strict=True):
+def results(folder: Path) -> dict[Path, dict[str, Any]]:
+    """What each folder measured, drawn images first; raises ValueError for a smoke test."""
+    found = {file.parent: read(file) for file in sorted(folder.glob("*/results.json"))}
+    for place, one in found.items():
         if one["smoke"]:
-            raise ValueError(f"{folder} is a smoke test: the page shows full figures alone")
-    text = HEAD + "".join(_setting(one) for one in found)
+            raise ValueError(f"{place} is a smoke test: the page shows full figures alone")
+    return dict(sorted(found.items(), key=lambda item: WORLDS.index(item[1]["world"])))
+
+
+def written(page: str, folder: Path) -> str:
+    """The page: its own head, then every table and figure that was measured."""
+    found = list(results(folder).values())
+    text = head(page) + ("## What was measured\n\n" if found else "") + "".join(_setting(one) for one in found)
     if found:
         text += "## Does the paper's order hold?\n\n" + _ORDER
     text += "".join(f"### {_title(one)}\n\n{_table(one['claims'])}\n" for one in found)
@@ -92,7 +67,7 @@ def page(folders: Sequence[Path], pictures: bool) -> str:
         for one in (one for one in found if name in one["figures"]):
             text += f"**{one['figures'][name]['title']}.** {one['figures'][name]['text']} `{_command(one, name)}`: "
             text += f"{one['figures'][name]['seconds']:.0f} seconds.\n\n"
-            if pictures and one is found[0]:
+            if one is found[0] and one["world"] == "synthetic":
                 text += f"![{one['figures'][name]['title']}](pictures/{_picture(name)})\n\n"
     return text + _missing(found)
 
@@ -150,31 +125,18 @@ def _missing(found: Sequence[dict[str, Any]]) -> str:
         if lacking:
             lines.append(f"- {_title(one)}: not run: {', '.join(lacking)}.")
     settings = {(one["world"], one["fidelity"]) for one in found}
-    wanted = [(world, "full") for world in ("synthetic", "camvid", "cityscapes")]
+    wanted = [(world, "full") for world in WORLDS]
     lines += [f"- {world}, {fidelity}: not run for this page." for world, fidelity in wanted
               if (world, fidelity) not in settings]  # fmt: skip
     return "## What was not run\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="*", type=Path)
-    parser.add_argument("--pictures", action="store_true")
-    args = parser.parse_args()
-    try:
-        text = page(args.folders, args.pictures)
-    except ValueError as error:
-        sys.exit(str(error))
-    if args.pictures and args.folders:
-        first = json.loads((args.folders[0] / "results.json").read_text(encoding="utf-8"))
-        if first["world"] != "synthetic":
-            sys.exit("--pictures: only drawn images may be copied; name a synthetic folder first")
-        for name in first["figures"]:
-            picture = Image.open(args.folders[0] / f"{name}.png").convert("RGB")
-            picture.thumbnail((1300, 1300))
-            picture.save(PICTURES / _picture(name), quality=85)
-    PAGE.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+def pictures(folder: Path, docs: Path) -> None:
+    """pictures/paper-….jpg: the sheets of the first folder, if its images are drawn."""
+    place, first = next(iter(results(folder).items()), (None, None))
+    if place is None or first is None or first["world"] != "synthetic":
+        return
+    for name in first["figures"]:
+        picture = Image.open(place / f"{name}.png").convert("RGB")
+        picture.thumbnail((1300, 1300))
+        picture.save(docs / "pictures" / _picture(name), quality=85)

@@ -1,23 +1,14 @@
-"""Writes the tables and pictures of performance.md from what `make bench` left.
+"""docs/performance.md: what `make bench` left, between the marks of the page.
 
-    python docs/make_performance.py
-
-docs/performance.json holds the races of `pytest benchmarks --record`, docs/scaling.json the curves of
-`python -m benchmarks.scaling`. Between marks like `<!-- races -->` and `<!-- /races -->` nothing is written by hand.
+The folder holds races.json of `pytest benchmarks --record` and scaling.json of `python -m benchmarks.scaling`.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import sys
 from pathlib import Path
 from typing import Any
 
-DOCS = Path(__file__).resolve().parent
-PAGE, RACES, CURVES = DOCS / "performance.md", DOCS / "performance.json", DOCS / "scaling.json"
-BACKENDS = DOCS / "performance-backends.md"
-PICTURE = DOCS / "pictures" / "scaling.png"
+from experiments.pages.markdown import marked, read
 
 
 def blocks(races: dict[str, Any], curves: dict[str, Any]) -> dict[str, str]:
@@ -28,18 +19,13 @@ def blocks(races: dict[str, Any], curves: dict[str, Any]) -> dict[str, str]:
         "bars": bars(outcomes),
         "races": "\n".join(race(outcome) for outcome in outcomes),
         "scaling": scaling(curves),
-        "backends": backends(),
     }
 
 
-def written(page: str, found: dict[str, str]) -> str:
+def written(page: str, folder: Path) -> str:
     """The page with every block anew; raises ValueError for one that the page has no marks for."""
-    for name, text in found.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
-        if not pattern.search(page):
-            raise ValueError(f"the page has no marks for {name}")
-        page = pattern.sub(lambda match, text=text: f"{match[1]}\n{text}\n{match[2]}", page)
-    return page
+    texts = blocks(read(folder / "races.json"), read(folder / "scaling.json"))
+    return marked(page, {name: f"\n{text}\n" for name, text in texts.items()})
 
 
 def machine(races: dict[str, Any], curves: dict[str, Any]) -> str:
@@ -129,19 +115,12 @@ def scaling(curves: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"Measured with {threads[0]} threads."]) + "\n"
 
 
-def backends() -> str:
-    """Where the page of inference and training is; empty while there is none."""
-    if not BACKENDS.exists():
-        return ""
-    return f"Backends of inference, export, tiles and the training step have [a page of their own]({BACKENDS.name}).\n"
-
-
-def draw(curves: dict[str, Any]) -> None:
-    """All curves, both axes logarithmic, with the fitted slope of each."""
+def pictures(folder: Path, docs: Path) -> None:
+    """pictures/scaling.png: all curves, both axes logarithmic, with the fitted slope of each."""
     import matplotlib.pyplot as plt
     import numpy as np
 
-    shown = curves["curves"]
+    shown = read(folder / "scaling.json")["curves"]
     figure, axes = plt.subplots(1, len(shown), figsize=(3.2 * len(shown), 3.2), constrained_layout=True)
     for axis, (name, curve) in zip(np.atleast_1d(axes), shown.items(), strict=True):
         sizes, seconds = np.array(curve["sizes"]), 1e3 * np.array(curve["seconds"])
@@ -153,12 +132,5 @@ def draw(curves: dict[str, Any]) -> None:
         axis.grid(True, which="major", alpha=0.3)
         axis.legend(frameon=False, fontsize=8)
     np.atleast_1d(axes)[0].set_ylabel("milliseconds")
-    figure.savefig(PICTURE, dpi=110, metadata={"Software": None})
+    figure.savefig(docs / "pictures" / "scaling.png", dpi=110, metadata={"Software": None})
     plt.close(figure)
-
-
-if __name__ == "__main__":
-    races, curves = (json.loads(path.read_text(encoding="utf-8")) for path in (RACES, CURVES))
-    PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), blocks(races, curves)), encoding="utf-8")
-    draw(curves)
-    sys.stdout.write(f"{PAGE.name} and {PICTURE.name} are written\n")

