@@ -1,10 +1,10 @@
 """What each part of the recipe is worth: one trained closed set, and all that follows it by several seeds.
 
-    python -m experiments.ablation RUN ROOT [--seeds 5] [--images N] [--keep FOLDER]
+    python -m experiments.ablation RUN ROOT [--seeds 5] [--images N] [--keep FOLDER] [--out runs/ablation.json]
 
 RUN is a folder of `ignota run`; ROOT its data set. Branches, which `raml` does not use, are left out. Weights of
 the evidence are chosen anew for every choice of features, on held-out training images as always.
-Prints a table in Markdown: mean ± standard deviation over the seeds. What a seed gave is kept in FOLDER, and a call
+Gives mean and standard deviation over the seeds. What a seed gave is kept in FOLDER, and a call
 that was stopped goes on with the next.
 """
 
@@ -18,13 +18,13 @@ import sys
 import tempfile
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
+from experiments.figures import save
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from tqdm import tqdm
@@ -64,48 +64,61 @@ Figures = dict[str, dict[str, float]]
 """By the name of the row, then of the column, in 0..1."""
 
 
+@dataclass
+class Memory:
+    """Encodings with the taps of the whole recipe, so that an image passes the networks once for all seeds."""
+
+    networks: Networks | None = None
+    encodings: OrderedDict[bytes, Encoding] = field(default_factory=OrderedDict)
+
+    def encode(self, image: ImageLike, size: int | None) -> Encoding:
+        assert self.networks is not None
+        key = hashlib.sha256(as_pixels(image).tobytes()).digest()
+        if key not in self.encodings:
+            self.encodings[key] = self.networks.encode(image, size)
+        self.encodings.move_to_end(key)
+        if len(self.encodings) > _REMEMBERED:
+            self.encodings.popitem(last=False)
+        return self.encodings[key]
+
+
 @dataclass(frozen=True)
 class Remembering(Networks):
-    """Networks that every image passes once, with every tap, however many seeds come after."""
+    """Networks that read encodings from a memory."""
 
-    memory: ClassVar[OrderedDict[bytes, Encoding]] = OrderedDict()
-    whole: ClassVar[list[Networks]] = []
+    memory: Memory = field(default_factory=Memory)
 
     def encode(self, image: ImageLike, size: int | None = None) -> Encoding:
-        key = hashlib.sha256(as_pixels(image).tobytes()).digest()
-        if key not in self.memory:
-            self.memory[key] = self.whole[0].encode(image, size)
-        self.memory.move_to_end(key)
-        if len(self.memory) > _REMEMBERED:
-            self.memory.popitem(last=False)
-        return self.memory[key]
+        return self.memory.encode(image, size)
 
 
+@dataclass
 class Following(Stages):
     """The stages after the closed set, by networks that remember."""
 
+    memory: Memory = field(default_factory=Memory)
+
     def networks(self) -> Networks:
         plain = super().networks()
-        Remembering.whole.append(plain)  # the first is that of the whole recipe
-        return Remembering(**{field.name: getattr(plain, field.name) for field in dataclasses.fields(plain)})
+        self.memory.networks = self.memory.networks or plain  # the first are those of the whole recipe
+        parts = {one.name: getattr(plain, one.name) for one in dataclasses.fields(plain)}
+        return Remembering(**parts, memory=self.memory)
 
 
-def worlds(run: Path, samples: LabelledImages, seed: int, folder: Path) -> Iterator[tuple[str, OpenWorldModel]]:
+def worlds(
+    run: Path, samples: LabelledImages, seed: int, folder: Path, memory: Memory
+) -> Iterator[tuple[str, OpenWorldModel]]:
     """A world for each choice of features, by one seed."""
     config = configuration(read_preset(str(run / "config.yaml")))
     segmenter = Stages(config, samples, run, torch.device("cpu"), quiet=True).segmenter
-    first: Following | None = None
     for name, taps in TAPS.items():
         fit = dataclasses.replace(config.fit, taps=taps or config.fit.taps, scores=())
-        stages = Following(
-            dataclasses.replace(config, seed=seed, fit=fit), samples, folder, torch.device("cpu"), True, segmenter
-        )
-        if first is not None:  # D and its regions are the same whatever `fit` compares
-            stages.__dict__.update(rows=first.rows, spaces=first.spaces, edges=first.edges)
-        first = first or stages
+        chosen = dataclasses.replace(config, seed=seed, fit=fit)
+        stages = Following(chosen, samples, folder, torch.device("cpu"), True, segmenter, memory=memory)
         known = stages.known
+        assert memory.networks is not None
         sys.stderr.write(f"seed {seed}, {name}: weights {known.recipe.weights}\n")
-        networks = dataclasses.replace(stages.networks(), taps=first.taps)
+        networks = dataclasses.replace(stages.networks(), taps=memory.networks.taps)
         yield name, OpenWorldModel(stages.split.known_taxonomy, networks, known, ExemplarStore(None), {})
 
 
@@ -223,17 +236,13 @@ def measured(world: OpenWorldModel, split: ClassSplit, dataset: LabelledImages, 
     return rows
 
 
-def markdown(seeds: Sequence[Figures]) -> str:
-    """Mean ± standard deviation of each figure over the seeds, in points."""
-    columns = ("AUPR", "FPR95", "harmonic", "novel", "old")
-    lines = [f"| recipe | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
-    for name in seeds[0]:
-        cells = []
-        for column in columns:
-            values = [100 * seed[name][column] for seed in seeds if column in seed[name]]
-            cells.append(f"{np.mean(values):.1f} ± {np.std(values):.1f}" if values else "")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+def over_seeds(seeds: Sequence[Figures]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Mean and standard deviation of each figure."""
+    rows: dict[str, dict[str, tuple[float, float]]] = {}
+    for name, columns in seeds[0].items():
+        values = {column: [seed[name][column] for seed in seeds] for column in columns}
+        rows[name] = {column: (float(np.mean(each)), float(np.std(each))) for column, each in values.items()}
+    return rows
 
 
 def one_seed(
@@ -244,11 +253,12 @@ def one_seed(
     images: Sequence[int],
     shots: int,
     seed: int,
+    memory: Memory,
 ) -> Figures:
     """All rows by one seed."""
     rows: Figures = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, world in worlds(run, train, seed, Path(folder)):
+        for name, world in worlds(run, train, seed, Path(folder), memory):
             teach(world, train, split, shots)
             found = measured(world, split, evaluate, images)
             rows |= found if name in found else {name: found["**whole recipe**"]}
@@ -257,7 +267,7 @@ def one_seed(
 
 
 def main(words: Sequence[str] | None = None) -> str:
-    """The table."""
+    """Writes the figures; gives the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("root", type=Path)
@@ -265,6 +275,7 @@ def main(words: Sequence[str] | None = None) -> str:
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--keep", type=Path, help="where the figures of seeds are kept; by default RUN/ablation")
+    parser.add_argument("--out", type=Path, default=Path("runs/ablation.json"), help="the figures")
     args = parser.parse_args(words)
     config = configuration(read_preset(str(args.run / "config.yaml")))
     train, evaluate = (open_split(config.data, args.root, which, config.seed) for which in ("train", "evaluate"))
@@ -272,16 +283,15 @@ def main(words: Sequence[str] | None = None) -> str:
     chosen = evenly_spaced(len(evaluate), args.images).tolist()
     keep: Path = args.keep or args.run / "ablation"  # another run has other figures
     keep.mkdir(parents=True, exist_ok=True)
-    seeds = []
+    seeds, memory = [], Memory()
     for seed in range(args.seeds):
         kept = keep / f"seed-{seed}-{args.shots}-shots-{len(chosen)}-images.json"
         if not kept.exists():
             part = kept.with_suffix(".part")
-            part.write_text(json.dumps(one_seed(args.run, train, evaluate, split, chosen, args.shots, seed)))
+            part.write_text(json.dumps(one_seed(args.run, train, evaluate, split, chosen, args.shots, seed, memory)))
             part.replace(kept)
         seeds.append(json.loads(kept.read_text()))
-        sys.stderr.write(markdown(seeds))
-    return f"{len(chosen)} images, {args.seeds} seeds, {args.shots} shots\n\n{markdown(seeds)}"
+    return save(args.out, {f"{len(chosen)} images, {args.seeds} seeds, {args.shots} shots": over_seeds(seeds)})
 
 
 if __name__ == "__main__":

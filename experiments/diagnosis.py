@@ -1,8 +1,8 @@
 """Says where a world loses what it could gain: each part is replaced by the truth, one at a time.
 
-    python -m experiments.diagnosis WORLD DATASET ROOT [--shots 5] [--images N]
+    python -m experiments.diagnosis WORLD DATASET ROOT [--shots 5] [--images N] [--out runs/diagnosis.json]
 
-Prints two tables in Markdown, for anomalies and for taught classes; the first alone where a data set has no classes.
+Writes two tables, for anomalies and for taught classes; the first alone where a data set has no classes.
 Rows of `raml_paper` after learning need a world with the branch `paper`. A row is a diagnosis and no result: it was
 read off the very labels that it is measured on.
 """
@@ -16,10 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from experiments.figures import Rows, save
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from tqdm import tqdm
@@ -274,7 +276,7 @@ def best_of(figures: dict[str, tuple[float, ...]], key: Callable[[tuple[float, .
     return {f"{name} ({choice})" if choice else name: values for name, (choice, values) in best.items()}
 
 
-def anomaly_table(world: OpenWorldModel, seen: Sequence[View], classes: bool) -> str:
+def anomaly_table(world: OpenWorldModel, seen: Sequence[View], classes: bool) -> Rows:
     metrics, other = AnomalyMetrics(), true_space(world, seen)
     prototypes = true_prototypes(world, seen, novel=False) if classes else None
     for view in tqdm(seen, desc="anomalies", unit="image"):
@@ -283,10 +285,10 @@ def anomaly_table(world: OpenWorldModel, seen: Sequence[View], classes: bool) ->
         metrics.update(view.key, {name: score.cpu().numpy() for name, score in scores.items()}, view.anomaly)
     pooled = {name: found["pooled"] for name, found in metrics.compute()["scores"].items()}
     rows = best_of({name: (p["aupr"], p["auroc"], p["fpr95"]) for name, p in pooled.items()}, lambda v: v[0])
-    return markdown(("evidence", "AUPR", "AUROC", "FPR95"), rows)
+    return {name: dict(zip(("AUPR", "AUROC", "FPR95"), values, strict=True)) for name, values in rows.items()}
 
 
-def taught_table(world: OpenWorldModel, seen: Sequence[View], split: ClassSplit) -> str:
+def taught_table(world: OpenWorldModel, seen: Sequence[View], split: ClassSplit) -> Rows:
     exemplars = true_exemplars(world, seen)
     prototypes = true_prototypes(world, seen, novel=True) if world.exemplar_branches else None
     states: dict[str, SegmentationMetrics] = {}
@@ -302,35 +304,30 @@ def taught_table(world: OpenWorldModel, seen: Sequence[View], split: ClassSplit)
         name: tuple(value["miou"][k] for k in ("harmonic", "novel", "old")) + tuple(value["iou"][n] for n in names)
         for name, value in found.items()
     }
-    return markdown(("labels", "harmonic", "novel", "old", *names), best_of(figures, lambda v: v[0] or 0.0))
-
-
-def markdown(head: Sequence[str], rows: dict[str, tuple[float, ...]]) -> str:
-    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
-    lines += [
-        f"| {name} | " + " | ".join(f"{100 * (v or 0):.1f}" for v in values) + " |" for name, values in rows.items()
-    ]
-    return "\n".join(lines) + "\n"
+    columns = ("harmonic", "novel", "old", *names)
+    best = best_of(figures, lambda v: v[0] or 0.0)
+    return {name: dict(zip(columns, values, strict=True)) for name, values in best.items()}
 
 
 def main(words: Sequence[str] | None = None) -> str:
-    """Both tables."""
+    """Writes the figures; gives both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("world")
     parser.add_argument("dataset")
     parser.add_argument("root")
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--out", type=Path, default=Path("runs/diagnosis.json"), help="the figures")
     args = parser.parse_args(words)
     loaded, dataset = bundle.load(args.world), open_dataset(args.dataset, args.root, "val")
     world = untaught_copy(loaded, [system for system in ("paper",) if system in loaded.branches.systems])
     split = world_split(world, dataset.taxonomy) if dataset.taxonomy else None
     seen = views(world, dataset, split, args.images)
-    text = f"{args.dataset}, {len(seen)} images\n\n{anomaly_table(world, seen, split is not None)}"
-    if split is None:
-        return text
-    teach(world, open_dataset(args.dataset, args.root, "train"), split, args.shots)
-    return f"{text}\n{args.shots} shots\n\n{taught_table(world, seen, split)}"
+    tables = {f"{args.dataset}, {len(seen)} images": anomaly_table(world, seen, split is not None)}
+    if split is not None:
+        teach(world, open_dataset(args.dataset, args.root, "train"), split, args.shots)
+        tables[f"{args.shots} shots"] = taught_table(world, seen, split)
+    return save(args.out, tables)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """How taught classes are recognised, chosen on training images: each known class in turn is forgotten and taught anew.
 
-    python -m experiments.taught_classes RUN ROOT [--shots 5] [--draw N]
+    python -m experiments.taught_classes RUN ROOT [--shots 5] [--draw N] [--out runs/taught_classes.json]
 
 RUN is a folder of `ignota run`, ROOT its data set. The class is left out of logits, training pixels and class means,
 taught from images that were not held out, and looked for on the held-out ones. Margins stand on every other of these
-and are used on the rest, and the other way round. Prints in Markdown the harmonic mean of its IoU and the mean IoU of
+and are used on the rest, and the other way round. Measures the harmonic mean of its IoU and the mean IoU of
 the other classes, averaged over all classes: a row for each likeness, a column for each share that may be stolen and
 for margins that may or may not be negative.
 """
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from experiments.figures import save
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from tqdm import tqdm
@@ -147,13 +148,14 @@ def _margin(seen: Sequence[View], found: Sequence[Tensor], c: int, steal: float,
 
 
 def main(words: Sequence[str] | None = None) -> str:
-    """The table."""
+    """Writes the figures; gives the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("root", type=Path)
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--draw", type=int, default=None, help="a random draw instead of the largest exemplars")
     parser.add_argument("--images", type=int, default=10_000, help="held-out images at most")
+    parser.add_argument("--out", type=Path, default=Path("runs/taught_classes.json"), help="the figures")
     args = parser.parse_args(words)
     config = configuration(read_preset(str(args.run / "config.yaml")))
     train, split = open_split(config.data, args.root, "train", config.seed), ClassSplit.parse(config.data.split)
@@ -179,9 +181,8 @@ def main(words: Sequence[str] | None = None) -> str:
                 rows.setdefault(name, []).append(
                     [figures(seen, found, c, *margin, classes) for margin in MARGINS.values()]
                 )
-    head = f"| {args.shots} shots; stolen at most | {' | '.join(MARGINS)} |\n|---|{'---:|' * len(MARGINS)}\n"
-    lines = [f"| {name} | {' | '.join(f'{100 * v:.1f}' for v in np.mean(found, 0))} |" for name, found in rows.items()]
-    return head + "\n".join(lines) + "\n"
+    means = {name: dict(zip(MARGINS, np.mean(found, 0).tolist(), strict=True)) for name, found in rows.items()}
+    return save(args.out, {f"{args.shots} shots; stolen at most": means})
 
 
 if __name__ == "__main__":
