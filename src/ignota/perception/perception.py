@@ -124,7 +124,7 @@ class Perception:
         recipe, snapshot = self.known.recipe, self.snapshot
         return Scene(
             encoding, snapshot.classes, len(self.taxonomy), tables, self.taught(tables, snapshot.novel),
-            recipe.threshold, recipe.scale, self.known.space,
+            recipe.threshold, recipe.scale, self.known.space, recipe.cutoff,
         )  # fmt: skip
 
     def scores(self, encoding: Encoding, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:

@@ -51,6 +51,7 @@ from ignota.training.fitting import (
 from ignota.training.full_recipe import Table, TrialReader, with_full
 from ignota.training.held_out import HeldOutReader
 from ignota.training.metric_network_run import train_metric_network
+from ignota.training.object_cutoff import with_cutoffs
 from ignota.training.records import StageFolder, fingerprint
 from ignota.training.region_embedder_run import train_region_embedder
 from ignota.training.score_calibration import calibrate_scores
@@ -248,15 +249,23 @@ class Stages:
             known, self.weights, self.trusted = self._calibrated(known, held_out, bar)
             known = calibrate_scores(networks, known, dataclasses.replace(data, images=held_out), bar.update)
         self.objectness_weights: Table = {}
-        return known if self.objectness is None else self._full(known, held_out)
+        known = known if self.objectness is None else self._full(known, held_out)
+        with self._bar("objects", len(held_out)) as bar:
+            return with_cutoffs(self._whole_reader, known, held_out, bar.update)
 
     def _full(self, known: KnownEvidence, held_out: Sequence[int]) -> KnownEvidence:
         """The evidence with the recipe `full` beside `light`."""
-        networks = dataclasses.replace(self.networks(), objectness=self.objectness)
-        trials = TrialReader(dataclasses.replace(self.reader, networks=networks), known)
+        trials = TrialReader(self._whole_reader, known)
         with self._bar("objectness", len(held_out)) as bar:
             known, self.objectness_weights = with_full(trials, held_out, bar.update)
         return known.under("full")
+
+    @property
+    def _whole_reader(self) -> HeldOutReader:
+        """The reader whose networks see objectness, where there is such a network."""
+        return dataclasses.replace(
+            self.reader, networks=dataclasses.replace(self.networks(), objectness=self.objectness)
+        )
 
     @cached_property
     def reader(self) -> HeldOutReader:
