@@ -1,4 +1,4 @@
-"""What the score of an unknown object must exceed: chosen on held-out training images, as they are and with things in them.
+"""What the score of an unknown object must exceed: chosen on held-out training images, bare and with things in them.
 
 The cutoff is the smallest one that leaves at most `FALSE_OBJECTS` false objects an image.
 """
@@ -69,7 +69,7 @@ def with_cutoffs(
 
 
 def _views(reader: HeldOutReader, image: int) -> Iterator[tuple[Encoding, UInt8[np.ndarray, "H W"]]]:
-    """An image as it is, and as another camera might take it with things in it; where things are on the working grid."""
+    """An image bare, and as another camera might take it with things in it; targets are on the working grid."""
     sample = reader.samples[image]
     label = training_label(sample, reader.lut, (sample.image.shape[0], sample.image.shape[1]))
     bare = np.where(label == IGNORE_INDEX, IGNORE_INDEX, 0).astype(np.uint8)
