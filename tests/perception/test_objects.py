@@ -61,8 +61,8 @@ def test_scores_fall_and_no_object_overlaps_another() -> None:
 
 def test_neighbours_that_one_threshold_melts_are_two_objects() -> None:
     z = np.full((60, 90), -3, np.float32)
-    z[20:40, 15:40] = z[20:40, 50:75] = 6
-    z[28:32, 40:50] = 1  # a bridge above the threshold
+    z[20:40, 5:30] = z[20:40, 60:85] = 6
+    z[20:40, 30:60] = 0.3  # a bridge above the threshold
     assert ndimage.label(z > 0, EIGHT)[1] == 1
     assert len(find_objects(z, 0.0, 0.0003).scores) == 2
 
@@ -88,11 +88,6 @@ def test_objects_keep_place_and_size_on_another_grid(size: tuple[int, int]) -> N
     assert large.shape == size
     for i in (1, 2):
         share = (large == i).mean() / (ids == i).mean()
-        assert share == pytest.approx(1, abs=0.12)
-        for one, other, scale in zip(
-            ndimage.center_of_mass(large == i),
-            ndimage.center_of_mass(ids == i),
-            (size[0] / 40, size[1] / 50),
-            strict=True,
-        ):
-            assert one / scale == pytest.approx(other, abs=0.6)
+        assert share == pytest.approx(1, abs=0.2)
+        centre = np.divide(ndimage.center_of_mass(large == i), (size[0] / 40, size[1] / 50))
+        np.testing.assert_allclose(centre, ndimage.center_of_mass(ids == i), atol=1)
