@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ignota.cli import main
-from ignota.engine.settings import configuration, read_preset
+from ignota.training.settings import configuration, read_preset
 
 # Without ImageNet weights (they need a hub), at sizes that a laptop bears.
 SMALL = (
