@@ -16,13 +16,14 @@ from ignota.models.segmenter import Tap
 from ignota.structures import InputError
 
 _PLACE = re.compile(r"(block)?([0-9]{1,4})")
-_DRAWING = {Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_}
+_DRAWING = (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, nn.init.uniform_, nn.init.normal_,
+            nn.init.kaiming_uniform_)  # fmt: skip
 _UNFIT = (RuntimeError, AssertionError, ValueError, TypeError, KeyError, IndexError, AttributeError,
           NotImplementedError)  # fmt: skip
 
 
 class Undrawn(TorchFunctionMode):
-    """Leaves out the drawing of random weights that loaded ones replace: most of the time that building a network takes."""
+    """Leaves out the drawing of random weights that loaded ones replace: most of the time that building takes."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in _DRAWING:
