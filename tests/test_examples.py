@@ -75,7 +75,9 @@ def test_worlds_are_opened_by_the_public_door(name: str) -> None:
 
 def test_own_segmenter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    said = script("examples/own_segmenter.py").main()
+    example = script("examples/own_segmenter.py")
+    example.SETTINGS["fit.things"] = 4
+    said = example.main()
     assert said[0] == "decoder: 24 channels, stride 8"
     assert said[-1].startswith("17 classes;")
 
@@ -130,10 +132,10 @@ def test_the_readme_s_picture(trained: Path, tmp_path: Path, capsys: pytest.Capt
 TWO_STEPS = {
     "size": 48,
     "data": {"train_length": 4, "evaluate_length": 2, "height": 48, "width": 96},
-    "segmenter": {"weights": "none", "decoder_channels": 32},
+    "segmenter": {"encoder": "test_efficientnet", "weights": "none", "decoder_channels": 16},
     "closed_set": {"steps": 2, "batch": 2, "crop": [48, 64]},
     "meta_channels": {"branches": ["paper"], "steps": 2, "batch": 2},
-    "region_embedder": {"steps": 2, "batch": 2},
+    "region_embedder": {"steps": 2, "batch": 2, "hidden": 16, "embedding": 8, "views": 2},
     "embedder": {"steps": 2, "batch": 16, "hidden": 16, "embedding": 8},
     "fit": {"things": 4, "coreset": 50, "reference": 50, "images": 4},
     "incremental": {"shots": [1]},

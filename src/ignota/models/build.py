@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
 import hashlib
 import inspect
@@ -24,6 +25,7 @@ from ignota.models.names import refuse_place, shown, smp_name
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
 from ignota.models.tapped import TappedModule, from_factory
+from ignota.models.timm_levels import Undrawn
 from ignota.models.transformers_segmenter import TransformersSegmenter, read_json
 from ignota.models.weights import imagenet_preprocessing, read_state_dict
 from ignota.structures import InputError, Preprocessing
@@ -74,7 +76,9 @@ def build_segmenter(
     folder: the bundle, for an exported program. weights None leaves them as built. Nothing is downloaded; any misfit
     raises InputError.
     """
-    segmenter = _build(description, folder, allow_code)
+    replaced = weights is not None and description.smp is not None  # others are probed while they are built
+    with Undrawn() if replaced else contextlib.nullcontext():
+        segmenter = _build(description, folder, allow_code)
     if segmenter.num_classes != description.num_classes:
         raise InputError(
             f"segmenter.num_classes is {description.num_classes}, "

