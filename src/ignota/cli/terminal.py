@@ -13,10 +13,9 @@ from rich.text import Text
 from tqdm import tqdm
 
 from ignota.cli.outcome import plain, said
+from ignota.progress import progress as progress
 
 _WIDTH_OF_A_PIPE = 160
-_SELDOM = 10.0
-"""Seconds between two states of a bar that is written to a file or a pipe."""
 
 
 def say(text: str) -> None:
@@ -52,15 +51,6 @@ def swatch(colour: tuple[int, int, int]) -> Text:
     red, green, blue = colour
     number = f"#{red:02x}{green:02x}{blue:02x}"
     return Text.assemble(("  ", f"on rgb({red},{green},{blue})"), f" {number}")
-
-
-def progress(total: int, title: str, unit: str, quiet: bool) -> tqdm:
-    """A bar with the time left and the units a second, means over the whole run.
-
-    In a file or a pipe it is written every ten seconds, and not at all for work that takes less.
-    """
-    often, wait = (0.5, 0) if sys.stderr.isatty() else (_SELDOM, _SELDOM)
-    return tqdm(total=total, desc=title, unit=f" {unit}", disable=quiet, mininterval=often, delay=wait, smoothing=0)
 
 
 def skip(bar: tqdm) -> None:

@@ -49,6 +49,7 @@ from ignota.functional.spacing import evenly_spaced
 from ignota.models.focus_network import FocusNetwork, is_installed
 from ignota.models.frozen_encoder import FrozenEncoder, frozen_taps
 from ignota.models.segmenter import ClosedSetSegmenter
+from ignota.progress import progress
 from ignota.regions.proposals import UncertaintyRegions, fit_edge_thresholds
 from ignota.taxonomy import ClassSplit
 from ignota.world.branch import Branch, Branches, built
@@ -318,7 +319,7 @@ class Stages:
         return StageRun(folder, self.device, self.config.seed, self.quiet)
 
     def _bar(self, title: str, total: int, unit: str = "image") -> tqdm:
-        return tqdm(total=total, desc=title, unit=unit, disable=self.quiet or not is_rank_zero(), mininterval=1.0)
+        return progress(total, title, unit, self.quiet or not is_rank_zero())
 
     @contextmanager
     def _training_bar(self, title: str, total: int, unit: str) -> Iterator[Callable[[], object]]:
