@@ -48,7 +48,7 @@ CONTRACT = {
     "data synthesize": "data synthesize",
 }
 LATER = {"compare", "fit", "reproduce", "discover", "suggest", "export", "benchmark", "seal", "upgrade"}
-EVERYWHERE = ("--device", "--size", "--seed", "--quiet", "--version", "--help")
+EVERYWHERE = ("--device", "--size", "--seed", "--quiet", "--verbose", "--version", "--help")
 
 
 def test_every_command_is_in_the_contract() -> None:

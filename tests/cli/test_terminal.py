@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import time
+from pathlib import Path
 
 import pytest
 
+from ignota.cli import main
 from ignota.cli.outcome import Boundary, plain
-from ignota.cli.terminal import complain, note, progress, say, say_json, show_table
+from ignota.cli.terminal import complain, logging_here, note, progress, say, say_json, show_table
 from ignota.structures import InputError
 
 NASTY = "a\x1b[31mb\x07c\x9bd\x7fe\u202ef\udcff"
@@ -74,3 +78,16 @@ def test_the_last_state_is_written_where_one_was_before(
             bar.update()
     lines = capsys.readouterr().err.splitlines()
     assert [line[: len("long: 1 of")] for line in lines] == ["long: 1 of", "long: 9 of"]
+
+
+def test_verbose_writes_what_the_loggers_are_told_and_nothing_else_does(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = re.compile(r"^\d\d:\d\d:\d\d ignota(\.\w+)+: opened .*my-world for reading: World\(", re.MULTILINE)
+    for words, expected in ((["--verbose"], 1), ([], 0), (["--verbose", "--quiet"], 1)):
+        assert main(["classes", "--world", str(world), *words]) == 0
+        out, err = capsys.readouterr()
+        assert "ignota.world" not in out and len(said.findall(err)) == expected, err
+    with logging_here():
+        logging.getLogger("ignota.anywhere").debug(NASTY)
+    assert capsys.readouterr().err.endswith(f"ignota.anywhere: {SHOWN}\n")

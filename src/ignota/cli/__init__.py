@@ -45,4 +45,11 @@ def _dispatch(words: list[str]) -> None:
         if "--version" in rest:
             sys.stdout.write(f"ignota {__version__}\n")
             return
-        module.run(parser.parse(rest))
+        args = parser.parse(rest)
+        if not args.verbose:
+            module.run(args)
+            return
+        from ignota.cli.terminal import logging_here
+
+        with logging_here():
+            module.run(args)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ignota.cli.outcome import plain, said
 from ignota.progress import progress as progress
@@ -72,6 +75,30 @@ def reach(bar: tqdm) -> Callable[[int, int], None]:
 def percent(fraction: float | None) -> str:
     """A fraction in percent; a dash where there is none."""
     return "–" if fraction is None else f"{100 * fraction:.2f}"
+
+
+class _PlainFormatter(logging.Formatter):
+    """Log lines without what a terminal would act on."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record))
+
+
+@contextmanager
+def logging_here() -> Iterator[None]:
+    """Writes what the loggers `ignota.*` are told to standard error, above a progress bar."""
+    logger, handler = logging.getLogger("ignota"), logging.StreamHandler()
+    handler.setFormatter(_PlainFormatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    before, logger.propagate = (logger.level, logger.propagate), False
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
+    try:
+        with logging_redirect_tqdm([logger]) if sys.stderr.isatty() else nullcontext():
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 def complain(faults: Sequence[Exception]) -> None:

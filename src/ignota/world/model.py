@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
+import logging
+import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,6 +36,8 @@ from ignota.world.reading import anomaly_maps, own_score, read_regions, score_na
 from ignota.world.scene import Scene, Tables, Taught, UnknownRegion, no_taught
 from ignota.world.snapshot import Snapshot, take_snapshot
 from ignota.world.teaching import Example, Prepared, prepare
+
+_LOG = logging.getLogger(__name__)
 
 _MOST_CHANNELS = 16
 
@@ -159,8 +163,10 @@ class OpenWorldModel:
 
     def segment(self, image: ImageLike | Encoding | UnknownRegion) -> Scene:
         """Labels, anomaly and unknown regions of a path, PIL image, array, tensor or encoding."""
-        encoding = self.encoding_of(image)
-        return self.scene(encoding, self.tables(encoding))
+        began, encoding = time.perf_counter(), self.encoding_of(image)
+        scene = self.scene(encoding, self.tables(encoding))
+        _LOG.debug("segmented %d×%d pixels in %.2f s", encoding.size[1], encoding.size[0], time.perf_counter() - began)
+        return scene
 
     def scene(self, encoding: Encoding, tables: Tables) -> Scene:
         """The scene of an image whose tables are at hand: no network runs, and what is taught later changes nothing."""
