@@ -84,5 +84,5 @@ def overview(version: str, group: str = "") -> str:
     width = max(map(len, shown))
     lines = [f"  {name:<{width}}  {command.summary}" for name, command in shown.items()]
     head = f"ignota {version}: open-world semantic segmentation. See the unknown, learn it, prove it."
-    tail = "`ignota COMMAND --help` shows its options and an example."
+    tail = "`ignota COMMAND --help` shows its options and an example, `--print-completion bash` completes them."
     return "\n".join([head, "", *lines, "", tail, ""])
