@@ -95,7 +95,7 @@ async def _announced(server: uvicorn.Server, listener: socket.socket, announce: 
 
 
 def shown_hosts(host: str) -> list[str]:
-    """The names under which a server on `host` is reached: for all addresses of a machine, that in its network first."""
+    """The names under which a server on `host` is reached; where that stands for all, the one in the network first."""
     try:
         if not ipaddress.ip_address(host).is_unspecified:
             return [host]
