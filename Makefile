@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install demo test test-long test-all lint bench clean
+.PHONY: install demo test test-long test-all wheel-test lint bench clean
 
 install: $(VENV)/.installed
 
@@ -23,6 +23,9 @@ test-long: install
 	$(BIN)/python -m pytest -m long -n auto --dist worksteal
 
 test-all: test test-long
+
+wheel-test:
+	.ci/wheel
 
 lint: install
 	$(BIN)/ruff check .

@@ -47,7 +47,7 @@ CONTRACT = {
     "data check": "data check",
     "data synthesize": "data synthesize",
 }
-LATER = {"compare", "fit", "reproduce", "discover", "suggest", "export", "benchmark", "seal", "upgrade"}
+LATER = {"compare", "fit", "reproduce", "discover", "suggest", "export", "benchmark", "seal", "upgrade", "push", "pull"}
 EVERYWHERE = ("--device", "--size", "--seed", "--quiet", "--verbose", "--version", "--help")
 
 
