@@ -126,7 +126,9 @@ def test_a_world_comes_back_as_it_was(
     assert hub.private[REPO] and set(hub.repositories[REPO]) <= {*FILES, ".gitattributes"}
     assert main(["pull", REPO, "--out", str(tmp_path / "back")]) == 0
     assert "weights.safetensors, " in capsys.readouterr().err
-    for name in ("world.json", "weights.safetensors"):
+    before, after = (json.loads((path / "world.json").read_text()) for path in (world, tmp_path / "back"))
+    assert after == before
+    for name in before["files"]:
         assert (tmp_path / "back" / name).read_bytes() == (world / name).read_bytes()
     back = bundle.load(tmp_path / "back")
     assert [taught.name for taught in back.snapshot.taught] == ["moose"]
