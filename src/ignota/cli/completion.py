@@ -16,7 +16,7 @@ from ignota.cli.commands import COMMANDS, hint
 from ignota.cli.data_check import NAMES
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import LABEL_FORMATS, Parser
-from ignota.engine.settings import presets
+from ignota.training.settings import presets
 
 OPTION = "--print-completion"
 SHELLS = ("bash", "zsh", "fish")

@@ -20,7 +20,7 @@ def arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from ignota.cli.terminal import note, say
-    from ignota.world.hub import pull
+    from ignota.storage.hub import pull
 
     pull(args.repo, Path(args.out), args.revision, (lambda _: None) if args.quiet else note)
     if not args.quiet:

@@ -18,7 +18,7 @@ def arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from ignota.cli.terminal import say
-    from ignota.world.hub import push
+    from ignota.storage.hub import push
 
     address = push(args.world, args.repo, args.public)
     if not args.quiet:
