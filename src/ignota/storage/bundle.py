@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -46,6 +47,8 @@ from ignota.storage.seals import check_files, document_text, read_document, read
 from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import ClassLabel, Taxonomy, nearest
 from ignota.world.model import OpenWorldModel
+
+_LOG = logging.getLogger(__name__)
 
 CARD = "README.md"
 _HALF_MAX = 65504.0
@@ -145,6 +148,7 @@ def load(
     """
     path, device = find_world(name), torch.device(device)
     world = opened(path, read_document(path), open_store(path, writable), size, allow_code, allow_download, recipe)
+    _LOG.info("opened %s for %s: %r, recipe %s", path, "teaching" if writable else "reading", world, world.known.name)
     return world if device.type == "cpu" else moved(world, device)
 
 

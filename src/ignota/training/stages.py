@@ -31,6 +31,7 @@ from ignota.perception.networks import Networks
 from ignota.perception.perception import calibrated
 from ignota.perception.proposals import UncertaintyRegions, fit_edge_thresholds
 from ignota.perception.spaces import MetricSpace
+from ignota.progress import progress
 from ignota.storage.branch_files import beside, make_branch
 from ignota.synthetic.pasting import cut_outs
 from ignota.taxonomy import ClassSplit
@@ -328,7 +329,7 @@ class Stages:
         return StageRun(folder, self.device, self.config.seed, self.quiet)
 
     def _bar(self, title: str, total: int, unit: str = "image") -> tqdm:
-        return tqdm(total=total, desc=title, unit=unit, disable=self.quiet or not is_rank_zero(), mininterval=1.0)
+        return progress(total, title, unit, self.quiet or not is_rank_zero())
 
     @contextmanager
     def _training_bar(self, title: str, total: int, unit: str) -> Iterator[Callable[[], object]]:
