@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.backends import QUICK, BASELINE, segment_times
+from benchmarks.backends import BASELINE, QUICK, segment_times
 
 BAR = 2.0
 

@@ -16,8 +16,9 @@ BASELINE = "float32, contiguous"
 
 HEAD = """# Backends and training
 
-`--backend` selects what runs the large networks of a world; everything after them reads the same taps. `ignota benchmark`
-measures all backends on your machine. The baseline is PyTorch in float32 with its default memory layout (contiguous).
+`--backend` selects what runs the large networks of a world; everything after them reads the same taps. `ignota
+benchmark` measures all backends on your machine. The baseline is PyTorch in float32 with its default memory layout
+(contiguous).
 
 """
 
@@ -25,26 +26,30 @@ measures all backends on your machine. The baseline is PyTorch in float32 with i
 TAIL = """
 ## How it is done, and what was tried
 
-* **torch-bf16** (`models/precision.py`). Batch normalisation is folded into the preceding convolutions and checked by one
-  pass. Convolutions before the image is reduced to an eighth of its sides stay in float32. With bfloat16 throughout, more
-  labels change than the target allows; keeping the last layers or the decoder in float32 instead does not help. The
-  backend refuses to run on processors without bfloat16 instructions.
-* **compile**. torch.compile compiles every image size separately, a minute or more each. It needs a C++ compiler and says so
-  if there is none.
-* **onnx** (`backends/onnx_running.py`). Each network is exported once for all sizes. Its labels equal those of float32.
-* **onnx-int8** (`backends/quantising.py`). QDQ, weights by output channel, ranges from training images. The first and last
-  layers stay in float32, and so does the whole frozen encoder. In 8 bits its features are far off, whichever convolutions
-  are left out. Its activations have no outliers; the cause was not found.
-* **Tiles** (`perception/tiles.py`). Neighbouring tiles overlap by a quarter; the outer half of the overlap is discarded. The
-  result equals the whole image within the receptive field. Pooling over the whole image becomes pooling over a tile.
-* **Training** (`training/closed_set_run.py`). Mixed precision in bfloat16, channels last, with a custom backward pass for
-  depthwise convolutions (`models/depthwise.py`).
-  - One further process decodes or draws, and augments. It persists over the epochs and caches decoded images within the
+* **torch-bf16** (`models/precision.py`). Batch normalisation is folded into the preceding convolutions and checked by
+  one pass. Convolutions before the image is reduced to an eighth of its sides stay in float32. With bfloat16
+  throughout, more labels change than the target allows; keeping the last layers or the decoder in float32 instead
+  does not help. The backend refuses to run on processors without bfloat16 instructions.
+* **compile**. torch.compile compiles every image size separately, a minute or more each. It needs a C++ compiler and
+  says so if there is none.
+* **onnx** (`backends/onnx_running.py`). Each network is exported once for all sizes. Its labels equal those of
+  float32.
+* **onnx-int8** (`backends/quantising.py`). QDQ, weights by output channel, ranges from training images. The first and
+  last layers stay in float32, and so does the whole frozen encoder. In 8 bits its features are far off, whichever
+  convolutions are left out. Its activations have no outliers; the cause was not found.
+* **Tiles** (`perception/tiles.py`). Neighbouring tiles overlap by a quarter; the outer half of the overlap is
+  discarded. The result equals the whole image within the receptive field. Pooling over the whole image becomes
+  pooling over a tile.
+* **Training** (`training/closed_set_run.py`). Mixed precision in bfloat16, channels last, with a custom backward pass
+  for depthwise convolutions (`models/depthwise.py`).
+  - One further process decodes or draws, and augments. It persists over the epochs and caches decoded images within
+    the
     memory limit.
-  - A step copies nothing back from a GPU; the loss is read at every tenth step. `benchmarks/test_training.py` verifies this
+  - A step copies nothing back from a GPU; the loss is read at every tenth step. `benchmarks/test_training.py`
+    verifies this
     with CUDA, and is skipped where there is none.
-* **After the networks** (regions, pooling, nearest neighbours) all backends do the same. The ratio of `segment` is therefore
-  below that of the networks, most of all for small images.
+* **After the networks** (regions, pooling, nearest neighbours) all backends do the same. The ratio of `segment` is
+  therefore below that of the networks, most of all for small images.
 """
 
 
