@@ -102,8 +102,8 @@ def page(folders: Sequence[Path], pictures: bool) -> str:
 
 
 _ORDER = """Differences in points, the first minus the second, paired over seeds (of shots and D, or of the branch),
-with the 95 % interval of their mean. A claim *holds* where the interval lies above 0 and the mean is one point or more; it *does
-not hold* where the whole interval lies below one point; it is *undecided* otherwise.
+with the 95 % interval of their mean. A claim *holds* where the interval lies above 0 and the mean is one point or more;
+it *does not hold* where the whole interval lies below one point; it is *undecided* otherwise.
 
 """
 

@@ -171,8 +171,8 @@ A world of {len(document["taxonomy"]["classes"])} known classes ({classes}); spl
   {frozen["sha256"]}.
 {recipes(document)}- **Limits** An ImageNet encoder has seen many of the objects that count as unknown
   here: animals, vehicles, furniture. The figures do not cover objects unknown to ImageNet too, night, rain, other
-  countries or other cameras. For `camvid-11`, `fit.distort` and `fit.by_class` were decided after the two SegmentMeIfYouCan sets had been read. This is
-  not a safety device. Thin objects (poles, signs) are often missed.
+  countries or other cameras. For `camvid-11`, `fit.distort` and `fit.by_class` were decided after the two
+  SegmentMeIfYouCan sets had been read. This is not a safety device. Thin objects (poles, signs) are often missed.
 
 {sections}"""
 
