@@ -57,7 +57,7 @@ def swatch(colour: tuple[int, int, int]) -> Text:
 def progress(total: int, title: str, unit: str, quiet: bool) -> tqdm:
     """A bar with the time left and the units a second, means over the whole run.
 
-    In a file or a pipe it is written every ten seconds, and not at all for work that takes less.
+    In a file or a pipe it is written every ten seconds; work that takes less writes nothing.
     """
     often, wait = (0.5, 0) if sys.stderr.isatty() else (_SELDOM, _SELDOM)
     return tqdm(total=total, desc=title, unit=f" {unit}", disable=quiet, mininterval=often, delay=wait, smoothing=0)
