@@ -103,7 +103,7 @@ def made_up_colour(index: int) -> tuple[int, int, int]:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _wrong(path: Path, what: str, mend: str) -> InputError:
+def _wrong(path: Path, what: str, remedy: str) -> InputError:
     return InputError(f"{one_line(path)}: {what}; {mend}")
 
 

@@ -33,7 +33,7 @@ from ignota.world.model import OpenWorldModel
 
 
 class Watcher(Protocol):
-    """Is told of every image that was measured."""
+    """Called for every measured image."""
 
     def __call__(self, sample: Sample, result: dict[str, Any]) -> object: ...
 

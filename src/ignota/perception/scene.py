@@ -70,7 +70,7 @@ class Taught:
 
 @dataclass(frozen=True)
 class UnknownRegion:
-    """`ignota.Region`: a connected piece of the image that belongs to no class, or one that somebody picked.
+    """`ignota.Region`: a connected component that belongs to no class, or a region that the user picked.
 
     crop: "h w" its mask inside the box. size: (H, W) of the original image. box: left, top, right, bottom. score: mean
     anomaly in 0..1. nearest: the class that it most often takes. area: pixels. given: how it was picked. It remembers
@@ -95,7 +95,7 @@ class UnknownRegion:
 
     @property
     def mask(self) -> Bool[np.ndarray, "H W"]:
-        """The mask on the original image, made anew at each call: many regions of a large image would fill memory."""
+        """The mask on the original image, made again at each call: many regions of a large image would fill memory."""
         left, top, right, bottom = self.box
         whole = np.zeros(self.size, bool)
         whole[top:bottom, left:right] = self.crop

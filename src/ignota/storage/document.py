@@ -223,7 +223,7 @@ def _first(error: ValidationError) -> str:
 
 def refuse(path: Path, reason: str) -> NoReturn:
     """Raises InputError for a document that cannot be used."""
-    raise InputError(f"{path} is damaged ({' '.join(reason.split())}): mend the field, or copy or train the world anew")
+    raise InputError(f"{path} is damaged ({' '.join(reason.split())}): fix the field, or copy or train the world again")
 
 
 def from_schema_1(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:

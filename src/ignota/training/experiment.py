@@ -97,7 +97,7 @@ def train_experiment(
     Raises InputError before anything is written if a world of another configuration is there.
     """
     train = open_split(config.data, data_root, "train", config.seed)
-    open_split(config.data, data_root, "evaluate", config.seed)  # what is missing is told before hours of training
+    open_split(config.data, data_root, "evaluate", config.seed)  # report missing data before hours of training
     refuse_another(config, out / WORLD)
     if not (out / WORLD).exists():
         check_source(config.segmenter.encoder, config.segmenter.weights, allow_download)

@@ -277,7 +277,7 @@ class Stages:
     def _calibrated(
         self, known: KnownEvidence, held_out: Sequence[int], bar: tqdm
     ) -> tuple[KnownEvidence, WeightTable, dict[float, float]]:
-        """The evidence with every number that held-out images set, how all weights did, and all shares that vouch."""
+        """The evidence with all numbers set on held-out images; the merits of all weights and pseudo-known shares."""
         fit, seed = self.config.fit, self.config.seed
         shares = TRUSTED if fit.trusted is None else (fit.trusted,)
         candidates = {share: calibrated(known, trusted=share) for share in shares}
