@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -36,6 +37,9 @@ torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # of processes that tests start
 
 
+_COUNTED = itertools.count()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first, or one processor would be left with them when the others are done.
 
@@ -65,6 +69,12 @@ def kept_between_tests() -> Iterator[None]:
         patch.setattr("ignota.data.synthetic.streets.draw_scene", scene)
         patch.setattr(weights, "_from_package", lambda encoder: dict(read(encoder)))
         yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_allowed(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Code that one test allowed is not allowed in another, nor is what the user of this machine allowed."""
+    monkeypatch.setenv("IGNOTA_STATE", str(tmp_path_factory.getbasetemp() / "state" / str(next(_COUNTED))))
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,6 @@ from ignota.engine.training import Stage, normalise_images
 from ignota.functional.one_hot_metric import SCALE, variance_sum
 from ignota.models.segmenter import ClosedSetSegmenter, resize_logits
 from ignota.models.smp_segmenter import to_channels_last
-from ignota.taxonomy import ClassSplit
 
 
 def metric_loss(f: Float[Tensor, "B C h w"], labels: Integer[Tensor, "B H W"], variance: float) -> Float[Tensor, ""]:
@@ -76,7 +75,7 @@ def train_metric_network(
 
     start: the closed set that is fine-tuned; it stays as it is. None trains from ImageNet weights.
     """
-    split, stage = ClassSplit.parse(config.data.split), metric_stage(config, start is not None)
+    split, stage = config.data.class_split, metric_stage(config, start is not None)
     network = (
         build_segmenter(config.segmenter, len(split.known), run.seed) if start is None else (starting_network(start))
     )

@@ -16,7 +16,7 @@ from ignota.data.files import one_line
 from ignota.data.yaml_files import YamlError, read_yaml
 from ignota.engine.configuration import ExperimentConfig
 from ignota.errors import InputError
-from ignota.taxonomy import ClassSplit, nearest
+from ignota.taxonomy import nearest
 
 T = TypeVar("T")
 SMALLEST, LARGEST = 32, 8192
@@ -66,7 +66,7 @@ def configuration(values: Mapping[str, Any]) -> ExperimentConfig:
     """The configuration that dotted keys set, all others having their defaults; raises InputError."""
     config = _build(ExperimentConfig, values, "")
     try:
-        ClassSplit.parse(config.data.split)
+        _ = config.data.class_split
     except ValueError as error:
         raise InputError(f"data.split: {error}") from None
     if not 0.25 <= config.fit.magnify <= 4:
