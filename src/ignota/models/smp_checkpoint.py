@@ -20,6 +20,8 @@ from ignota.taxonomy import nearest
 NETWORKS = ("Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "DeepLabV3", "DeepLabV3Plus", "PAN",
             "UPerNet", "Segformer", "DPT")  # fmt: skip
 _HEAD = "segmentation_head."
+_SMALLEST = {"PAN": 128}
+"""Sides that an architecture needs at least: images are padded to multiples of them."""
 _HYPER = {"architecture": ("architecture", "arch", "model_name"), "encoder": ("encoder_name", "encoder", "backbone")}
 """What trainers call architecture and encoder among the hyper-parameters of a checkpoint."""
 _OTHERS = {
@@ -38,6 +40,7 @@ class SmpCheckpoint(TappedModule):
         used = [n for n, channels in enumerate(network.encoder.out_channels) if n >= 2 and channels > 0]
         super().__init__(
             network, {f"stage{n}": f"encoder:{n}" for n in used}, encoder="encoder",
+            multiple=_SMALLEST.get(str(self_config["_model_class"]), 32),
             preprocessing=preprocessing or smp_preprocessing(encoder), origin=f"smp {self_config['_model_class']}",
         )  # fmt: skip
         self.config = self_config
