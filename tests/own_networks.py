@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from ignota.data.datasets import open_dataset
 from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
+from ignota.perception.networks import network_input
 from ignota.structures import Preprocessing
 from ignota.taxonomy import ClassSplit
-from ignota.world.networks import network_input
 
 IMAGENET = Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
 

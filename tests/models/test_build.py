@@ -238,7 +238,7 @@ SMP: dict[str, dict[str, Any]] = {
     "UnetPlusPlus": {"decoder_channels": (32, 16, 8, 8, 8)},
     "MAnet": {"decoder_channels": (32, 16, 8, 8, 8), "decoder_pab_channels": 8},
     "Linknet": {},
-    "FPN": {"decoder_pyramid_channels": 24, "decoder_segmentation_channels": 16},
+    "FPN": {"decoder_pyramid_channels": 24, "decoder_segmentation_channels": 32},
     "PSPNet": {"psp_out_channels": 16},
     "DeepLabV3": {"decoder_channels": 16},
     "DeepLabV3Plus": {"decoder_channels": 16},
@@ -248,7 +248,12 @@ SMP: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", SMP)
+OFTEN = ("Unet", "MAnet", "FPN", "PAN", "Segformer")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.long) for name in SMP]
+)
 def test_a_checkpoint_of_any_smp_network(tmp_path: Path, name: str) -> None:
     """As Lightning keeps it: below a prefix, beside other tensors and settings."""
     torch.manual_seed(0)
