@@ -117,6 +117,8 @@ def test_a_factory_in_a_world_needs_leave(tmp_path: Path, monkeypatch: pytest.Mo
     one_line(lambda: open_segmenter(source), "allow_code=True")
     first = open_segmenter(source, allow_code=True)
     description = through_json(describe(first)[0])
+    same(first, build_segmenter(description, first.state_dict()))  # allowed once
+    monkeypatch.setenv("IGNOTA_STATE", str(tmp_path / "another machine"))
     one_line(lambda: build_segmenter(description, first.state_dict()), "allow_code=True")
     same(first, build_segmenter(description, first.state_dict(), allow_code=True))
     strange = dataclasses.replace(description, options={"layer": {}})
