@@ -72,7 +72,7 @@ def test_the_readme_s_python(trained: Path, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_the_readme_s_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each shell line: `ignota` runs here, as does the server until the browser opens; `make` and `pip` are looked up."""
+    """Each line: `ignota` runs here, as does the server until the browser opens; `make` and `pip` are looked up."""
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     lines = [words for block in blocks for line in block.splitlines() if (words := shlex.split(line, comments=True))]
     assert len([words for words in lines if words[0] == "ignota"]) == 5

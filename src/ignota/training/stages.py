@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -92,7 +91,7 @@ class Stages:
 
     @cached_property
     def split(self) -> ClassSplit:
-        return ClassSplit.parse(self.config.data.split)
+        return self.config.data.class_split
 
     @cached_property
     def segmenter(self) -> ClosedSetSegmenter:
@@ -318,10 +317,8 @@ class Stages:
     def _closed_hash(self) -> str:
         config = self.config
         if self.given is not None:
-            weights = hashlib.sha256()
-            for value in self.given.state_dict().values():
-                weights.update(value.detach().cpu().contiguous().numpy().tobytes())
-            return fingerprint(config.seed, config.data, weights.hexdigest())
+            own = Networks(self.given, None, config.size, (), self.device)
+            return fingerprint(config.seed, config.data, own.digest)
         return fingerprint(config.seed, config.data, config.segmenter, config.closed_set)
 
     def _stage(self, name: str, *parts: object) -> StageRun:
