@@ -48,31 +48,31 @@ def card(name: str, document: dict[str, Any], size: int, sections: str) -> str:
 A world of {len(document["taxonomy"]["classes"])} known classes ({classes}); split `{split}`.
 
 - **Made by** `ignota run {name} --data $IGNOTA_DATA/camvid --out runs/{name}`, seed {config["seed"]}; configuration
-  {document["provenance"]["configuration_hash"]}. Everything that it sets stands in `world.json`.
+  {document["provenance"]["configuration_hash"]}. `world.json` has all its settings.
 - **Trained on** CamVid's training images, 367 frames of 480×360 from drives through Cambridge. CamVid is research data
-  (Brostow et al., Pattern Recognition Letters 2009); no image of it is in this world, but every number in it comes from
+  (Brostow et al., Pattern Recognition Letters 2009). This world contains no image of it, but every number comes from
   them. Ask its authors before other use.
 - **Holds** a DeepLabV3+ with EfficientNet-Lite0, D as printed and as released, and what `fit` found{branches}:
-  {size / 1e6:.1f} MB in half precision. Its encoder started from ImageNet weights. The frozen encoder is not in
-  it: it is `{frozen["encoder"]}` of the package `{frozen.get("package", frozen["source"])}`, SHA-256
+  {size / 1e6:.1f} MB in half precision. Its encoder started from ImageNet weights. The frozen encoder is not
+  included: it is `{frozen["encoder"]}` of the package `{frozen.get("package", frozen["source"])}`, SHA-256
   {frozen["sha256"]}.
-{recipes(document)}- **Mind** that an ImageNet encoder has seen many of the things that count as
-  unknown here: animals, vehicles, furniture. The figures say nothing of things that are strange to ImageNet too, of
-  night, rain, other countries or other cameras. Of `camvid-11`, `fit.distort` and `fit.by_class` were decided after
-  the two SegmentMeIfYouCan sets had been read. It is no safety device. Thin things (poles, signs) are often missed.
+{recipes(document)}- **Limits** An ImageNet encoder has seen many of the objects that count as unknown
+  here: animals, vehicles, furniture. The figures do not cover objects unknown to ImageNet too, night, rain, other
+  countries or other cameras. For `camvid-11`, `fit.distort` and `fit.by_class` were decided after the two
+  SegmentMeIfYouCan sets had been read. This is not a safety device. Thin objects (poles, signs) are often missed.
 
 {sections}"""
 
 
 def recipes(document: dict[str, Any]) -> str:
-    """What a model card says of a second recipe."""
+    """A model card's lines on a second recipe."""
     entry = document["objectness"]
     if entry is None:
         return ""
     return f"""- **Recipes** `light`, and `full`, which reads the objectness network of the package `{entry["package"]}`
   {entry["version"]} (SHA-256 {entry["sha256"]};
-  its training data are not documented). The figures below are those of `light`, of learnt classes before
-  counter-examples came; today's by both: docs/wild.md.
+  its training data are not documented). The figures below are those of `light`, for learnt classes before
+  counter-examples existed; docs/wild.md has the current ones by both recipes.
 """
 
 

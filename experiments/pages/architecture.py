@@ -36,7 +36,7 @@ def folder_of(room: str) -> Path:
 
 
 def written(page: str, _: Path) -> str:
-    """The page with every table anew; raises ValueError for a folder that has no section."""
+    """The page with every table replaced; raises ValueError for a folder that has no section."""
     if lacking := missing(page):
         raise ValueError(f"docs/architecture.md has no section for {', '.join(lacking)}")
     return _SECTION.sub(lambda match: match["head"] + rows(folder_of(match["room"])), page)
@@ -45,5 +45,5 @@ def written(page: str, _: Path) -> str:
 def missing(page: str) -> list[str]:
     """Folders of the package that have files but no table."""
     shown = {folder_of(match["room"]) for match in _SECTION.finditer(page)}
-    folders = {path.parent for path in PACKAGE.rglob("*.py") if rows(path.parent)}
-    return sorted(str(folder.relative_to(PACKAGE)) for folder in folders - shown)
+    folders = {path.parent for path in PACKAGE.rglob("*.py")} - shown
+    return sorted(str(folder.relative_to(PACKAGE)) for folder in folders if rows(folder))

@@ -10,12 +10,12 @@ from typing import Any
 
 from experiments.pages.markdown import head, read, table
 
-RIVAL = "float32, contiguous"
+BASELINE = "float32, contiguous"
 TAIL = "\n## How it is done"
 """Where the page goes on by hand."""
 
 
-def told(machine: dict[str, Any]) -> str:
+def described(machine: dict[str, Any]) -> str:
     has = "with" if machine["bfloat16"] else "without"
     return (
         f"{machine['processor']}, {machine['threads']} threads, {has} bfloat16 instructions; torch {machine['torch']}, "
@@ -27,7 +27,7 @@ def times(found: dict[str, Any]) -> str:
     """One table a world and size."""
     parts = []
     for entry in found.values():
-        rows, base = entry["rows"], entry["rows"][RIVAL]
+        rows, base = entry["rows"], entry["rows"][BASELINE]
         height, width = entry["seen"]
         cells = [
             [name, f"{1000 * row['networks']:.0f}", f"{base['networks'] / row['networks']:.2f}",
@@ -41,14 +41,14 @@ def times(found: dict[str, Any]) -> str:
             + table(columns, cells)
         )
     machine = next(iter(found.values()))["machine"]
-    return "## An image\n\n" + told(machine) + ".\n\n" + "\n".join(parts)
+    return "## An image\n\n" + described(machine) + ".\n\n" + "\n".join(parts)
 
 
 def accuracy(found: dict[str, Any]) -> str:
     """What each backend changes."""
     parts = []
     for entry in found.values():
-        base = entry["rows"][RIVAL]
+        base = entry["rows"][BASELINE]
         columns = ["backend", "labels changed, %", "unknown or not changed, %", "mIoU, %", "Δ, points"]
         novel = "aupr" in base
         columns += ["AUPR of `raml`, %", "Δ, points"] if novel else []
@@ -65,11 +65,11 @@ def accuracy(found: dict[str, Any]) -> str:
 
 def training(found: dict[str, Any]) -> str:
     """Ratios of a step."""
-    base = found["rows"][RIVAL]
+    base = found["rows"][BASELINE]
     cells = [[name, f"{1000 * taken:.0f}", f"{base / taken:.2f}"] for name, taken in found["rows"].items()]
     return (
         "## A training step\n\nClosed set, 480×352, batch 8, forward, backward and optimiser; "
-        + told(found["machine"])
+        + described(found["machine"])
         + ".\n\n"
         + table(["way", "ms", "× as fast"], cells)
         + "\nWhere the processor has no bfloat16 instructions, training stays in float32, channels last.\n"

@@ -26,7 +26,7 @@ TITLES = (
     "Car alone, five examples",
 )
 FOOT = """`meta_mass` is transductive: stage 2 saw training images of the same streets with the novel classes as void.
-`old before` and `old after` leave novel pixels out; for a method on a branch they are those of its own known labels.
+`old before` and `old after` exclude novel pixels; for a method on a branch they refer to the branch's own known labels.
 """
 
 

@@ -33,7 +33,7 @@ def fit(world: str) -> str:
 
 
 def section(world: str, file: str, found: dict[str, Any]) -> str:
-    """What one data set says of the richer world."""
+    """The figures of one data set with the richer world."""
     name, scores = found["dataset"], found["scores"]
     root = name if name == "camvid" else f"{name}_val"
     ordered = dict(sorted(scores.items(), key=lambda item: -item[1]["pooled"]["aupr"]))

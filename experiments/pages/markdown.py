@@ -65,9 +65,7 @@ def components(scores: Mapping[str, Any]) -> str:
         [f"`{name}`", *(percent((found.get(kind) or {}).get(m)) for kind in kinds for m in metrics)]
         for name, found in counted.items()
     )
-    said = (
-        "Whole components; threshold with the best pixel F1 on this very set (oracle), or of training images (fixed):"
-    )
+    said = "Whole components; threshold with the best pixel F1 on this set (oracle), or from training images (fixed):"
     return f"{said}\n\n{table(['score', *(f'{m}, {kind}' for kind in kinds for m in metrics)], rows)}\n"
 
 

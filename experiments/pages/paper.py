@@ -27,7 +27,7 @@ WHY = {
     "released code; Table *choices* has the row with them.",
     "table-3": "Network, data and schedules are smaller.",
     "table-d": "Another image of another world: the pattern counts, not the figures.",
-    "table-e": "As in Table 2; URS takes every region between edges of the image for a candidate.",
+    "table-e": "As in Table 2; URS takes every region between edges of the image as a candidate.",
     "table-f": "As in Table 2; the spread of cosines depends on D and its training data, so that the best θ_novel need "
     "not be 0.8.",
     "table-g": "As in Table 2; the paper does not say from which images it draws.",
@@ -88,7 +88,7 @@ def _setting(one: dict[str, Any]) -> str:
     return (
         f"**{_title(one)}.** {one['stands_for']} Short side {one['size']} pixels, {one['images']} images measured, "
         f"{one['seeds']} seeds of shots and D, {one['branches']} trainings of each branch of Tables 3 and E; {steps}. "
-        f"All of it, trainings included, took {processor:.0f} minutes of processor time and {wall:.0f} of wall clock, "
+        f"Everything, trainings included, took {processor:.0f} minutes of processor time and {wall:.0f} of wall clock, "
         "with other work beside.\n\n"
     )
 
@@ -117,7 +117,7 @@ def _picture(name: str) -> str:
 
 
 def _missing(found: Sequence[dict[str, Any]]) -> str:
-    """What was not run, said plainly."""
+    """What was not run."""
     lines = []
     for one in found:
         lacking = [n for n in _NAMES if n not in one["tables"]] + [n for n in _FIGURES if n not in one["figures"]]

@@ -26,7 +26,7 @@ def run_section(results: Mapping[str, Any]) -> str:
     data = "" if name.startswith("synthetic") else " --data $IGNOTA_DATA/camvid"
     took = f"training took {training / 60:.0f} minutes"
     if not seconds.get("closed_set"):  # it was put there by `ignota.reproduce.given.take`
-        took = f"closed set of the world that was shipped before, all that follows took {training / 60:.0f} minutes"
+        took = f"closed set of the formerly shipped world; the later stages took {training / 60:.0f} minutes"
     text = f"## {name}\n\n`ignota run {name}{data} --out runs/{name}`; {took}.\n\n"
     text += f"Closed set on the evaluation images:\n\n{closed_set(results['closed_set'])}"
     if "anomaly" in results:

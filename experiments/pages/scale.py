@@ -54,8 +54,8 @@ def engines(runs: dict[str, Any]) -> str:
         [what, number(run["per_second"]), number(run["per_second_with_start"]), number(run["start"])]
         for what, run in (("local, one thread", local), ("Ray, 1 worker", one), ("Ray, 2 workers", two))
     ]
-    told = table(["engine", "frames a second", "start counted", "seconds until the first row"], rows)
-    return told + (
+    shown = table(["engine", "frames a second", "start counted", "seconds until the first row"], rows)
+    return shown + (
         f"\n{local['frames']} frames of {local['size']}×{local['size'] * 4 // 3}, world `{local['world']}` at that"
         f" size, {local['cores']} cores. Ray with one worker reaches **{one['per_second'] / local['per_second']:.2f}**"
         f" of the plain loop, with two **{two['per_second'] / one['per_second']:.2f}** × one.\n"
@@ -177,7 +177,7 @@ FIGURES = {"engines": engines, "deaths": deaths, "memory": memory, "costs": cost
 
 
 def written(page: str, folder: Path) -> str:
-    """The page with all figures anew. Raises ValueError for a figure that the page has no marks for."""
+    """The page with all figures replaced. Raises ValueError for a figure that the page has no marks for."""
     runs = {name: read(folder / f"{name}.json") for name in RUNS if (folder / f"{name}.json").exists()}
     texts = {name: figure(runs) if NEEDS.get(name, "cost") in runs else MISSING for name, figure in FIGURES.items()}
     return marked(page, texts | {"plan": plan(runs)})

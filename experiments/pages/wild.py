@@ -24,7 +24,7 @@ def anomalies(folder: Path) -> str:
             rows.append([name, f"`{world}`", f"`{recipe}`", *map(percent, cells)])
     columns = ["data set", "world", "recipe", "AUPR", "AUROC", "FPR95", "sIoU", "PPV", "component F1"]
     call = "`ignota evaluate anomaly NAME --world WORLD --recipe RECIPE --scores raml --json NAME_RECIPE.json`"
-    return f"## What is unknown\n\n{call}; pooled; components at the world's own threshold.\n\n{table(columns, rows)}\n"
+    return f"## Finding the unknown\n\n{call}. Pooled; components at the world's own threshold.\n\n{table(columns, rows)}\n"
 
 
 def taught(folder: Path) -> str:
@@ -52,12 +52,12 @@ def taught(folder: Path) -> str:
     ]
     call = (
         "`ignota evaluate wild road_anomaly_21 --world camvid-11 --recipe RECIPE --given GIVEN --pairs 2:3,3:2 --json"
-        " wild_GIVEN_RECIPE.json`, masks also with `--known camvid --known-data $IGNOTA_DATA/camvid`"
+        " wild_GIVEN_RECIPE.json`. Masks also with `--known camvid --known-data $IGNOTA_DATA/camvid`"
     )
     return (
-        f"## What is learnt of it\n\n{call}. Each object of RoadAnomaly21 is taught once to a copy of the world,"
-        " without force; 2 and 3 show giraffes, taught on one and looked for on the other. Claimed and lost: of"
-        f" CamVid's validation images, by the worst of the ten classes.\n\n{table(columns, rows)}\n"
+        f"## Teaching it\n\n{call}. Each object of RoadAnomaly21 is taught once to a copy of the world,"
+        " without force. Images 2 and 3 show giraffes, taught on one and searched on the other. Claimed and lost are"
+        f" shares of CamVid's validation images, by the worst of the ten classes.\n\n{table(columns, rows)}\n"
     )
 
 
