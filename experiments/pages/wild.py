@@ -24,7 +24,8 @@ def anomalies(folder: Path) -> str:
             rows.append([name, f"`{world}`", f"`{recipe}`", *map(percent, cells)])
     columns = ["data set", "world", "recipe", "AUPR", "AUROC", "FPR95", "sIoU", "PPV", "component F1"]
     call = "`ignota evaluate anomaly NAME --world WORLD --recipe RECIPE --scores raml --json NAME_RECIPE.json`"
-    return f"## Finding the unknown\n\n{call}. Pooled; components at the world's own threshold.\n\n{table(columns, rows)}\n"
+    said = "Pooled; components at the world's own threshold."
+    return f"## Finding the unknown\n\n{call}. {said}\n\n{table(columns, rows)}\n"
 
 
 def taught(folder: Path) -> str:
