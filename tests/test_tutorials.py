@@ -81,7 +81,7 @@ def test_thousand_frames(trained: Path, capsys: pytest.CaptureFixture[str]) -> N
     }
     followed(blocks("thousand-frames"), instead)
     assert repr(ignota.load("my-world")).endswith(" 2 taught)")
-    assert "thing like " in capsys.readouterr().out
+    assert "like " in capsys.readouterr().out
     assert len(Path("next.csv").read_text().splitlines()) == 6
 
 
