@@ -48,8 +48,8 @@ class Recipe:
     the others. lowest_margin: where none of these is exceeded. `surprise`: what a region's anomaly above the threshold,
     in scales of the score and at most `strangest` of them, adds to its similarity to a class of one exemplar. parts:
     regions of an exemplar that are stored at most; inside: the share of a region that must lie in the mask. extra:
-    further scores that are held. regions: which regions an image has. objectness: the weight of the objectness map in the
-    world's own score; level: how much of the image's median score is taken off before.
+    further scores that are held. regions: which regions an image has. objectness: the weight of the objectness map in
+    the world's own score; level: how much of the image's median score is taken off before.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
