@@ -146,8 +146,8 @@ def _add_images(app: FastAPI, session: Session) -> None:
         responses={200: {"content": {"application/octet-stream": {}}}},
     )  # fmt: skip
     async def layers(image: ImagePath) -> Response:
-        """Four planes on the working grid, little-endian: uint16 anomaly × 65535 before anything was taught, uint16
-        region ids, uint16 meta-channel bits, uint8 labels of the closed set."""
+        """Five planes on the working grid, little-endian: uint16 anomaly × 65535 before anything was taught, uint16
+        region ids, uint16 meta-channel bits, uint8 labels of the closed set, uint16 unknown objects from 1."""
         body = await session.run(lambda: session.layers(session.image(image)))
         return Response(body, media_type="application/octet-stream")
 
