@@ -34,6 +34,7 @@ COMMANDS: dict[str, Command] = {
     "classes": Command("ignota.cli.classes", "lists the classes of a world"),
     "seal": Command("ignota.cli.seal", "checks a world whose document was edited, and seals it again"),
     "upgrade": Command("ignota.cli.upgrade", "brings a world of an older schema to today's"),
+    "maps": Command("ignota.cli.maps", "raw maps of any anomaly scores, one .npy an image and score"),
     "evaluate anomaly": Command("ignota.cli.evaluate_anomaly", "measures anomaly scores on a data set"),
     "evaluate incremental": Command("ignota.cli.evaluate_incremental", "measures few-shot learning of new classes"),
     "evaluate wild": Command("ignota.cli.evaluate_wild", "teaches every object of a data set of anomalies once"),

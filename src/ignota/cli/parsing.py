@@ -176,6 +176,17 @@ def check_shard(args: Namespace) -> None:
         raise UsageError("a part has no figures: `ignota evaluate merge DIR… --json FILE` gives those of all")
 
 
+def add_outside(parser: Parser) -> None:
+    """`--maps`: anomaly maps that another method has written."""
+    parser.add_argument(
+        "--maps",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="maps of another method to measure beside the scores, one .npy or .hdf5 an image; may be repeated",
+    )
+
+
 def add_backend(parser: Parser) -> None:
     """`--backend`, `--calibrate` and `--tile`: how the networks are run."""
     parser.add_argument("--backend", type=Backend, default="torch", help="what runs the networks; see `benchmark`")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ignota.cli.inputs import PARTS
+from ignota.world.branch import BRANCH_SCORES
 from ignota.world.fingerprint import perception_fingerprint, world_fingerprint
 from ignota.world.labelling import systems_of
 from ignota.world.model import OpenWorldModel
@@ -37,6 +40,18 @@ def method_form(world: OpenWorldModel, method: str) -> str:
         return ""
     systems = systems_of((method,))
     return " ".join([method, *(world.branch(system).networks.digest[:16] for system in systems)])
+
+
+def score_marks(world: OpenWorldModel, scores: Sequence[str]) -> dict[str, str]:
+    """What tells maps of a score from those of another world: perception, size and backend, as teaching changes none,
+    and the weights of the branch that the score runs on."""
+    networks = world.networks
+    common = f"{perception_fingerprint(world)} {networks.size} {networks.backend}"
+    marks = {}
+    for score in scores:
+        systems = {BRANCH_SCORES[part] for part in re.split(r"[:+]", score) if part in BRANCH_SCORES}
+        marks[score] = " ".join([common, *(world.branch(system).networks.digest[:16] for system in sorted(systems))])
+    return marks
 
 
 def made_by(makers: dict[str, str], image: Path) -> dict[str, str]:
