@@ -23,6 +23,7 @@ __all__ = [
     "evaluate_anomaly",
     "evaluate_incremental",
     "load",
+    "load_plugin",
     "train",
 ]
 __version__ = "0.1.0"
@@ -35,11 +36,13 @@ _PLACES = {
     "Scene": ("world.scene", "Scene"),
     "World": ("world.model", "OpenWorldModel"),
     **{name: ("door", name) for name in ("adapt", "evaluate_anomaly", "evaluate_incremental", "load", "train")},
+    "load_plugin": ("plugins", "load_plugin"),
 }
 """Where each name lies, and what it is called there."""
 
 if TYPE_CHECKING:
     from ignota.door import adapt, evaluate_anomaly, evaluate_incremental, load, train
+    from ignota.plugins import load_plugin
     from ignota.world.marks import Box, Click, Polygon
     from ignota.world.model import OpenWorldModel as World
     from ignota.world.scene import Scene

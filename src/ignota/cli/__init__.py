@@ -45,4 +45,18 @@ def _dispatch(words: list[str]) -> None:
         if "--version" in rest:
             sys.stdout.write(f"ignota {__version__}\n")
             return
-        module.run(parser.parse(rest))
+        args = parser.parse(rest)
+        _load_plugins(args.plugin)
+        module.run(args)
+
+
+def _load_plugins(files: list[str]) -> None:
+    """Loads what installed packages and `--plugin` bring. A package that fails is told and left out."""
+    from importlib.metadata import entry_points
+
+    if files or any(entry_points(group=group) for group in ("ignota.scores", "ignota.datasets")):
+        from ignota.cli.terminal import note
+        from ignota.plugins import load_plugins
+
+        for fault in load_plugins(files):
+            note(f"{fault}; it is left out")

@@ -54,6 +54,7 @@ def run(args: Namespace) -> None:
         missing = missing_scores(world.known)
         command = (
             f"ignota fit {' '.join(missing)} --world {shlex.quote(args.world)} --data ROOT --out NEW"
+            + "".join(f" --plugin {shlex.quote(file)}" for file in args.plugin)
             if missing
             else None
         )

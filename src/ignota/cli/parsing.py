@@ -56,6 +56,13 @@ class Parser(ArgumentParser):
         for option, kind, meaning in _EVERYWHERE:
             if option not in self._option_string_actions:
                 self.add_argument(option, type=kind, default="auto" if kind in (Device, Recipe) else None, help=meaning)
+        self.add_argument(
+            "--plugin",
+            action="append",
+            default=[],
+            metavar="FILE.py",
+            help="code of your own that brings scores or data sets; may be repeated",
+        )
         self.add_argument("--quiet", action="store_true", help="no progress, only the result")
         self.add_argument("--version", action="store_true", help="print the version")
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ignota.anomaly.fitted_scores import code_of
 from ignota.cli.inputs import PARTS
 from ignota.world.branch import BRANCH_SCORES
 from ignota.world.fingerprint import perception_fingerprint, world_fingerprint
@@ -44,13 +45,15 @@ def method_form(world: OpenWorldModel, method: str) -> str:
 
 def score_marks(world: OpenWorldModel, scores: Sequence[str]) -> dict[str, str]:
     """What tells maps of a score from those of another world: perception, size and backend, as teaching changes none,
-    and the weights of the branch that the score runs on."""
+    the weights of the branch that the score runs on, and the code of a plugin."""
     networks = world.networks
     common = f"{perception_fingerprint(world)} {networks.size} {networks.backend}"
     marks = {}
     for score in scores:
-        systems = {BRANCH_SCORES[part] for part in re.split(r"[:+]", score) if part in BRANCH_SCORES}
-        marks[score] = " ".join([common, *(world.branch(system).networks.digest[:16] for system in sorted(systems))])
+        parts = re.split(r"[:+]", score)
+        systems = sorted({BRANCH_SCORES[part] for part in parts if part in BRANCH_SCORES})
+        own = [*(world.branch(system).networks.digest[:16] for system in systems), *map(code_of, parts)]
+        marks[score] = " ".join([common, *filter(None, own)])
     return marks
 
 

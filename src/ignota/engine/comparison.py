@@ -34,12 +34,12 @@ BLOCKS = 128
 
 def held_scores(known: KnownEvidence) -> list[str]:
     """Every score that the world can compute, and the mean over regions of each one that is read pixel by pixel."""
-    return [*score_names(known), *(f"{REGION}{name}" for name in known.recipe.scores())]
+    return [*score_names(known), *(f"{REGION}{name}" for name in known.recipe.readable())]
 
 
 def missing_scores(known: KnownEvidence) -> list[str]:
     """The scores that could be fitted and are not held."""
-    return [name for name in FITTED_SCORES if name not in known.recipe.extra]
+    return [name for name in FITTED_SCORES if name not in known.recipe.readable()]
 
 
 def compare_scores(

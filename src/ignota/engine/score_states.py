@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from ignota.anomaly.fitted_scores import code_of
 from ignota.anomaly.score import OUTLIER, AnomalyScore, State
 from ignota.anomaly.trained import TrainedScore
 from ignota.data.pasting import CutOut, cut_outs, paste
@@ -49,7 +50,7 @@ class KeptStates:
     origin: str
 
     def of(self, name: str, score: AnomalyScore) -> StageFolder:
-        return StageFolder(self.folder / name, fingerprint(self.origin, name, vars(score)))
+        return StageFolder(self.folder / name, fingerprint(self.origin, name, score.settings(), code_of(name)))
 
     def drop(self) -> None:
         """Removes what was kept, once it is part of a world."""
