@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ignota.formats.rle import decode_rle, encode_rle
+from ignota.storage import bundle
 from ignota.taxonomy import UNKNOWN_INDEX
-from ignota.world import bundle
 from ignota.world.model import OpenWorldModel
 from ignota.world.previewing import Preview
 from ignota.world.teaching import Prepared

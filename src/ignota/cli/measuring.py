@@ -17,7 +17,6 @@ from ignota.data.files import write_atomically
 from ignota.engine.shards import PartOfImages, Shard, State, stored_part, write_state
 from ignota.formats.score_maps import MapFolder
 from ignota.structures import InputError
-from ignota.world.fingerprint import world_fingerprint
 from ignota.world.model import OpenWorldModel
 
 
