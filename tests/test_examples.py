@@ -18,8 +18,8 @@ import yaml
 from PIL import Image
 
 from ignota.cli import main
-from ignota.data.synthetic import SyntheticStreets
-from ignota.world import bundle
+from ignota.storage import bundle
+from ignota.synthetic import SyntheticStreets
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -13,11 +13,11 @@ from PIL import Image
 
 import ignota
 from ignota import plugins
-from ignota.anomaly.fitted_scores import code_of
 from ignota.cli import main
 from ignota.plugins import DATASETS, FITTED_SCORES, load_plugin, load_plugins
+from ignota.scores.fitted_scores import code_of
+from ignota.storage import bundle
 from ignota.structures import InputError
-from ignota.world import bundle
 
 pytestmark = pytest.mark.usefixtures("catalogues")
 

@@ -42,8 +42,8 @@ _PLACES = {
 
 if TYPE_CHECKING:
     from ignota.door import adapt, evaluate_anomaly, evaluate_incremental, load, train
+    from ignota.perception.marks import Box, Click, Polygon
     from ignota.plugins import load_plugin
-    from ignota.world.marks import Box, Click, Polygon
     from ignota.world.model import OpenWorldModel as World
 else:  # hidden from mypy, which would take any other name for one of ours
 

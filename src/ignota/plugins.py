@@ -19,15 +19,15 @@ from types import ModuleType
 from typing import Any, Final
 
 from ignota.anomaly.detectors import from_pytorch_ood
-from ignota.anomaly.fitted_scores import FITTED_SCORES
-from ignota.anomaly.logit_scores import LOGIT_SCORES
-from ignota.anomaly.score import AnomalyScore, State, stacked
 from ignota.data.datasets import DATASETS, DRAWN
 from ignota.data.files import one_line
 from ignota.data.listing import Layout, Listing, Pair, class_table, pictures, value_table
+from ignota.perception.branch import BRANCH_SCORES
+from ignota.perception.reading import OBJECTNESS, OWN, PRINTED, RELEASED
+from ignota.scores.fitted_scores import FITTED_SCORES
+from ignota.scores.logit_scores import LOGIT_SCORES
+from ignota.scores.score import AnomalyScore, State, stacked
 from ignota.structures import InputError
-from ignota.world.branch import BRANCH_SCORES
-from ignota.world.reading import OBJECTNESS, OWN, PRINTED, RELEASED
 
 __all__ = [
     "DATASETS", "FITTED_SCORES", "AnomalyScore", "Layout", "Listing", "Pair", "State", "class_table",

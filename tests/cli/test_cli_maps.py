@@ -12,9 +12,9 @@ from PIL import Image
 
 from ignota.cli import main
 from ignota.data.datasets import open_dataset
-from ignota.engine.component_reading import to_size
+from ignota.evaluation.component_reading import to_size
 from ignota.formats import smiyc
-from ignota.world import bundle
+from ignota.storage import bundle
 
 
 def run(*words: object) -> int:
@@ -54,7 +54,7 @@ def test_a_call_goes_on_where_it_was(
     first = (tmp_path / "maps" / "msp" / "photo.npy").stat().st_mtime_ns
     capsys.readouterr()
     with monkeypatch.context() as patch:
-        patch.setattr("ignota.world.networks.Networks.encode", lambda *_: pytest.fail("it was finished"))
+        patch.setattr("ignota.perception.networks.Networks.encode", lambda *_: pytest.fail("it was finished"))
         assert run(*call, "msp,region:msp") == 0
     assert "1 image, 1 of them finished before" in capsys.readouterr().out
     assert run(*call, "msp,energy") == 0

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from ignota.data.datasets import open_dataset
-from ignota.engine.comparison import compare_scores, held_scores, mean_ranks, missing_scores, ranked
-from ignota.engine.evaluation import evaluate_anomaly
-from ignota.engine.refitting import parts_of, with_scores
+from ignota.evaluation.comparison import compare_scores, held_scores, mean_ranks, missing_scores, ranked
+from ignota.evaluation.evaluation import evaluate_anomaly
 from ignota.metrics.bootstrap import (
     ImageHistograms,
     paired_bootstrap,

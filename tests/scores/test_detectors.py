@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from ignota.anomaly.detectors import from_pytorch_ood
 from torch import Tensor
 
-from ignota.anomaly.detectors import from_pytorch_ood
-from ignota.anomaly.logit_scores import LOGIT_SCORES
-from ignota.anomaly.score import AnomalyScore, State
+from ignota.scores.logit_scores import LOGIT_SCORES
+from ignota.scores.score import AnomalyScore, State
 from ignota.structures import Encoding, InputError
 
 

@@ -84,7 +84,7 @@ def _measure_shard(args: Namespace) -> None:
 
 def _choice(args: Namespace) -> AnomalyChoice:
     from ignota.cli.measuring import outside_of, words_of
-    from ignota.engine.choices import AnomalyChoice
+    from ignota.evaluation.choices import AnomalyChoice
 
     edges = args.edges
     if edges not in ("training", "paper"):

@@ -44,7 +44,7 @@ def run(args: Namespace) -> None:
     from ignota.cli.resuming import score_marks
     from ignota.cli.terminal import complain, progress, say
     from ignota.data.drafts import sweep
-    from ignota.engine.choices import chosen_scores
+    from ignota.evaluation.choices import chosen_scores
     from ignota.structures import InputError
 
     out = Path(args.out)
@@ -96,7 +96,7 @@ def _write(out: Path, picture: Picture, world: OpenWorldModel, scores: Sequence[
     """Writes maps of an image, then NAME.json, which says where all of them come from."""
     from ignota.cli.resuming import image_fingerprint
     from ignota.data.files import as_text, write_json
-    from ignota.engine.component_reading import to_size
+    from ignota.evaluation.component_reading import to_size
     from ignota.formats.score_maps import write_map
 
     assert picture.image is not None

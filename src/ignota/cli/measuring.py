@@ -14,7 +14,7 @@ from ignota.cli.opening import check_target
 from ignota.cli.terminal import say
 from ignota.data.datasets import LabelledImages, file_mark, open_dataset
 from ignota.data.files import write_atomically
-from ignota.engine.shards import PartOfImages, Shard, State, stored_part, write_state
+from ignota.evaluation.shards import PartOfImages, Shard, State, stored_part, write_state
 from ignota.formats.score_maps import MapFolder
 from ignota.structures import InputError
 from ignota.world.model import OpenWorldModel

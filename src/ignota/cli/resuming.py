@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ignota.anomaly.fitted_scores import code_of
 from ignota.cli.inputs import PARTS
-from ignota.world.branch import BRANCH_SCORES
-from ignota.world.fingerprint import perception_fingerprint, world_fingerprint
+from ignota.perception.branch import BRANCH_SCORES
+from ignota.scores.fitted_scores import code_of
+from ignota.storage.fingerprint import perception_fingerprint, world_fingerprint
 from ignota.world.labelling import systems_of
 from ignota.world.model import OpenWorldModel
 

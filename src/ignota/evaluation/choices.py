@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from ignota.data.datasets import LabelledImages
 from ignota.data.shots import Shots
-from ignota.engine.evaluation import anomaly_label_lut, evaluate_anomaly, with_edges
-from ignota.engine.head_methods import HEAD_METHODS
+from ignota.evaluation.evaluation import anomaly_label_lut, evaluate_anomaly, with_edges
+from ignota.evaluation.head_methods import HEAD_METHODS
 from ignota.formats.score_maps import MapFolder
 from ignota.functional.edges import paper_edges
 from ignota.metrics.anomaly import Protocol

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ignota.data.datasets import LabelledImages
-from ignota.engine.component_reading import component_reading
-from ignota.engine.evaluation import AnomalyState, fixed_thresholds, measured_images
+from ignota.evaluation.component_reading import component_reading
+from ignota.evaluation.evaluation import AnomalyState, fixed_thresholds, measured_images
 from ignota.formats.score_maps import MapFolder
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.bootstrap import (
@@ -22,8 +22,8 @@ from ignota.metrics.bootstrap import (
     weighted_fpr95,
 )
 from ignota.metrics.components import track_sizes
-from ignota.world.composing import REGION
-from ignota.world.known import KnownEvidence
+from ignota.perception.composing import REGION
+from ignota.perception.known import KnownEvidence
 from ignota.world.model import OpenWorldModel
 
 BLOCKS = 128

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ignota.data.datasets import LabelledImages
 from ignota.data.images import resize_label
 from ignota.data.shots import Shots, class_areas
-from ignota.engine.component_reading import ComponentReading, component_reading, to_size
-from ignota.engine.five_scales import FiveScales, five_scale_metric_maps
+from ignota.evaluation.component_reading import ComponentReading, component_reading, to_size
+from ignota.evaluation.five_scales import FiveScales, five_scale_metric_maps
 from ignota.formats.score_maps import MapFolder
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.anomaly import Protocol as AnomalyProtocol

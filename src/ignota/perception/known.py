@@ -12,16 +12,12 @@ from jaxtyping import Float
 from pydantic import ConfigDict, Field
 from torch import Tensor
 
-from ignota.anomaly.fitted_scores import RENAMED, held_score, ready_scores
-from ignota.anomaly.logit_scores import LOGIT_SCORES
-from ignota.anomaly.nearest import NearestNeighbours
-from ignota.anomaly.score import AnomalyScore, State
 from ignota.models.embedder import RegionEmbedder
 from ignota.perception.features import FeatureSpace, HeldOut
 from ignota.perception.hierarchy import RegionSettings
 from ignota.perception.proposals import UncertaintyRegions
 from ignota.perception.spaces import MetricSpace
-from ignota.scores.fitted_scores import RENAMED, fitted_score
+from ignota.scores.fitted_scores import RENAMED, held_score, ready_scores
 from ignota.scores.logit_scores import LOGIT_SCORES
 from ignota.scores.nearest import NearestNeighbours
 from ignota.scores.score import AnomalyScore, State

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from ignota.anomaly.autoencoder import Reconstruction
-from ignota.anomaly.dml import MetricHead
-from ignota.anomaly.duir import Resynthesis
-from ignota.anomaly.ensembles import Ensemble, MonteCarloDropout
-from ignota.anomaly.mahalanobis import Mahalanobis
-from ignota.anomaly.max_entropy import MaximisedEntropy
-from ignota.anomaly.nearest import NearestNeighbours
-from ignota.anomaly.rbm import RoadMachine
-from ignota.anomaly.react import RectifiedActivations
-from ignota.anomaly.score import AnomalyScore
-from ignota.anomaly.vim import VirtualLogit
 from ignota.data.files import one_line
+from ignota.scores.autoencoder import Reconstruction
+from ignota.scores.dml import MetricHead
+from ignota.scores.duir import Resynthesis
+from ignota.scores.ensembles import Ensemble, MonteCarloDropout
+from ignota.scores.mahalanobis import Mahalanobis
+from ignota.scores.max_entropy import MaximisedEntropy
+from ignota.scores.nearest import NearestNeighbours
+from ignota.scores.rbm import RoadMachine
+from ignota.scores.react import RectifiedActivations
+from ignota.scores.score import AnomalyScore
+from ignota.scores.vim import VirtualLogit
 from ignota.structures import InputError
 from ignota.taxonomy import nearest
 

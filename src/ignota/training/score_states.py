@@ -16,15 +16,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from ignota.anomaly.fitted_scores import code_of
-from ignota.anomaly.score import OUTLIER, AnomalyScore, State
-from ignota.anomaly.trained import TrainedScore
-from ignota.data.pasting import CutOut, cut_outs, paste
-from ignota.engine.distributed import each
-from ignota.engine.fitting import image_generator
-from ignota.engine.records import RECORD, StageFolder, fingerprint
-from ignota.engine.stream import TrainingImages
-from ignota.engine.training_regions import training_label
+from ignota.scores.fitted_scores import code_of
+from ignota.scores.score import OUTLIER, AnomalyScore, State
+from ignota.scores.trained import TrainedScore
 from ignota.structures import InputError, Sample
 from ignota.synthetic.pasting import CutOut, cut_outs, paste
 from ignota.taxonomy import IGNORE_INDEX
