@@ -26,7 +26,7 @@ __all__ = [
     "load_plugin",
     "train",
 ]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PLACES = {
     "Box": ("perception.marks", "Box"),
@@ -43,6 +43,8 @@ _PLACES = {
 if TYPE_CHECKING:
     from ignota.door import adapt, evaluate_anomaly, evaluate_incremental, load, train
     from ignota.perception.marks import Box, Click, Polygon
+    from ignota.perception.scene import Scene
+    from ignota.perception.scene import UnknownRegion as Region
     from ignota.plugins import load_plugin
     from ignota.world.model import OpenWorldModel as World
 else:  # hidden from mypy, which would take any other name for one of ours

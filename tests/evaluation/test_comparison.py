@@ -18,6 +18,8 @@ from ignota.metrics.bootstrap import (
     weighted_auroc,
     weighted_fpr95,
 )
+from ignota.scores.score import LEVEL
+from ignota.storage import bundle
 from ignota.structures import InputError
 from ignota.training.refitting import parts_of, with_scores
 from ignota.world.model import OpenWorldModel

@@ -24,6 +24,8 @@ from ignota.metrics.bootstrap import (
 from ignota.metrics.components import track_sizes
 from ignota.perception.composing import REGION
 from ignota.perception.known import KnownEvidence
+from ignota.perception.reading import score_names
+from ignota.scores.fitted_scores import FITTED_SCORES
 from ignota.world.model import OpenWorldModel
 
 BLOCKS = 128

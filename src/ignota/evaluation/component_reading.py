@@ -125,7 +125,7 @@ def _maps(place: Path, count: int) -> tuple[list[NDArray[np.float32]], UInt8[np.
             raise ValueError("a map without pixels")
     except (OSError, ValueError, EOFError, MemoryError) as error:
         raise InputError(
-            f"the maps {one_line(place)} are damaged ({one_line(error)[:120]}): measure them anew"
+            f"the maps {one_line(place)} are damaged ({one_line(error)[:120]}): measure them again"
         ) from None
     return kept, label
 
