@@ -18,12 +18,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from ignota.anomaly.detectors import from_pytorch_ood
 from ignota.data.datasets import DATASETS, DRAWN
 from ignota.data.files import one_line
 from ignota.data.listing import Layout, Listing, Pair, class_table, pictures, value_table
 from ignota.perception.branch import BRANCH_SCORES
 from ignota.perception.reading import OBJECTNESS, OWN, PRINTED, RELEASED
+from ignota.scores.detectors import from_pytorch_ood
 from ignota.scores.fitted_scores import FITTED_SCORES
 from ignota.scores.logit_scores import LOGIT_SCORES
 from ignota.scores.score import AnomalyScore, State, stacked
@@ -110,7 +110,8 @@ def _maker(found: Any, package: str) -> Callable[[int, int], AnomalyScore]:
 @contextmanager
 def _entries_of(source: str) -> Iterator[list[str]]:
     """Checks what its block adds to the catalogues, and gives the names; where anything fails, nothing is added."""
-    before, owners, brought = [dict(catalogue) for catalogue in _CATALOGUES], dict(_SOURCES), []
+    before, owners = [dict(catalogue) for catalogue in _CATALOGUES], dict(_SOURCES)
+    brought: list[str] = []
     try:
         yield brought
         for kind, catalogue, was, taken in zip(_KINDS, _CATALOGUES, before, _TAKEN, strict=True):

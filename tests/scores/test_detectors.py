@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from ignota.anomaly.detectors import from_pytorch_ood
 from torch import Tensor
 
+from ignota.scores.detectors import from_pytorch_ood
 from ignota.scores.logit_scores import LOGIT_SCORES
 from ignota.scores.score import AnomalyScore, State
 from ignota.structures import Encoding, InputError

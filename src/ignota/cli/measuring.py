@@ -16,6 +16,7 @@ from ignota.data.datasets import LabelledImages, file_mark, open_dataset
 from ignota.data.files import write_atomically
 from ignota.evaluation.shards import PartOfImages, Shard, State, stored_part, write_state
 from ignota.formats.score_maps import MapFolder
+from ignota.storage.fingerprint import world_fingerprint
 from ignota.structures import InputError
 from ignota.world.model import OpenWorldModel
 

@@ -11,7 +11,7 @@ FittedScore = Literal[
     "mahalanobis", "vim", "react", "knn_decoder", "dml_frozen", "dml_eds_frozen", "dml_mmsp_frozen", "ensemble",
     "mc_dropout", "max_entropy", "autoencoder", "rbm", "duir",
 ]  # fmt: skip
-"""Those of `anomaly.fitted_scores`; plugins bring others."""
+"""Those of `scores.fitted_scores`; plugins bring others."""
 LATER = {"later": True}
 """Marks a setting that came up after worlds were trained: at its default it leaves no trace in a fingerprint."""
 
