@@ -47,7 +47,10 @@ CONTRACT = {
     "data check": "data check",
     "data synthesize": "data synthesize",
 }
-LATER = {"compare", "fit", "reproduce", "discover", "suggest", "export", "benchmark", "seal", "upgrade", "push", "pull"}
+LATER = {
+    "maps", "compare", "fit", "reproduce", "discover", "suggest", "export", "benchmark", "seal", "upgrade", "push",
+    "pull",
+}  # fmt: skip
 EVERYWHERE = ("--device", "--size", "--seed", "--quiet", "--verbose", "--version", "--help")
 
 

@@ -36,6 +36,7 @@ COMMANDS: dict[str, Command] = {
     "upgrade": Command("ignota.cli.upgrade", "brings a world of an older schema to today's"),
     "push": Command("ignota.cli.push", "writes a world to a repository on a hub"),
     "pull": Command("ignota.cli.pull", "fetches a world from a repository on a hub"),
+    "maps": Command("ignota.cli.maps", "raw maps of any anomaly scores, one .npy an image and score"),
     "evaluate anomaly": Command("ignota.cli.evaluate_anomaly", "measures anomaly scores on a data set"),
     "evaluate incremental": Command("ignota.cli.evaluate_incremental", "measures few-shot learning of new classes"),
     "evaluate wild": Command("ignota.cli.evaluate_wild", "teaches every object of a data set of anomalies once"),

@@ -17,7 +17,7 @@ from ignota.perception.features import FeatureSpace, HeldOut
 from ignota.perception.hierarchy import RegionSettings
 from ignota.perception.proposals import UncertaintyRegions
 from ignota.perception.spaces import MetricSpace
-from ignota.scores.fitted_scores import RENAMED, fitted_score
+from ignota.scores.fitted_scores import RENAMED, held_score, ready_scores
 from ignota.scores.logit_scores import LOGIT_SCORES
 from ignota.scores.nearest import NearestNeighbours
 from ignota.scores.score import AnomalyScore, State
@@ -95,10 +95,14 @@ class Recipe:
         return UncertaintyRegions(self.alpha, self.beta, self.min_area)
 
     def scores(self) -> dict[str, AnomalyScore]:
-        """Every pixel score of this world by name, without its state."""
+        """Every pixel score that this world holds, without its state; raises InputError for a missing plugin."""
         own = {"knn": NearestNeighbours(self.taps, self.coreset, self.neighbours)}
-        further = {name: fitted_score(name, self.coreset, self.neighbours) for name in self.extra}
+        further = {name: held_score(name, self.coreset, self.neighbours) for name in self.extra}
         return LOGIT_SCORES | own | further
+
+    def readable(self) -> dict[str, AnomalyScore]:
+        """The scores that it holds, and those of plugins that need no state."""
+        return ready_scores(self.coreset, self.neighbours) | self.scores()
 
 
 @dataclass(frozen=True)
