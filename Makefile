@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE # hundreds of processes would compile the same files
 
-.PHONY: install demo test test-long test-all lint bench clean
+.PHONY: install demo test test-long test-all wheel-test lint bench clean
 
 install: $(VENV)/.installed
 
@@ -26,6 +26,9 @@ test-long: install
 	$(BIN)/python -m pytest -m long -n auto --dist worksteal
 
 test-all: test test-long
+
+wheel-test:
+	.ci/wheel
 
 lint: install
 	$(BIN)/ruff check .

@@ -41,7 +41,7 @@ def folder_of(room: str) -> Path:
 
 
 def written(page: str) -> str:
-    """The page with every table anew."""
+    """The page with every table replaced."""
     return _SECTION.sub(lambda match: match["head"] + rows(folder_of(match["room"])), page)
 
 

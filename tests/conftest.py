@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import functools
+import itertools
 import json
 import os
 import shutil
@@ -44,6 +45,9 @@ torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # of processes that tests start
 
 
+_COUNTED = itertools.count()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first, or one processor would be left with them when the others are done.
 
@@ -57,7 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def kept_between_tests() -> Iterator[None]:
+def kept_between_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A street of a data set is drawn once, and weights of a package are read once: both take most of many tests."""
     from ignota.models import weights
     from ignota.synthetic.scene import SyntheticScene, draw_scene
@@ -72,7 +76,14 @@ def kept_between_tests() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ignota.synthetic.streets.draw_scene", scene)
         patch.setattr(weights, "_from_package", lambda encoder: dict(read(encoder)))
+        patch.setenv("IGNOTA_STATE", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_allowed(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Code that one test allowed is not allowed in another, nor is what the user of this machine allowed."""
+    monkeypatch.setenv("IGNOTA_STATE", str(tmp_path_factory.getbasetemp() / "states" / str(next(_COUNTED))))
 
 
 @pytest.fixture(scope="session")

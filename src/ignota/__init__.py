@@ -25,7 +25,7 @@ __all__ = [
     "load",
     "train",
 ]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PLACES = {
     "Box": ("perception.marks", "Box"),

@@ -19,8 +19,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ignota.models.build import open_segmenter
 from ignota.models.exported import ExportedSegmenter
+from ignota.models.opening import open_segmenter
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.perception.branch import Branches
 from ignota.perception.known import KnownEvidence

@@ -35,6 +35,10 @@ def _dispatch(words: list[str]) -> None:
         sys.stdout.write(overview(__version__))
     elif words[0] == "--version":
         sys.stdout.write(f"ignota {__version__}\n")
+    elif words[0] == "--print-completion":
+        from ignota.cli.completion import completion
+
+        sys.stdout.write(completion(words[1:]))
     else:
         name, rest = find_command(words)
         if name not in COMMANDS:  # a group such as `evaluate`, asked for help
@@ -45,4 +49,11 @@ def _dispatch(words: list[str]) -> None:
         if "--version" in rest:
             sys.stdout.write(f"ignota {__version__}\n")
             return
-        module.run(parser.parse(rest))
+        args = parser.parse(rest)
+        if not args.verbose:
+            module.run(args)
+            return
+        from ignota.cli.terminal import logging_here
+
+        with logging_here():
+            module.run(args)

@@ -36,7 +36,7 @@ class CommandModule(Protocol):
 
 
 class Parser(ArgumentParser):
-    """jsonargparse's parser with types checked by it and errors told by us.
+    """jsonargparse's parser: it checks types, errors are in the project's form.
 
     renamed: option as people write it -> as the parser knows it, where the two must differ.
     """
@@ -57,6 +57,7 @@ class Parser(ArgumentParser):
             if option not in self._option_string_actions:
                 self.add_argument(option, type=kind, default="auto" if kind in (Device, Recipe) else None, help=meaning)
         self.add_argument("--quiet", action="store_true", help="no progress, only the result")
+        self.add_argument("--verbose", action="store_true", help="what the program does and how long it takes")
         self.add_argument("--version", action="store_true", help="print the version")
 
     def add_argument(self, *names: str, **options: Any) -> Any:
