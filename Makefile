@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+unexport PYTHONDONTWRITEBYTECODE # hundreds of processes would compile the same files
 
 .PHONY: install demo test test-long test-all wheel-test lint bench clean
 
@@ -15,6 +16,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: install
 	$(BIN)/ignota demo
+
+test test-long: export OMP_NUM_THREADS = 1
 
 test: install
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder

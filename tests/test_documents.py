@@ -108,7 +108,7 @@ def test_every_method_has_a_paragraph_with_a_citation() -> None:
         assert re.search(r"\b(19|20)\d\d\b|as above|After Dong et al", paragraphs[name]), name
 
 
-def test_the_rivals_page_copies_what_was_measured_best_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_of_baselines_lists_the_best_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     values = {
         name: dict.fromkeys(("aupr", "auroc", "fpr95"), value) for name, value in (("msp", 0.2), ("dml_frozen", 0.4))

@@ -6,8 +6,11 @@ import importlib.util
 import json
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,12 +20,14 @@ import pytest
 import yaml
 from PIL import Image
 
+from ignota.cli import main
 from ignota.data.datasets import DATASETS
 from ignota.scores.fitted_scores import FITTED_SCORES
 from ignota.storage import bundle
 from ignota.synthetic import SyntheticStreets
 
 ROOT = Path(__file__).resolve().parents[1]
+MEASURED = ("results", "wild")
 
 
 def script(path: str) -> ModuleType:
@@ -66,6 +71,46 @@ def test_the_readme_s_python(trained: Path, tmp_path: Path, monkeypatch: pytest.
     names["world"].store.close()
 
 
+def test_the_readme_s_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each line: `ignota` runs here, as does the server until the browser opens; `make` and `pip` are looked up."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    lines = [words for block in blocks for line in block.splitlines() if (words := shlex.split(line, comments=True))]
+    assert len([words for words in lines if words[0] == "ignota"]) == 5
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ignota.world.previewing.FLOOD", 1.0)  # photographs are what the world was trained on
+    monkeypatch.setattr("webbrowser.open", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    street = SyntheticStreets("anomaly", 1, (48, 96), 4)[0]
+    assert street.label is not None
+    for name in ("photo.jpg", "a.jpg"):
+        Image.fromarray(street.image).save(tmp_path / name)
+    Image.fromarray((street.label == 1).astype(np.uint8)).save(tmp_path / "a.png")
+    for words in lines:
+        if words[0] == "make":
+            assert words[1] in targets
+        elif words[0] == "pip":
+            assert words[:2] == ["pip", "install"] and set(words[2][2:-1].split(",")) <= set(extras)
+        elif words[0] == "ignota":
+            more = ["--port", "0"] if words[1] == "serve" else []
+            recipe = ["--recipe", "light"] if words[1] in ("segment", "learn", "serve") else []
+            assert main([*words[1:], *recipe, *more]) == 0, words
+        else:
+            assert words == [".", ".venv/bin/activate"]
+    for name in ("photo_labels.png", "photo_anomaly.png", "photo_overlay.jpg", "photo.json"):
+        assert (tmp_path / "out" / name).is_file() and (tmp_path / "out2" / name).is_file()
+
+
+def test_the_readme_is_short_and_its_figures_are_measured() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md") if path.stem in MEASURED)
+    figures = re.findall(r"\d+\.\d", text.partition("## What to expect")[2].partition("\n## ")[0])
+    assert len(figures) >= 7
+    for figure in figures:
+        assert f"| {figure} |" in pages, figure
+
+
 @pytest.mark.parametrize("name", ["README.md", "examples/quickstart.py", "examples/own_segmenter.py"])
 def test_worlds_are_opened_by_the_public_door(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
@@ -75,7 +120,9 @@ def test_worlds_are_opened_by_the_public_door(name: str) -> None:
 
 def test_own_segmenter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    said = script("examples/own_segmenter.py").main()
+    example = script("examples/own_segmenter.py")
+    example.SETTINGS["fit.things"] = 4
+    said = example.main()
     assert said[0] == "decoder: 24 channels, stride 8"
     assert said[-1].startswith("17 classes;")
 
@@ -130,10 +177,10 @@ def test_the_readme_s_picture(trained: Path, tmp_path: Path, capsys: pytest.Capt
 TWO_STEPS = {
     "size": 48,
     "data": {"train_length": 4, "evaluate_length": 2, "height": 48, "width": 96},
-    "segmenter": {"weights": "none", "decoder_channels": 32},
+    "segmenter": {"encoder": "test_efficientnet", "weights": "none", "decoder_channels": 16},
     "closed_set": {"steps": 2, "batch": 2, "crop": [48, 64]},
     "meta_channels": {"branches": ["paper"], "steps": 2, "batch": 2},
-    "region_embedder": {"steps": 2, "batch": 2},
+    "region_embedder": {"steps": 2, "batch": 2, "hidden": 16, "embedding": 8, "views": 2},
     "embedder": {"steps": 2, "batch": 16, "hidden": 16, "embedding": 8},
     "fit": {"things": 4, "coreset": 50, "reference": 50, "images": 4},
     "incremental": {"shots": [1]},

@@ -56,7 +56,7 @@ def identity(images: LabelledImages) -> list[str | int]:
 
 @contextmanager
 def finish(file: str | None) -> Iterator[Callable[[Any], None]]:
-    """Checks the target before the work; what is given to the yielded function is written whole or not at all."""
+    """Checks the target before the work; what is given to the yielded function is written atomically."""
     target = None if file is None else Path(file)
     if target is not None:
         check_target(target)

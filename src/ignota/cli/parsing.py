@@ -36,7 +36,7 @@ class CommandModule(Protocol):
 
 
 class Parser(ArgumentParser):
-    """jsonargparse's parser with types checked by it and errors told by us.
+    """jsonargparse's parser: it checks types, errors are in the project's form.
 
     renamed: option as people write it -> as the parser knows it, where the two must differ.
     """

@@ -43,9 +43,9 @@ def compare_backends(
 ) -> dict[str, Any]:
     """For each backend median seconds an image and the share of pixels whose labels are those of float32.
 
-    Backends take turns on every image, so that what else the machine does hits all alike; float32 is always among
-    them, as the rival of all. A backend that cannot run here has its reason under `fault`. announce: is given the
-    seconds that all will take, were every backend as slow as float32.
+    Backends alternate on every image, so other load on the machine affects all equally. float32 is always included, as
+    the baseline. A backend that cannot run here has its reason under `fault`. announce: receives the
+    estimated seconds, as if every backend were as slow as float32.
     """
     turn = tick or (lambda _: None)
     worlds, faults = _opened(world, names, calibration, tile)

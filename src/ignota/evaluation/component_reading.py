@@ -119,7 +119,7 @@ def _maps(place: Path, count: int) -> tuple[Float[np.ndarray, "S h w"], UInt8[np
             raise ValueError("a map without pixels")
     except (OSError, ValueError, EOFError, MemoryError) as error:
         raise InputError(
-            f"the maps {one_line(place)} are damaged ({one_line(error)[:120]}): measure them anew"
+            f"the maps {one_line(place)} are damaged ({one_line(error)[:120]}): measure them again"
         ) from None
     return kept, label
 

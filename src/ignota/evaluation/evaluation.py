@@ -33,7 +33,7 @@ from ignota.world.model import OpenWorldModel
 
 
 class Watcher(Protocol):
-    """Is told of every image that was measured."""
+    """Called for every measured image."""
 
     def __call__(self, sample: Sample, result: dict[str, Any]) -> object: ...
 
@@ -43,16 +43,17 @@ def world_split(world: OpenWorldModel, taxonomy: Taxonomy) -> ClassSplit:
 
     The world's own split where it was trained on this taxonomy (so that ignored classes stay ignored), else by name.
     """
-    text = world.provenance.get("configuration", {}).get("data", {}).get("split", "")
-    if text.partition(":")[0] == taxonomy.name:
+    data = world.provenance.get("configuration", {}).get("data", {})
+    text = data.get("split", "")
+    if text.partition(":")[0] == taxonomy.name and not data.get("classes") and not data.get("labels"):
         split = ClassSplit.parse(text)
         if split.known_taxonomy.names == world.taxonomy.names:
             return split
-    known = tuple(taxonomy.id_of(name) for name in world.taxonomy.names if name in taxonomy.names)
-    if not known:
+    split = ClassSplit.of_names(taxonomy, world.taxonomy.names)
+    if min(split.known) >= len(taxonomy):
         names = ", ".join(world.taxonomy.names)
         raise InputError(f"the world knows no class of {taxonomy.name}: it has {names}")
-    return ClassSplit(taxonomy, known, tuple(i for i in range(len(taxonomy)) if i not in known))
+    return split
 
 
 def anomaly_label_lut(world: OpenWorldModel, dataset: LabelledImages) -> NDArray[np.uint8]:

@@ -54,7 +54,7 @@ def left(lake: Lake, again: Again | None = None) -> tuple[list[Span], int]:
 
 
 def segment_lake(work: Sequence[Span], engine: Engine, parts: Parts, tick: Tick) -> Outcome:
-    """Does the work and writes its rows, also where it is stopped. tick: is told of rows as they come."""
+    """Does the work and writes its rows, also when it is stopped. tick: called with the rows as they arrive."""
     outcome = Outcome()
     try:
         for table in engine(work) if work else ():

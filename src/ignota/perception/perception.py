@@ -126,11 +126,11 @@ class Perception:
         return scene
 
     def scene(self, encoding: Encoding, tables: Tables) -> Scene:
-        """The scene of an image whose tables are at hand: no network runs, and what is taught later changes nothing."""
+        """The scene of an image from its tables: no network runs, and later teaching does not change it."""
         recipe, snapshot = self.known.recipe, self.snapshot
         return Scene(
             encoding, snapshot.classes, len(self.taxonomy), tables, self.taught(tables, snapshot.novel),
-            recipe.threshold, recipe.scale, self.known.space,
+            recipe.threshold, recipe.scale, self.known.space, recipe.cutoff,
         )  # fmt: skip
 
     def scores(self, encoding: Encoding, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:

@@ -189,7 +189,7 @@ def opened(
         if isinstance(error, InputError) or not isinstance(error, _MISFITS):
             raise
         raise InputError(
-            f"{path} is damaged ({type(error).__name__}: {str(error)[:120]}): copy or train it anew"
+            f"{path} is damaged ({type(error).__name__}: {str(error)[:120]}): copy or train it again"
         ) from None
 
 
@@ -221,7 +221,7 @@ def _branch(
         if isinstance(error, InputError):
             raise
         name = path / branch_file(system)
-        raise InputError(f"{name} is damaged ({type(error).__name__}): copy or train the world anew") from None
+        raise InputError(f"{name} is damaged ({type(error).__name__}): copy or train the world again") from None
 
 
 def moved(world: OpenWorldModel, device: torch.device) -> OpenWorldModel:
@@ -319,11 +319,11 @@ def _read_tensors(path: Path, document: WorldDocument, name: str) -> dict[str, T
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path / name} is damaged ({type(error).__name__}): copy or train the world anew") from None
+        raise InputError(f"{path / name} is damaged ({type(error).__name__}): copy or train the world again") from None
     tensors = {key: value.float() if value.dtype == torch.float16 else value for key, value in tensors.items()}
     for key, value in tensors.items():
         if value.is_floating_point() and not bool(value.sum().isfinite()):  # a third of the time of looking at each
-            raise InputError(f"{path / name} is damaged ({key[:80]} is not finite): copy or train the world anew")
+            raise InputError(f"{path / name} is damaged ({key[:80]} is not finite): copy or train the world again")
     return tensors
 
 

@@ -125,7 +125,7 @@ def observed(
 
 
 def _pasted(sample: Sample, data: TrainingImages, things: tuple[CutOut, ...], image: int) -> Sample:
-    """The picture with strange things in it, labelled in training ids; the things' pixels are OUTLIER."""
+    """The picture with unknown objects pasted in, labelled in training ids; their pixels are OUTLIER."""
     height, width = sample.image.shape[:2]
     label = training_label(sample, data.lut, (height, width))
     view, target = paste(sample.image, label, things, _PASTED, image_generator(data.seed + 1, image))

@@ -1,4 +1,4 @@
-"""Listening on an address until told to stop; what was accepted is finished first."""
+"""Listens on an address until stopped; accepted requests are finished first."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WAITING = 1024
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen. port: 0 takes a free one. token: what clients must bear; made up where one is needed."""
+    """Where to listen. port: 0 takes a free one. token: what clients must send; generated if one is needed."""
 
     host: str = "127.0.0.1"
     port: int = 8642

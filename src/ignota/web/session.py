@@ -33,7 +33,7 @@ _PATCHING = 1.0
 class OpenImage:
     """An image as it was sent, what the world knows of it, and its features while there is room for them.
 
-    bare: the encoding without its features, which is enough to label the image anew.
+    bare: the encoding without its features, which is enough to label the image again.
     """
 
     key: str

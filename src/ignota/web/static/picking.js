@@ -36,7 +36,7 @@ function pickAt(item, at, wanted = null) {
   begin({ item, extents, index: Math.min(index, extents.length - 1), mark, at });
 }
 
-// A further click takes the unknown piece, or the region between edges; a click that takes away that region, or a
+// A further click takes the unknown region, or the region between edges; a click that takes away that region, or a
 // round spot where the region is all that is picked.
 function meantAt(item, at, how) {
   const extents = extentsAt(item.planes, at, session.threshold, partsOf(item));

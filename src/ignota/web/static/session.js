@@ -29,7 +29,7 @@ export const opened = () => session.items.filter((item) => item.key);
 export const itemOf = (key) => session.items.find((item) => item.key === key);
 export const nameOf = (id) => session.classes.find((label) => label.id === id)?.name ?? "?";
 
-// Takes over classes and, of each image that was labelled anew, its patch.
+// Takes over classes and, of each image that was labelled again, its patch.
 export function adopt({ state, classes, patches = {} }) {
   Object.assign(session, { state, classes });
   session.palette.fill(0);
@@ -61,7 +61,7 @@ async function complete(told, keys) {
   return { ...told, patches };
 }
 
-// A change of the world; every open image is labelled anew by its answer.
+// A change of the world; every open image is labelled again by its answer.
 export async function change(path, body) {
   const keys = opened().map((item) => item.key);
   const told = await complete(await post(`api/${path}`, { ...body, relabel: keys }), keys);
@@ -71,7 +71,7 @@ export async function change(path, body) {
   return told;
 }
 
-// What another program did to the world meanwhile; always: labels every image anew whether or not the world changed.
+// What another program did to the world meanwhile; always: labels every image again whether or not the world changed.
 export async function catchUp(always = false) {
   const keys = opened().map((item) => item.key);
   const told = await complete(await post("api/relabel", { images: keys }), keys);
