@@ -56,7 +56,7 @@ def with_scores(
     of as many as the world was trained with. kept: where finished states are kept until the world is written. Raises
     InputError for a score that cannot be fitted or is held already, and for images without classes.
     """
-    recipe = world.known.recipe
+    recipe = world.fitted.recipe
     catalogue = {name: fitted_score(name, recipe.coreset, recipe.neighbours) for name in names}
     for name in names:
         if name in recipe.extra:
@@ -68,10 +68,10 @@ def with_scores(
     data = TrainingImages(train, part, lut, seed_of(world) if seed is None else seed)
     states = fit_states(world.networks, data, catalogue, tick, bars, kept)
     recipe = dataclasses.replace(recipe, extra=(*recipe.extra, *names))
-    known = dataclasses.replace(world.known, recipe=recipe, states=world.known.states | states)
+    known = dataclasses.replace(world.fitted, recipe=recipe, states=world.fitted.states | states)
     bare = [name for name in recipe.scores() if LEVEL not in known.states[name]]
     known = calibrate_scores(world.networks, known, dataclasses.replace(data, images=held_out), tick, bare)
-    return dataclasses.replace(world, known=known)
+    return dataclasses.replace(world, fitted=known)
 
 
 def with_objectness(
@@ -88,9 +88,9 @@ def with_objectness(
     seed, things = seed_of(world), fit.get("things", FitConfig.things)
     names, distort = split.known_taxonomy.names, fit.get("distort", FitConfig.distort)
     reader = HeldOutReader(networks, train, split.training_lut(), names, cut_outs(things, seed), distort, seed)
-    known, table = with_full(TrialReader(reader, world.known.under("light")), parts_of(world, train)[1], tick)
+    known, table = with_full(TrialReader(reader, world.fitted.under("light")), parts_of(world, train)[1], tick)
     provenance = world.provenance | {"objectness": written(table)}
-    return dataclasses.replace(world, networks=networks, known=known.under("full"), provenance=provenance)
+    return dataclasses.replace(world, networks=networks, fitted=known.under("full"), provenance=provenance)
 
 
 def seed_of(world: OpenWorldModel) -> int:

@@ -17,6 +17,7 @@ from typing import Any
 
 from ignota.structures import InputError
 from ignota.taxonomy import MAX_CLASSES
+from ignota.world.calibration import Calibration, pack_calibration, unpack_calibration
 from ignota.world.journal import EVENTS, Event, change, inserted, note, now, record, undoable, write_back
 from ignota.world.names import checked_name, escaped
 from ignota.world.novel import Exemplar
@@ -112,12 +113,23 @@ class ExemplarStore:
         )
         return tuple(unpack(name, blob) for name, blob in rows)
 
-    def read_taught(self) -> tuple[int, tuple[TaughtClass, ...], tuple[Exemplar, ...]]:
-        """`state`, `classes` and `exemplars` as one transaction sees them, whatever other processes write."""
+    def calibration(self, recipe: str) -> Calibration | None:
+        """The newest calibration of a recipe that was not taken back; raises InputError for a damaged one."""
+        rows = self._read(
+            "SELECT recipe, images, target_fpr, threshold, scale, reference, author, at, id FROM calibration"
+            " WHERE hidden = 0 AND recipe = ? ORDER BY id DESC LIMIT 1",
+            (recipe,),
+        )
+        return unpack_calibration(*rows[0]) if rows else None
+
+    def read_taught(
+        self, recipe: str
+    ) -> tuple[int, tuple[TaughtClass, ...], tuple[Exemplar, ...], Calibration | None]:
+        """`state`, `classes`, `exemplars` and `calibration` as one transaction sees them, whatever others write."""
         with self._lock:
             self._connection.execute("BEGIN")
             try:
-                return self.state(), self.classes(), self.exemplars()
+                return self.state(), self.classes(), self.exemplars(), self.calibration(recipe)
             finally:
                 self._connection.execute("ROLLBACK")
 
@@ -190,6 +202,23 @@ class ExemplarStore:
             change(connection, event, "class", target, "hidden", 0)
         return event
 
+    def calibrate(self, calibration: Calibration, author: str = "") -> int:
+        """Adds a calibration, which stands until a newer one of its recipe; returns the key of the event."""
+        cells = (
+            calibration.recipe, escaped(author), now(), calibration.images, calibration.target_fpr,
+            calibration.threshold, calibration.scale, pack_calibration(calibration),
+        )  # fmt: skip
+        with self._transaction() as connection:
+            event = record(connection, "calibrate", calibration.recipe, 0, author, str(calibration))
+            key = inserted(
+                connection,
+                "INSERT INTO calibration (recipe, author, at, images, target_fpr, threshold, scale, reference)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                cells,
+            )
+            note(connection, event, "calibration", key, "hidden", 1, 0)
+        return event
+
     def undo(self, event: int | None = None, author: str = "") -> Event:
         """Takes an event back, the last one by default, and returns it.
 
@@ -224,10 +253,14 @@ class ExemplarStore:
             except sqlite3.DatabaseError as error:
                 raise explained(error, self.path) from None
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def check_writable(self) -> None:
+        """Raises InputError where nothing may be stored."""
         if not self.writable:
             raise InputError("this world is read-only: make a copy with `ignota init WORLD` and teach that")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self.check_writable()
         with self._lock:
             connection = self._connection
             try:

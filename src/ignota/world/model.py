@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -22,6 +22,8 @@ from ignota.incremental.methods import by_margin
 from ignota.structures import Encoding, InputError
 from ignota.taxonomy import MAX_CLASSES, Taxonomy, nearest
 from ignota.world.branch import BRANCH_SCORES, Branch, Branches
+from ignota.world.calibrating import calibration_of
+from ignota.world.calibration import Calibration
 from ignota.world.exemplars import ExemplarStore
 from ignota.world.journal import Event
 from ignota.world.known import KnownEvidence
@@ -42,14 +44,14 @@ _MOST_CHANNELS = 16
 class OpenWorldModel:
     """`ignota.World`: a closed-set segmenter with an open world round it.
 
-    known: fitted on training images, frozen. provenance: where the world comes from, as in world.json. branches: of
+    fitted: known evidence from training images, frozen. provenance: where the world comes from, as in world.json. branches: of
     the paper's systems, built when they are first asked for. exemplar_branches: those that read every example that is
     taught, so that their methods know the class.
     """
 
     taxonomy: Taxonomy
     networks: Networks
-    known: KnownEvidence
+    fitted: KnownEvidence
     store: ExemplarStore
     provenance: dict[str, Any]
     branches: Branches = field(default_factory=Branches)
@@ -61,7 +63,7 @@ class OpenWorldModel:
 
     def __post_init__(self) -> None:
         self.store.most = MAX_CLASSES - len(self.taxonomy)
-        self.refresh()
+        self._snapshot = take_snapshot(self.store, self.fitted, self.taxonomy)
 
     def __repr__(self) -> str:
         name = self.provenance.get("configuration", {}).get("name", self.taxonomy.name)
@@ -79,6 +81,11 @@ class OpenWorldModel:
     @property
     def device(self) -> torch.device:
         return self.networks.device
+
+    @property
+    def known(self) -> KnownEvidence:
+        """The fitted evidence with what the store's calibration adds; the fitted evidence itself where there is none."""
+        return self._snapshot.known
 
     @property
     def snapshot(self) -> Snapshot:
@@ -106,13 +113,16 @@ class OpenWorldModel:
 
     def refresh(self) -> None:
         """Reads the exemplar rows again."""
-        self._snapshot = take_snapshot(self.store, self.known, self.taxonomy)
+        self._snapshot = self._read_store()
 
     def newest(self) -> Snapshot:
         """What the store holds now, whatever process wrote it; this world keeps the snapshot that it has."""
         if self.store.state() == self._snapshot.state:
             return self._snapshot
-        return take_snapshot(self.store, self.known, self.taxonomy)
+        return self._read_store()
+
+    def _read_store(self) -> Snapshot:
+        return take_snapshot(self.store, self.fitted, self.taxonomy, self._snapshot)
 
     def follow(self) -> bool:
         """Takes the newest snapshot; tells whether another process has changed the store since the last look."""
@@ -164,10 +174,11 @@ class OpenWorldModel:
 
     def scene(self, encoding: Encoding, tables: Tables) -> Scene:
         """The scene of an image whose tables are at hand: no network runs, and what is taught later changes nothing."""
-        recipe, snapshot = self.known.recipe, self.snapshot
+        snapshot = self.snapshot
+        recipe = snapshot.known.recipe
         return Scene(
             encoding, snapshot.classes, len(self.taxonomy), tables, self.taught(tables, snapshot.novel),
-            recipe.threshold, recipe.scale, self.known.space,
+            recipe.threshold, recipe.scale, snapshot.known.space,
         )  # fmt: skip
 
     def scores(self, encoding: Encoding, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:
@@ -285,8 +296,28 @@ class OpenWorldModel:
         self.store.recolour(name, colour, _author(author))
         self.refresh()
 
+    def calibrate(
+        self,
+        images: Iterable[ImageLike | Encoding],
+        target_fpr: float | None = None,
+        author: str | None = None,
+    ) -> Calibration:
+        """Adopts the camera of unlabelled images: confident known regions become reference, the threshold is set anew.
+
+        target_fpr: the share of known pixels that may be called unknown, by default the recipe's. It is stored as one
+        row, in place of an earlier calibration, and `undo` takes it back. Raises InputError for fewer than two images,
+        a share outside 0..0.5, and a world that is read-only.
+        """
+        self.store.check_writable()
+        target = self.fitted.recipe.target_fpr if target_fpr is None else target_fpr
+        found = calibration_of(self.fitted, (self.encoding_of(image) for image in images), target)
+        self.store.calibrate(found, _author(author))
+        self.refresh()
+        return found
+
     def undo(self, event: int | None = None, author: str | None = None) -> Event:
-        """Takes back the last learn, forget, rename, merge or recolour, or the given one; raises InputError."""
+        """Takes back the last learn, forget, rename, merge, recolour or calibrate, or the given one; raises
+        InputError."""
         taken = self.store.undo(event, _author(author))
         self.refresh()
         return taken
