@@ -27,9 +27,9 @@ FEWEST = 2
 """Images: one to be scored against another."""
 FOLDS = 5
 """Runs of neighbouring images that are scored without each other's regions: frames of a video resemble the next."""
-CONFIDENT = 0.5
+CONFIDENT = 0.3
 """Of the area that the closed set gives to a class, the share, least anomalous first, that may become reference."""
-REFERENCE = 500
+REFERENCE = 1000
 """Vectors that a calibration adds at most."""
 _SAMPLES = 4000
 """Pixels of each image that count."""
