@@ -27,25 +27,27 @@ import onnxruntime
 import torch
 from tqdm import tqdm
 
+from ignota.backends.choosing import BACKENDS, with_backend
 from ignota.cli.inputs import image_files
 from ignota.data.datasets import open_dataset
 from ignota.data.images import resize_label
-from ignota.engine.backend_comparison import street_images
-from ignota.engine.closed_set import ClosedSetStage
-from ignota.engine.closed_set_run import build_segmenter
-from ignota.engine.configuration import ClosedSetConfig, SegmenterConfig
-from ignota.engine.evaluation import world_split
+from ignota.evaluation.backend_comparison import street_images
+from ignota.evaluation.evaluation import world_split
 from ignota.heap import keep_freed_memory
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.models.depthwise import use_plain_depthwise
 from ignota.models.precision import has_bfloat16
 from ignota.models.smp_segmenter import to_channels_last
+from ignota.perception.networks import Answer, Networks, network_input
+from ignota.perception.perception import closed_labels
+from ignota.storage import bundle
 from ignota.structures import InputError
 from ignota.taxonomy import UNKNOWN_INDEX
-from ignota.world.backends import BACKENDS, with_backend
-from ignota.world.model import OpenWorldModel, closed_labels
-from ignota.world.networks import Answer, Networks, network_input
+from ignota.training.closed_set import ClosedSetStage
+from ignota.training.closed_set_run import build_segmenter
+from ignota.training.configuration import ClosedSetConfig, SegmenterConfig
+from ignota.world.model import OpenWorldModel
 
 RIVAL = "float32, contiguous"
 FIGURES = Path(__file__).parents[1] / "docs" / "performance-backends.json"
@@ -70,7 +72,7 @@ def rival(world: OpenWorldModel) -> OpenWorldModel:
 
 def opened(name: str, size: int | None, backends: Sequence[str], calibration: Sequence[Path]) -> dict[str, Any]:
     """The rival and every backend that runs here, by name; the others with the reason why not."""
-    world = OpenWorldModel.load(name, size=size)
+    world = bundle.load(name, size=size)
     found: dict[str, Any] = {RIVAL: rival(world)}
     for backend in backends:
         for images in ((), calibration):  # calibrated once, then from the cache

@@ -17,8 +17,10 @@ import torch
 from benchmarks.racing import OURS, Bar, Outcome, Run, bandwidth, judged, machine, run_race
 from PIL import Image
 
-from ignota.data.synthetic.streets import SyntheticStreets
-from ignota.engine.configuration import (
+from ignota.heap import keep_freed_memory
+from ignota.storage import bundle
+from ignota.synthetic.streets import SyntheticStreets
+from ignota.training.configuration import (
     ClosedSetConfig,
     DataConfig,
     EmbedderConfig,
@@ -27,9 +29,7 @@ from ignota.engine.configuration import (
     MetaChannelConfig,
     SegmenterConfig,
 )
-from ignota.engine.stages import Stages
-from ignota.heap import keep_freed_memory
-from ignota.world import bundle
+from ignota.training.stages import Stages
 
 RECORD = pytest.StashKey[list[Outcome]]()
 

@@ -40,18 +40,18 @@ from ignota.discovery.learning import learn_named
 from ignota.discovery.naming import NamedRows
 from ignota.discovery.region_table import RegionTable
 from ignota.discovery.suggestion import Weighing, suggest_images
-from ignota.engine.evaluation import untaught_copy, world_split
+from ignota.evaluation.evaluation import untaught_copy, world_split
 from ignota.heap import keep_freed_memory
 from ignota.metrics.segmentation import SegmentationMetrics
-from ignota.regions.hierarchy import Hierarchy
+from ignota.perception.hierarchy import Hierarchy
+from ignota.perception.networks import ImageLike, as_pixels
+from ignota.perception.novel import Exemplar, NovelEvidence, novel_evidence
+from ignota.perception.reading import RegionReading
+from ignota.perception.scene import Tables
+from ignota.storage import bundle
 from ignota.structures import Encoding, InputError, RegionSet
 from ignota.taxonomy import ClassSplit
-from ignota.world import bundle
 from ignota.world.model import OpenWorldModel
-from ignota.world.networks import ImageLike, as_pixels
-from ignota.world.novel import Exemplar, NovelEvidence, novel_evidence
-from ignota.world.reading import RegionReading
-from ignota.world.scene import Tables
 from ignota.world.teaching import exemplar
 
 REPORTED = ("0016E5",)

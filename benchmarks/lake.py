@@ -35,7 +35,6 @@ import pyarrow.dataset as ds
 from PIL import Image
 from queues import middle_rate
 
-from ignota.data.synthetic.streets import SyntheticStreets
 from ignota.heap import keep_freed_memory
 from ignota.lake.frames import read_span
 from ignota.lake.here import tables_here, take_threads
@@ -45,8 +44,9 @@ from ignota.lake.rows import as_table, frame_row
 from ignota.lake.segmenting import Lake, left, segment_lake
 from ignota.lake.sources import LakeFile, Source, sources
 from ignota.lake.spans import Finished, spans
-from ignota.world import bundle
-from ignota.world.fingerprint import world_fingerprint
+from ignota.storage import bundle
+from ignota.storage.fingerprint import world_fingerprint
+from ignota.synthetic.streets import SyntheticStreets
 from ignota.world.region_rows import region_rows
 
 WORLD = "camvid-8+3"

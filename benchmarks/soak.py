@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ignota.data.synthetic.streets import SyntheticStreets
-from ignota.world import bundle
+from ignota.storage import bundle
+from ignota.synthetic.streets import SyntheticStreets
 
 PAUSE = 0.2
 

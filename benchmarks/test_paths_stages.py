@@ -13,8 +13,6 @@ from benchmarks.memory import peak
 from benchmarks.racing import OURS, Bar
 from benchmarks.references import components_by_compare, novel_labels_by_region, pool_by_multiplication
 
-from ignota.data.synthetic.scene import draw_scene
-from ignota.data.synthetic.streets import SyntheticStreets
 from ignota.functional.edges import edge_map
 from ignota.functional.pooling import region_pool
 from ignota.functional.prototypes import assign_novel, known_similarity, novel_similarity
@@ -22,12 +20,14 @@ from ignota.functional.regions import candidate_regions, mask_regions, paint
 from ignota.functional.scores import uncertainty_intensity
 from ignota.models.embedder import RegionEmbedder
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
-from ignota.regions.hierarchy import image_hierarchy
-from ignota.regions.proposals import edge_evidence
+from ignota.perception.hierarchy import image_hierarchy
+from ignota.perception.networks import network_input
+from ignota.perception.proposals import edge_evidence
+from ignota.storage import bundle
 from ignota.structures import Encoding, RegionSet
-from ignota.world import bundle
+from ignota.synthetic.scene import draw_scene
+from ignota.synthetic.streets import SyntheticStreets
 from ignota.world.model import OpenWorldModel
-from ignota.world.networks import network_input
 
 HEIGHT, WIDTH, CLASSES, NOVEL = 1024, 2048, 19, 3
 FORWARD = "the forward pass of DeepLabV3+ EfficientNet-Lite0"
@@ -153,7 +153,7 @@ def test_regions_of_the_image(race) -> None:
 
 def test_the_world_s_own_score(race, threads: int) -> None:
     """What `raml` adds with its frozen encoder, regions, neighbours and smoothing, camvid-11 read at 1280×720."""
-    world = OpenWorldModel.load("camvid-11")
+    world = bundle.load("camvid-11")
     networks = world.networks
     image = SyntheticStreets("anomaly", 1, (720, 1280), 0)[0].image
     encoding = world.encode(image, 720)
@@ -191,7 +191,7 @@ def test_the_world_s_own_score(race, threads: int) -> None:
 def lesson(tmp_path: Path, threads: int) -> tuple[OpenWorldModel, list[tuple[Encoding, np.ndarray]]]:
     """A copy of a shipped world, and five encoded images with their masks."""
     bundle.copy("camvid-11", tmp_path / "world")
-    world = OpenWorldModel.load(tmp_path / "world", writable=True)
+    world = bundle.load(tmp_path / "world", writable=True)
     samples = [SyntheticStreets("anomaly", 5, (720, 960), 0)[i] for i in range(5)]
     return world, [(world.encode(sample.image), sample.label == 1) for sample in samples]
 

@@ -22,8 +22,8 @@ import torch
 from fastapi.testclient import TestClient
 
 from ignota.data.images import decode_image
+from ignota.storage import bundle
 from ignota.web.app import create_app
-from ignota.world import bundle
 from ignota.world.model import OpenWorldModel
 
 ROUNDS = 12

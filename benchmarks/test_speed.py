@@ -11,11 +11,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ignota.data.synthetic.scene import draw_scene
 from ignota.functional.curves import binary_curve, curve_metrics
 from ignota.functional.meta_channels import overlap_loss
 from ignota.functional.pooling import region_pool
 from ignota.functional.regions import candidate_regions
+from ignota.synthetic.scene import draw_scene
 
 SCENES_A_SECOND = 20
 

@@ -24,9 +24,9 @@ def test_a_gpu_never_waits(benchmark) -> None:
     """No step copies anything back: CUDA's own check raises where one would."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device here: nothing to measure")
-    from ignota.engine.closed_set import ClosedSetStage
-    from ignota.engine.closed_set_run import build_segmenter
-    from ignota.engine.configuration import ClosedSetConfig, SegmenterConfig
+    from ignota.training.closed_set import ClosedSetStage
+    from ignota.training.closed_set_run import build_segmenter
+    from ignota.training.configuration import ClosedSetConfig, SegmenterConfig
 
     stage = ClosedSetStage(
         build_segmenter(SegmenterConfig(weights="none"), 11, 0).cuda().train(), ClosedSetConfig(dice=1.0), 0

@@ -31,25 +31,25 @@ from tqdm import tqdm
 
 from ignota.data.datasets import LabelledImages
 from ignota.data.images import resize_label
-from ignota.engine.evaluation import teach
-from ignota.engine.experiment import open_split
-from ignota.engine.settings import configuration, read_preset
-from ignota.engine.stages import Stages
+from ignota.evaluation.evaluation import teach
+from ignota.exemplars.store import ExemplarStore
 from ignota.functional.prototypes import class_prototypes
 from ignota.functional.spacing import evenly_spaced
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
-from ignota.regions.hierarchy import Hierarchy, image_hierarchy
+from ignota.perception.hierarchy import Hierarchy, image_hierarchy
+from ignota.perception.known import KnownEvidence
+from ignota.perception.networks import ImageLike, Networks, as_pixels
+from ignota.perception.reading import RegionReading, joined_parts, joined_score, own_parts, own_score
+from ignota.perception.scene import Tables
+from ignota.perception.spaces import pool_taps
 from ignota.structures import Encoding
 from ignota.taxonomy import ClassSplit
-from ignota.world.exemplars import ExemplarStore
-from ignota.world.known import KnownEvidence
+from ignota.training.experiment import open_split
+from ignota.training.settings import configuration, read_preset
+from ignota.training.stages import Stages
 from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
-from ignota.world.networks import ImageLike, Networks, as_pixels
-from ignota.world.reading import RegionReading, joined_parts, joined_score, own_parts, own_score
-from ignota.world.scene import Tables
-from ignota.world.spaces import pool_taps
 
 TAPS = {
     "**whole recipe**": None,

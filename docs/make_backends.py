@@ -31,14 +31,14 @@ TAIL = """
   helps nothing. Where the processor has no bfloat16 instructions the backend refuses to run.
 * **compile**. torch.compile compiles every image size for itself, which takes a minute or more each, and needs a
   C++ compiler; without one it says so.
-* **onnx** (`world/onnx_running.py`). Each network is exported once for all sizes; its labels are those of float32.
-* **onnx-int8** (`world/quantising.py`). QDQ, weights by output channel, ranges from training images. The first
+* **onnx** (`backends/onnx_running.py`). Each network is exported once for all sizes; its labels are those of float32.
+* **onnx-int8** (`backends/quantising.py`). QDQ, weights by output channel, ranges from training images. The first
   layers and the last stay in float32, and so does the whole frozen encoder: in 8 bits its features are far off,
   whichever of its convolutions are left out, though its activations have no outliers; the cause was not found.
-* **Tiles** (`world/tiles.py`). Each overlaps the next by a quarter; the outer half of the overlap counts for
+* **Tiles** (`perception/tiles.py`). Each overlaps the next by a quarter; the outer half of the overlap counts for
   nothing. Equal to the whole image within the reach of the networks; pooling over the whole image becomes pooling
   over a tile.
-* **Training** (`engine/closed_set_run.py`). Mixed precision in bfloat16, channels last, with a backward pass of its
+* **Training** (`training/closed_set_run.py`). Mixed precision in bfloat16, channels last, with a backward pass of its
   own for depthwise convolutions (`models/depthwise.py`). One process beside the model's decodes or draws and
   augments; it outlives the epochs and keeps what it has decoded, as far as memory is allowed. A step copies nothing
   back from a GPU, the loss is read every tenth; `benchmarks/test_training.py` asks CUDA itself, and is skipped

@@ -15,7 +15,7 @@ from typing import Any
 
 from make_results import ROOT, anomalies, incremental, table
 
-from ignota.world import bundle
+from ignota.storage import bundle
 
 PAGE = ROOT / "docs" / "branches.md"
 METHODS = "raml,raml_tuned,raml_paper,raml_released,raml_urs,npm,plm_latest,plm_all,ft,npm_frozen"

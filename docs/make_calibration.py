@@ -20,12 +20,12 @@ from make_results import ROOT, table
 from tqdm import tqdm
 
 from ignota.data.datasets import open_dataset
-from ignota.engine.component_reading import to_size
+from ignota.evaluation.component_reading import to_size
 from ignota.metrics.bootstrap import ImageHistogram, image_histogram, interval, weighted_aupr
 from ignota.metrics.components import ComponentMetrics, Sizes, track_sizes
-from ignota.world import bundle
-from ignota.world.calibrating import Frame, calibration_from, frame_of
-from ignota.world.known import KnownEvidence, RecipeName
+from ignota.perception.calibrating import Frame, calibration_from, frame_of
+from ignota.perception.known import KnownEvidence, RecipeName
+from ignota.storage import bundle
 from ignota.world.model import OpenWorldModel
 
 PAGE = ROOT / "docs" / "calibrate.md"
@@ -131,9 +131,9 @@ HEAD = ["set", "recipe", "F1 fixed", "F1 calibrated", "gain", "AUPR fixed", "AUP
         "FPR fixed", "FPR calibrated", "unknown, estimated"]  # fmt: skip
 TEXT = """# Calibrated on one's own camera
 
-Written by `docs/make_calibration.py`. Percent; over {draws} random halves of each set, `camvid-11` is calibrated on one half
-without labels and measured on the other. *Fixed* is the shipped world as it is. F1 is that of components at the world's
-own threshold. In brackets lies the middle 95 % of the halves. The FPR counts normal pixels above the threshold.
+Written by `docs/make_calibration.py`. Percent; over {draws} random halves of each set, `camvid-11` is calibrated on one
+half without labels and measured on the other. *Fixed* is the shipped world as it is. F1 is that of components at the
+world's own threshold. In brackets lies the middle 95 % of the halves. The FPR counts normal pixels above the threshold.
 
 """
 
@@ -147,7 +147,6 @@ def main(data: Path, draws: int) -> None:
             known = world.fitted if recipe == world.fitted.name else world.fitted.under(recipe)
             title = f"{name}, dusk" if name == "camvid" else name
             rows.append(row(title, known, list(halves(known, found, track_sizes(name), draws))))
-            print(rows[-1], flush=True)
     PAGE.write_text(TEXT.format(draws=draws) + table(HEAD, rows), encoding="utf-8")
 
 

@@ -27,19 +27,19 @@ from tqdm import tqdm
 from ignota.data.datasets import LabelledImages
 from ignota.data.images import resize_label
 from ignota.data.shots import Shots, class_areas
-from ignota.engine.experiment import open_split
-from ignota.engine.fitting import split_images
-from ignota.engine.settings import configuration, read_preset
 from ignota.functional.confusion import confusion_matrix
 from ignota.functional.regions import paint, region_areas, region_majority, region_mean
 from ignota.functional.spacing import evenly_spaced
+from ignota.perception.features import FeatureSpace, TaughtRows
+from ignota.perception.novel import area_quantile
+from ignota.perception.reading import RegionReading, joined_score, own_parts, read_regions
+from ignota.storage import bundle
 from ignota.structures import InputError
 from ignota.taxonomy import IGNORE_INDEX, ClassSplit
-from ignota.world import bundle
-from ignota.world.features import FeatureSpace, TaughtRows
+from ignota.training.experiment import open_split
+from ignota.training.fitting import split_images
+from ignota.training.settings import configuration, read_preset
 from ignota.world.model import OpenWorldModel
-from ignota.world.novel import area_quantile
-from ignota.world.reading import RegionReading, joined_score, own_parts, read_regions
 from ignota.world.teaching import exemplar
 
 MARGINS = {

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.images import resize_label
-from ignota.engine.evaluation import teach, untaught_copy, world_split
+from ignota.evaluation.evaluation import teach, untaught_copy, world_split
 from ignota.functional.prototypes import class_prototypes
 from ignota.functional.regions import paint, region_majority, region_mean
 from ignota.functional.scores import uncertainty_intensity
@@ -34,16 +34,11 @@ from ignota.functional.spacing import evenly_spaced
 from ignota.incremental.methods import by_threshold
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
-from ignota.regions.hierarchy import Hierarchy
-from ignota.structures import Encoding, RegionSet
-from ignota.taxonomy import ClassSplit
-from ignota.world import bundle
-from ignota.world.features import FeatureSpace, TaughtRows
-from ignota.world.labelling import label_maps
-from ignota.world.model import OpenWorldModel
-from ignota.world.novel import NovelEvidence
-from ignota.world.raml import branch_evidence
-from ignota.world.reading import (
+from ignota.perception.features import FeatureSpace, TaughtRows
+from ignota.perception.hierarchy import Hierarchy
+from ignota.perception.novel import NovelEvidence
+from ignota.perception.raml import branch_evidence
+from ignota.perception.reading import (
     RegionReading,
     joined_parts,
     joined_score,
@@ -52,8 +47,13 @@ from ignota.world.reading import (
     read_regions,
     to_image,
 )
-from ignota.world.scene import Tables
-from ignota.world.spaces import pool_taps
+from ignota.perception.scene import Tables
+from ignota.perception.spaces import pool_taps
+from ignota.storage import bundle
+from ignota.structures import Encoding, RegionSet
+from ignota.taxonomy import ClassSplit
+from ignota.world.labelling import label_maps
+from ignota.world.model import OpenWorldModel
 
 _WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0)
 _FACTORS = (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)

@@ -2,7 +2,7 @@
 
     python docs/make_examples.py [--out src/ignota/web/static]
 
-Everything in them is drawn by `ignota.data.synthetic`. The first two show the same kind of thing, so that what is
+Everything in them is drawn by `ignota.synthetic`. The first two show the same kind of thing, so that what is
 taught on one is found on the other.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ignota.data.synthetic.streets import SyntheticStreets
+from ignota.synthetic.streets import SyntheticStreets
 
 SIZE = (540, 960)
 SEED = 7

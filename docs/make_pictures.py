@@ -20,12 +20,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ignota.data.drawn import DrawnImages
 from ignota.data.images import write_jpeg
-from ignota.engine.evaluation import teach, untaught_copy
+from ignota.evaluation.evaluation import teach, untaught_copy
+from ignota.perception.scene import Scene
 from ignota.reports.pictures import heat_map, label_tags, overlay
+from ignota.storage import bundle
 from ignota.structures import InputError
 from ignota.taxonomy import ClassSplit
-from ignota.world import bundle
-from ignota.world.scene import Scene
 
 Picture = NDArray[np.uint8]
 _GAP, _BAND = 8, 26

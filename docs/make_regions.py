@@ -2,7 +2,7 @@
 
     python docs/make_regions.py RUN ROOT [--images N]
 
-RUN is a folder of `ignota run`, ROOT its data set. For each choice of `RegionSettings.scales` (regions/hierarchy.py)
+RUN is a folder of `ignota run`, ROOT its data set. For each choice of `RegionSettings.scales` (perception/hierarchy.py)
 it prints in Markdown, by the world's own weights, mean AUPR and FPR95 over known classes left out in turn, those of
 things pasted in, the mean of both AUPR, by which `fit` chooses weights, and how many regions the levels of an image
 have.
@@ -21,19 +21,19 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ignota.engine.experiment import open_split
-from ignota.engine.fitting import split_images
-from ignota.engine.held_out import HeldOutReader
-from ignota.engine.settings import configuration, read_preset
-from ignota.engine.stages import Stages
-from ignota.engine.weighing import PASTED, Trial
 from ignota.functional.curves import binary_curve, curve_metrics
 from ignota.functional.spacing import evenly_spaced
-from ignota.regions.hierarchy import image_hierarchy
-from ignota.world import bundle
-from ignota.world.known import KnownEvidence
-from ignota.world.model import calibrated
-from ignota.world.reading import joined_parts
+from ignota.perception.hierarchy import image_hierarchy
+from ignota.perception.known import KnownEvidence
+from ignota.perception.perception import calibrated
+from ignota.perception.reading import joined_parts
+from ignota.storage import bundle
+from ignota.training.experiment import open_split
+from ignota.training.fitting import split_images
+from ignota.training.held_out import HeldOutReader
+from ignota.training.settings import configuration, read_preset
+from ignota.training.stages import Stages
+from ignota.training.weighing import PASTED, Trial
 
 CHOICES = ((30.0,), (30.0, 100.0), (30.0, 200.0), (30.0, 300.0), (30.0, 600.0), (30.0, 100.0, 300.0))
 

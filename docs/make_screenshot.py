@@ -23,8 +23,8 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from ignota.data.images import write_jpeg
-from ignota.data.synthetic.streets import SyntheticStreets
-from ignota.world import bundle
+from ignota.storage import bundle
+from ignota.synthetic.streets import SyntheticStreets
 
 SIZE = (1280, 800)
 SLIDE = """(value) => {

@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 
 import ignota
-from ignota.anomaly.fitted_scores import FITTED_SCORES
-from ignota.anomaly.score import AnomalyScore, stacked
 from ignota.data.datasets import open_dataset
-from ignota.engine.refitting import with_scores
-from ignota.world import bundle
+from ignota.scores.fitted_scores import FITTED_SCORES
+from ignota.scores.score import AnomalyScore, stacked
+from ignota.storage import bundle
+from ignota.training.refitting import with_scores
 
 
 class Margin(AnomalyScore):

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 import ignota
-from ignota.data.synthetic import SyntheticStreets
 from ignota.models.tapped import TappedModule
 from ignota.structures import Preprocessing
+from ignota.synthetic import SyntheticStreets
 
 
 class SmallNetwork(nn.Module):

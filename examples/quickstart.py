@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 import ignota
-from ignota.data.synthetic import SyntheticStreets
-from ignota.world import bundle
+from ignota.storage import bundle
+from ignota.synthetic import SyntheticStreets
 
 
 def tour(world: ignota.World, size: tuple[int, int]) -> list[str]:

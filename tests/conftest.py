@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-from ignota.engine.configuration import (
+from ignota.training.configuration import (
     ClosedSetConfig,
     DataConfig,
     EmbedderConfig,
@@ -28,7 +29,13 @@ from ignota.engine.configuration import (
 )
 
 _HOOK = install_import_hook(
-    ["ignota.functional", "ignota.regions", "ignota.anomaly", "ignota.incremental"],
+    [
+        "ignota.functional",
+        "ignota.perception.hierarchy",
+        "ignota.perception.proposals",
+        "ignota.scores",
+        "ignota.incremental",
+    ],
     "beartype.beartype",
 )
 
@@ -51,8 +58,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def kept_between_tests() -> Iterator[None]:
     """A street of a data set is drawn once, and weights of a package are read once: both take most of many tests."""
-    from ignota.data.synthetic.scene import SyntheticScene, draw_scene
     from ignota.models import weights
+    from ignota.synthetic.scene import SyntheticScene, draw_scene
 
     drawn, read = functools.lru_cache(400)(draw_scene), functools.cache(weights._from_package)
 
@@ -62,7 +69,7 @@ def kept_between_tests() -> Iterator[None]:
         return dataclasses.replace(kept, **maps)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ignota.data.synthetic.streets.draw_scene", scene)
+        patch.setattr("ignota.synthetic.streets.draw_scene", scene)
         patch.setattr(weights, "_from_package", lambda encoder: dict(read(encoder)))
         yield
 
@@ -96,9 +103,9 @@ TINY = ExperimentConfig(
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of a world that hardly learnt anything; never changed by a test."""
-    from ignota.data.synthetic.streets import SyntheticStreets
-    from ignota.engine.stages import Stages
-    from ignota.world import bundle
+    from ignota.storage import bundle
+    from ignota.synthetic.streets import SyntheticStreets
+    from ignota.training.stages import Stages
 
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("tiny")
@@ -135,7 +142,7 @@ def thinned() -> Callable[[Any], Any]:
 def small_scales() -> Iterator[None]:
     """DMLNet's five scales in the size of the tiny world: its own would take seconds an image."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ignota.engine.five_scales.SHORT_SIDES", (48, 56, 64, 72, 80))
+        patch.setattr("ignota.evaluation.five_scales.SHORT_SIDES", (48, 56, 64, 72, 80))
         yield
 
 
@@ -148,7 +155,7 @@ def tiny() -> ExperimentConfig:
 @pytest.fixture(scope="session")
 def reseal() -> Callable[[Path, Callable[[dict[str, Any]], object]], None]:
     """Edits the document of a world and seals it again without any check, as an attacker could."""
-    from ignota.world.seals import document_text, sealed
+    from ignota.storage.seals import document_text, sealed
 
     def rewrite(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
         document = json.loads((folder / "world.json").read_text())
@@ -230,3 +237,22 @@ CREATE INDEX change_row ON change (kind, row);
 PRAGMA user_version = 2;
 """
 """The store as version 0.1 wrote it."""
+
+
+@pytest.fixture
+def world(trained: Path, tmp_path: Path) -> Iterator[Any]:
+    """A copy of the tiny world that a test may teach."""
+    from ignota.storage import bundle
+
+    opened = bundle.load(shutil.copytree(trained, tmp_path / "world"), writable=True)
+    yield opened
+    opened.store.close()
+
+
+@pytest.fixture(scope="session")
+def photos() -> list[Any]:
+    """Synthetic streets with unknown things."""
+    from ignota.synthetic.streets import SyntheticStreets
+
+    streets = SyntheticStreets("anomaly", 3, (60, 120), 5)
+    return [streets[i].image for i in range(3)]

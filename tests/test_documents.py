@@ -12,15 +12,15 @@ from types import ModuleType
 
 import pytest
 
-from ignota.anomaly.dml import METRIC_SCORES
-from ignota.anomaly.fitted_scores import FITTED_SCORES
-from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.cli import main
 from ignota.cli.commands import find_command
-from ignota.engine.head_methods import HEAD_METHODS
-from ignota.engine.settings import presets
+from ignota.evaluation.head_methods import HEAD_METHODS
+from ignota.perception.metric_network import METRIC_METHODS
+from ignota.scores.dml import METRIC_SCORES
+from ignota.scores.fitted_scores import FITTED_SCORES
+from ignota.scores.logit_scores import LOGIT_SCORES
+from ignota.training.settings import presets
 from ignota.world.labelling import METHODS
-from ignota.world.metric_network import METRIC_METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -138,3 +138,19 @@ def test_every_equation_has_a_function_and_a_test() -> None:
                 assert hasattr(module, name), f"{file}: {name}"
         for test in re.findall(r"`([\w/]+\.py)`", tests):
             assert (ROOT / "tests" / test).is_file(), test
+
+
+@pytest.mark.parametrize(
+    "thing",
+    (
+        "an anomaly score", "a label format", "a region proposer", "a route of the HTTP server", "a backend",
+        'a rule for the threshold of "unknown"', "a family of frozen encoders", "a table of the paper", "a data set",
+        "a command",
+    ),
+)  # fmt: skip
+def test_the_architecture_page_names_one_place_for_each_addition(thing: str) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    found = re.findall(rf"^\| {re.escape(thing)} \| `([^`]+)` \|$", page, re.MULTILINE)
+    assert len(found) == 1
+    assert (ROOT / found[0]).exists()
+    assert (ROOT / found[0]).is_dir() == found[0].endswith("/")

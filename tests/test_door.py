@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 import ignota
-from ignota.data.synthetic import SyntheticStreets
-from ignota.engine.configuration import ExperimentConfig
-from ignota.world import bundle
+from ignota.storage import bundle
+from ignota.synthetic import SyntheticStreets
+from ignota.training.configuration import ExperimentConfig
 from ignota.world.previewing import Preview, TeachingRefused
 
 FUNCTIONS = (ignota.load, ignota.train, ignota.adapt, ignota.evaluate_anomaly, ignota.evaluate_incremental)

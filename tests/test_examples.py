@@ -17,10 +17,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from ignota.anomaly.fitted_scores import FITTED_SCORES
 from ignota.data.datasets import DATASETS
-from ignota.data.synthetic import SyntheticStreets
-from ignota.world import bundle
+from ignota.scores.fitted_scores import FITTED_SCORES
+from ignota.storage import bundle
+from ignota.synthetic import SyntheticStreets
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -83,7 +83,7 @@ def test_own_segmenter(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def catalogues(monkeypatch: pytest.MonkeyPatch) -> None:
     """Examples add entries to the catalogues; afterwards they are as before."""
-    monkeypatch.setattr("ignota.anomaly.fitted_scores.FITTED_SCORES", dict(FITTED_SCORES))
+    monkeypatch.setattr("ignota.scores.fitted_scores.FITTED_SCORES", dict(FITTED_SCORES))
     monkeypatch.setattr("ignota.data.datasets.DATASETS", dict(DATASETS))
 
 

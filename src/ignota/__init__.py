@@ -28,11 +28,11 @@ __all__ = [
 __version__ = "0.1.0"
 
 _PLACES = {
-    "Box": ("world.marks", "Box"),
-    "Click": ("world.marks", "Click"),
-    "Polygon": ("world.marks", "Polygon"),
-    "Region": ("world.scene", "UnknownRegion"),
-    "Scene": ("world.scene", "Scene"),
+    "Box": ("perception.marks", "Box"),
+    "Click": ("perception.marks", "Click"),
+    "Polygon": ("perception.marks", "Polygon"),
+    "Region": ("perception.scene", "UnknownRegion"),
+    "Scene": ("perception.scene", "Scene"),
     "World": ("world.model", "OpenWorldModel"),
     **{name: ("door", name) for name in ("adapt", "evaluate_anomaly", "evaluate_incremental", "load", "train")},
 }
@@ -40,10 +40,10 @@ _PLACES = {
 
 if TYPE_CHECKING:
     from ignota.door import adapt, evaluate_anomaly, evaluate_incremental, load, train
-    from ignota.world.marks import Box, Click, Polygon
+    from ignota.perception.marks import Box, Click, Polygon
+    from ignota.perception.scene import Scene
+    from ignota.perception.scene import UnknownRegion as Region
     from ignota.world.model import OpenWorldModel as World
-    from ignota.world.scene import Scene
-    from ignota.world.scene import UnknownRegion as Region
 else:  # hidden from mypy, which would take any other name for one of ours
 
     def __getattr__(name: str) -> object:

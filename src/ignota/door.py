@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Literal
 
 from ignota.data.datasets import open_dataset
-from ignota.engine.choices import AnomalyChoice, Edges, checked_methods, chosen_shots, default_methods
-from ignota.engine.configuration import System
-from ignota.engine.devices import device_called
-from ignota.engine.incremental_evaluation import evaluate_incremental as measure_incremental
-from ignota.engine.settings import LARGEST, SMALLEST, checked, configuration, read_preset
 from ignota.errors import InputError
+from ignota.evaluation.choices import AnomalyChoice, Edges, checked_methods, chosen_shots, default_methods
+from ignota.evaluation.incremental_evaluation import evaluate_incremental as measure_incremental
 from ignota.models.build import open_segmenter
 from ignota.models.smp_segmenter import SmpSpec
-from ignota.world import bundle
-from ignota.world.known import RecipeChoice
+from ignota.perception.known import RecipeChoice
+from ignota.storage import bundle
+from ignota.training.configuration import System
+from ignota.training.devices import device_called
+from ignota.training.settings import LARGEST, SMALLEST, checked, configuration, read_preset
 from ignota.world.model import OpenWorldModel as World
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -72,8 +72,8 @@ def train(
     preset: a shipped name or a YAML file. data: the folder of the images. settings: what differs from the preset, by
     dotted key, such as `{"closed_set.steps": 500, "seed": 1}`. quiet: no progress on standard error. Raises InputError.
     """
-    from ignota.engine import experiment
-    from ignota.engine.progress import hush_training
+    from ignota.training import experiment
+    from ignota.training.progress import hush_training
 
     config = configuration(read_preset(str(preset)) | checked(settings or {}, "settings"))
     checked_size(config.size)
@@ -108,8 +108,8 @@ def adapt(
     known and novel classes, such as "camvid:8+3", by default all are known. branches: systems of the paper to train on
     copies of the segmenter. settings: as for `train`. Raises InputError.
     """
-    from ignota.engine import experiment
-    from ignota.engine.progress import hush_training
+    from ignota.training import experiment
+    from ignota.training.progress import hush_training
 
     target, root = Path(out), _path(data)
     if target.exists():

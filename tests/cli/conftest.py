@@ -24,7 +24,7 @@ def world(trained: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     """A synthetic street."""
-    from ignota.data.synthetic.streets import SyntheticStreets
+    from ignota.synthetic.streets import SyntheticStreets
 
     path = tmp_path / "photo.png"
     Image.fromarray(SyntheticStreets("anomaly", 1, (48, 96), 3)[0].image).save(path)

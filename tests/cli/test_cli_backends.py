@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ignota.backends import exporting
 from ignota.cli import main
-from ignota.world import exporting
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def call(*words: object) -> None:
 def test_export_writes_one_file(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What stands in a file is the matter of world/test_exporting.py, and takes a minute to trace."""
+    """What stands in a file is the matter of backends/test_exporting.py, and takes a minute to trace."""
 
     def noted(module: Any, path: Path, names: Sequence[str], told: Mapping[str, Any]) -> None:
         path.write_text(json.dumps({"names": names, "told": told}))

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from ignota.cli import gathering, main
-from ignota.data.synthetic.streets import SyntheticStreets
-from ignota.world import bundle
-from ignota.world.model import calibrated
+from ignota.perception.perception import calibrated
+from ignota.storage import bundle
+from ignota.synthetic.streets import SyntheticStreets
 
 
 def run(*words: object) -> int:

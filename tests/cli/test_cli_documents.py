@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from ignota.cli import main
-from ignota.data.synthetic.streets import SyntheticStreets
+from ignota.synthetic.streets import SyntheticStreets
 
 NASTY: tuple[Any, ...] = (
     None, True, -1, 0, 1_000_000, 2**70, 1e308, float("nan"), "", "x" * 300, "\0", "\ud800", "../../x", [], [-1],

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from ignota.cli import main
-from ignota.data.synthetic.streets import SyntheticStreets
+from ignota.synthetic.streets import SyntheticStreets
 
 COMMANDS = ("learn", "forget", "segment", "discover", "export", "init")
 

@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 
 from ignota.cli import lake, main
-from ignota.data.synthetic.streets import SyntheticStreets
 from ignota.structures import InputError
+from ignota.synthetic.streets import SyntheticStreets
 
 
 def run(*words: object) -> int:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ignota.anomaly import heads, rbm
-from ignota.anomaly.trained import descend
 from ignota.cli import main
+from ignota.scores import heads, rbm
+from ignota.scores.trained import descend
 
 
 def run(*words: object) -> int:

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from ignota.cli import main
-from ignota.world import bundle
-from ignota.world.row_seals import COLUMNS
-from ignota.world.seals import sealed
+from ignota.exemplars.row_seals import COLUMNS
+from ignota.storage import bundle
+from ignota.storage.seals import sealed
 
 HOSTILE = (
     None, True, False, -1, 0, 1, 2, 10**30, -(10**9), 1e308, -1e308, 1e-320, 0.5, "", "x", "a\x1b[31m", "../weights",

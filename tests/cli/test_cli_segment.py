@@ -20,10 +20,10 @@ from PIL import Image
 
 from ignota.cli import main, pictures, table
 from ignota.cli.inputs import PARTS
-from ignota.data.synthetic.streets import SyntheticStreets
 from ignota.formats.rle import decode_mask
+from ignota.storage import bundle
+from ignota.synthetic.streets import SyntheticStreets
 from ignota.taxonomy import UNKNOWN_INDEX
-from ignota.world import bundle
 from ignota.world.teaching import exemplar
 
 

@@ -16,8 +16,8 @@ import yaml
 from PIL import Image
 
 from ignota.cli import main
-from ignota.engine.configuration import ExperimentConfig
-from ignota.engine.settings import configuration, leaves, presets, read_preset
+from ignota.training.configuration import ExperimentConfig
+from ignota.training.settings import configuration, leaves, presets, read_preset
 
 
 def plain(value: Any) -> Any:
@@ -138,7 +138,7 @@ def test_adapt(streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_the_demo_runs_the_synthetic_preset_and_shows_its_figures(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ignota.engine import experiment
+    from ignota.training import experiment
 
     pooled = {"pooled": {"aupr": 0.8125, "auroc": 0.9, "fpr95": 0.1}}
     results = {
@@ -177,7 +177,7 @@ def test_a_configuration_survives_its_file(tiny: ExperimentConfig, tiny_file: Pa
 
 
 def test_data_is_the_root_and_data_dots_are_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from ignota.engine import experiment
+    from ignota.training import experiment
 
     seen: list[tuple[Any, ...]] = []
     monkeypatch.setattr(experiment, "run_experiment", lambda *args: seen.append(args))

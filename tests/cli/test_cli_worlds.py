@@ -262,7 +262,7 @@ def test_a_correction_by_mask(
 @pytest.fixture
 def shipped(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The tiny world as if it had come with the package."""
-    from ignota.world import bundle
+    from ignota.storage import bundle
 
     package = tmp_path / "package"
     shutil.copytree(trained, package / "worlds" / "camvid-11")

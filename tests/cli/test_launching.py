@@ -20,7 +20,7 @@ from jsonargparse import Namespace
 
 from ignota.cli import launching, main
 from ignota.cli.outcome import CutShortError, UsageError
-from ignota.engine import distributed
+from ignota.training import distributed
 
 FOREIGN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "NODE_RANK")
 PATIENCE = 900

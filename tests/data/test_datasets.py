@@ -11,8 +11,8 @@ from ignota.data.datasets import DATASETS, LabelledImages, open_dataset
 from ignota.data.drawn import DrawnImages
 from ignota.data.folder import read_classes
 from ignota.data.layouts import write_layout
-from ignota.data.synthetic import SyntheticStreets
 from ignota.structures import InputError
+from ignota.synthetic import SyntheticStreets
 from ignota.taxonomy import CAMVID, CITYSCAPES, STREETHAZARDS
 
 SHARED = Path(os.environ.get("IGNOTA_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ignota.data.synthetic.streets import SyntheticStreets
 from ignota.formats.rle import encode_rle
+from ignota.synthetic.streets import SyntheticStreets
 
 FEATURES = 12
 PERCEPTION = "0123456789abcdef"

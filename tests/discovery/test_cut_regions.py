@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 from ignota.discovery.cut_regions import cut_region_rows
-from ignota.regions.hierarchy import Hierarchy
+from ignota.perception.features import FeatureSpace
+from ignota.perception.hierarchy import Hierarchy
+from ignota.perception.reading import RegionReading
+from ignota.perception.scene import Scene, Tables, no_taught, region_vectors
 from ignota.structures import Encoding, RegionSet
 from ignota.taxonomy import ClassLabel, Taxonomy
-from ignota.world.features import FeatureSpace
-from ignota.world.reading import RegionReading
 from ignota.world.region_rows import region_rows
-from ignota.world.scene import Scene, Tables, no_taught, region_vectors
 
 
 def thin_scene() -> Scene:

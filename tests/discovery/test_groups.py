@@ -23,8 +23,8 @@ from ignota.discovery.gallery import cards, draw_tiles, shown_rows, write_sheets
 from ignota.discovery.groups import class_likeness, find_groups, spread_out, taught_likeness
 from ignota.discovery.region_table import RegionTable, read_table
 from ignota.discovery.suggestion import Weighing, image_likeness, region_weights, suggest_images, target_rows
+from ignota.perception.features import FeatureSpace, TaughtRows, nearest_similarity
 from ignota.structures import InputError
-from ignota.world.features import FeatureSpace, TaughtRows, nearest_similarity
 
 Rows = list[dict[str, Any]]
 FEATURES = 12

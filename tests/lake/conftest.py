@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ignota.data.synthetic.streets import SyntheticStreets
+from ignota.synthetic.streets import SyntheticStreets
 
 STREETS = SyntheticStreets("anomaly", 12, (48, 96), 3)
 

@@ -23,10 +23,10 @@ from ignota.lake.frames import Frame, read_span
 from ignota.lake.on_ray import Pool, Segmenter, packed, read, tables_on_ray, unpacked
 from ignota.lake.sources import sources
 from ignota.lake.spans import Finished, Span, spans
+from ignota.perception.tiles import AUTOMATIC_PIXELS, AUTOMATIC_SIDE, Tiled
+from ignota.storage import bundle
+from ignota.storage.fingerprint import world_fingerprint
 from ignota.structures import InputError
-from ignota.world import bundle
-from ignota.world.fingerprint import world_fingerprint
-from ignota.world.tiles import AUTOMATIC_PIXELS, AUTOMATIC_SIDE, Tiled
 
 ray_warnings = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning", "ignore:.*unclosed"

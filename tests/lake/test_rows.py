@@ -11,7 +11,7 @@ import pytest
 from ignota.formats.rle import decode_rle
 from ignota.lake.frames import Frame
 from ignota.lake.rows import as_table, frame_row
-from ignota.world import bundle
+from ignota.storage import bundle
 from ignota.world.model import OpenWorldModel
 
 

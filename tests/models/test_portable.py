@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from ignota.models.portable import PortableEncoder, PortableSegmenter
+from ignota.perception.networks import Networks
+from ignota.storage import bundle
 from ignota.structures import InputError
-from ignota.world.model import OpenWorldModel
-from ignota.world.networks import Networks
 
 
 @pytest.fixture(scope="module")
 def networks(trained) -> Networks:
-    return OpenWorldModel.load(trained).networks
+    return bundle.load(trained).networks
 
 
 @pytest.mark.parametrize("size", [(48, 96), (49, 83), (64, 64), (71, 133)])

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from ignota.anomaly import autoencoder, duir, heads, rbm
-from ignota.anomaly.trained import Tick, descend
-from ignota.engine.configuration import ExperimentConfig
 from ignota.reproduce.cells import Cell, ClosedCell
 from ignota.reproduce.fidelity import Fidelity
 from ignota.reproduce.grounds import GROUNDS, Setting
+from ignota.scores import autoencoder, duir, heads, rbm
+from ignota.scores.trained import Tick, descend
+from ignota.training.configuration import ExperimentConfig
 
 CPU = torch.device("cpu")
 
@@ -32,8 +32,8 @@ def quickly() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for room in (autoencoder, duir, heads, rbm):
             patch.setattr(room, "descend", few)
-        patch.setattr("ignota.engine.score_states._SCENES", 2)
-        patch.setattr("ignota.engine.five_scales.SHORT_SIDES", (48, 56, 64, 72, 80))
+        patch.setattr("ignota.training.score_states._SCENES", 2)
+        patch.setattr("ignota.evaluation.five_scales.SHORT_SIDES", (48, 56, 64, 72, 80))
         yield
 
 

@@ -15,12 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ignota.anomaly.rbm import RoadMachine
-from ignota.anomaly.vim import VirtualLogit
 from ignota.data.layouts import write_layout
-from ignota.engine import stage_run
-from ignota.engine.configuration import ExperimentConfig
-from ignota.engine.settings import configuration, read_preset
 from ignota.reproduce import example, measuring, publishing, runner
 from ignota.reproduce.cells import AnomalyCell, Cell, ClosedCell, ExampleCell, IncrementalCell, Ledger, Variant
 from ignota.reproduce.estimate import estimate
@@ -31,7 +26,12 @@ from ignota.reproduce.runner import NAMES, Reproduction, chosen_names
 from ignota.reproduce.tables import MIN_SHARE, TABLES
 from ignota.reproduce.taught_worlds import Lesson, SeenImage, Teacher, lesson_of
 from ignota.reproduce.views import View, share_on
+from ignota.scores.rbm import RoadMachine
+from ignota.scores.vim import VirtualLogit
 from ignota.structures import InputError
+from ignota.training import stage_run
+from ignota.training.configuration import ExperimentConfig
+from ignota.training.settings import configuration, read_preset
 
 pytestmark = pytest.mark.slow
 CPU = torch.device("cpu")

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from ignota.anomaly.fitted_scores import FITTED_SCORES
 from ignota.reports.tables import to_csv
 from ignota.reproduce.cells import AnomalyCell, Cell, IncrementalCell
 from ignota.reproduce.claims import Claim, claims, interval_of, verdict
@@ -20,6 +19,7 @@ from ignota.reproduce.fidelity import FIDELITIES
 from ignota.reproduce.grounds import GROUNDS, Setting
 from ignota.reproduce.rendering import example_table, number_table, shown_table
 from ignota.reproduce.tables import TABLES, THETAS
+from ignota.scores.fitted_scores import FITTED_SCORES
 
 Invented = Callable[[Cell], Mapping[str, Any]]
 
@@ -237,6 +237,6 @@ def test_a_column_of_another_group_reads_its_own_cells() -> None:
 
 
 def _camvid(preset: str) -> Any:
-    from ignota.engine.settings import configuration, read_preset
+    from ignota.training.settings import configuration, read_preset
 
     return configuration(read_preset(preset))

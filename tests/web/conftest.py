@@ -23,9 +23,9 @@ from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 from PIL import Image
 
-from ignota.data.synthetic.streets import SyntheticStreets
+from ignota.storage import bundle
+from ignota.synthetic.streets import SyntheticStreets
 from ignota.web.app import create_app
-from ignota.world import bundle
 from ignota.world.model import OpenWorldModel
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

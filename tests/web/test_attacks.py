@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ignota.storage import bundle
 from ignota.structures import InputError
 from ignota.web.limits import Limits, fitted
-from ignota.world import bundle
 
 if TYPE_CHECKING:
     from tests.web.conftest import Served

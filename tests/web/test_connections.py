@@ -15,8 +15,8 @@ import pytest
 import uvicorn
 
 from ignota.web.connections import Connection, limited
-from ignota.web.gate import Gate
 from ignota.web.limits import FORM_WEIGHT, Limits
+from ignota.web.middleware import AdmissionMiddleware
 
 PATIENCE = 0.6
 HEAD = b"GET /x HTTP/1.1\r\nHost: localhost\r\n"
@@ -43,7 +43,7 @@ def listening() -> Iterator[Listening]:
     def start(**limits: Any) -> tuple[int, type[Connection]]:
         given = Limits(**{"patience": PATIENCE, **limits})
         kind = limited(given)
-        gate = Gate(echo, given, None, lambda *_: None, lambda: sum(one.unread for one in kind.everyone))
+        gate = AdmissionMiddleware(echo, given, None, lambda *_: None, lambda: sum(one.unread for one in kind.everyone))
         config = uvicorn.Config(gate, http=kind, ws="none", lifespan="off", log_level="critical", port=0)
         server = uvicorn.Server(config)
         listener = socket.create_server(("127.0.0.1", 0))
@@ -172,7 +172,7 @@ def test_bodies_share_one_room() -> None:
     limits = Limits(body=1000, form=50, memory=0)
 
     async def run() -> list[int]:
-        gate = Gate(echo, limits, None, lambda *_: None)
+        gate = AdmissionMiddleware(echo, limits, None, lambda *_: None)
         going = asyncio.Event()
 
         async def parts(size: int) -> Any:

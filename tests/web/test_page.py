@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ignota.formats.rle import decode_rle
-from ignota.world.scene import LEVELS, limit_of
+from ignota.perception.scene import LEVELS, limit_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from ignota.storage import bundle
 from ignota.web.app import create_app
-from ignota.web.desk import Desk
 from ignota.web.limits import Limits
 from ignota.web.serving import Address
-from ignota.world import bundle
+from ignota.web.session import Session
 from ignota.world.model import OpenWorldModel
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ def test_a_world_that_changes_under_a_request_asks_to_come_back_but_a_fault_stay
 def test_a_key_counts_once_and_patches_that_do_not_fit_are_left_for_the_next_answer(
     world: OpenWorldModel, files: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patch, asked_for = Desk.patch, list[str]()
-    monkeypatch.setattr(Desk, "patch", lambda self, image: asked_for.append(image.key) or patch(self, image))
+    patch, asked_for = Session.patch, list[str]()
+    monkeypatch.setattr(Session, "patch", lambda self, image: asked_for.append(image.key) or patch(self, image))
     with client(world) as opened:
         keys = [opened.post("/api/segment", content=data).json()["image"] for data in files]
         asked_for.clear()
@@ -143,8 +143,8 @@ def test_features_and_images_go_where_the_process_takes_too_much(
     world: OpenWorldModel, files: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = [2000]
-    monkeypatch.setattr("ignota.web.desk.resident_memory", lambda: taken[0])
-    monkeypatch.setattr("ignota.web.desk.return_freed_memory", lambda: taken.__setitem__(0, taken[0] - 300))
+    monkeypatch.setattr("ignota.web.session.resident_memory", lambda: taken[0])
+    monkeypatch.setattr("ignota.web.session.return_freed_memory", lambda: taken.__setitem__(0, taken[0] - 300))
     with client(world, limits=Limits(process=2000)) as opened:
         for data in files:
             opened.post("/api/segment", content=data)

@@ -10,13 +10,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ignota.engine.evaluation import untaught_copy
+from ignota.evaluation.evaluation import untaught_copy
+from ignota.perception.calibrating import FOLDS, REFERENCE, Candidates, calibration_from, frame_of, thinned
+from ignota.storage import bundle
+from ignota.storage.fingerprint import perception_fingerprint, world_fingerprint
+from ignota.storage.seals import read_document
 from ignota.structures import InputError
-from ignota.world import bundle
-from ignota.world.calibrating import FOLDS, REFERENCE, Candidates, calibration_from, frame_of, thinned
-from ignota.world.fingerprint import perception_fingerprint, world_fingerprint
 from ignota.world.model import OpenWorldModel
-from ignota.world.seals import read_document
 
 Photos = list[NDArray[np.uint8]]
 
@@ -51,8 +51,13 @@ def test_it_moves_the_threshold_adds_reference_and_is_undone_to_the_bit(
 def test_a_newer_calibration_stands_until_it_is_taken_back(world: OpenWorldModel, photos: Photos) -> None:
     first = world.calibrate(photos, target_fpr=0.1)
     second = world.calibrate(photos, target_fpr=0.3)
-    assert second.threshold < first.threshold == world.store.calibration("light").threshold + (  # type: ignore[union-attr]
-        first.threshold - second.threshold
+    assert (
+        second.threshold
+        < first.threshold
+        == world.store.calibration("light").threshold
+        + (  # type: ignore[union-attr]
+            first.threshold - second.threshold
+        )
     )
     assert torch.equal(first.vectors, second.vectors)  # made of the fitted evidence, not of the first calibration
     world.undo()

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from ignota.errors import InputError
+from ignota.exemplars.packing import pack, unpack
+from ignota.exemplars.store import COUNTER_EXAMPLE
+from ignota.perception.novel import Exemplar, class_rows
 from ignota.world import previewing
-from ignota.world.exemplars import COUNTER_EXAMPLE
 from ignota.world.model import OpenWorldModel
-from ignota.world.novel import Exemplar, class_rows
-from ignota.world.packing import pack, unpack
 from ignota.world.previewing import FLOOD, Preview, TeachingRefused, held_out_conflicts
 
 Photos = list[NDArray[np.uint8]]

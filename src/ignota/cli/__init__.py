@@ -1,4 +1,4 @@
-"""The command line: every command a thin module over the world and the engine."""
+"""The command line: one thin module a command."""
 
 from __future__ import annotations
 

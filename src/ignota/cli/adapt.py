@@ -6,7 +6,7 @@ from jsonargparse import Namespace
 
 from ignota.cli.parsing import Parser, add_branches, add_download, branches_of
 from ignota.cli.settings import add_settings, given
-from ignota.engine.settings import leaves
+from ignota.training.settings import leaves
 
 USAGE = (
     "adapt SEGMENTER --data ROOT --out WORLD [--dataset NAME] [--split TAXONOMY:SPLIT] [--allow-code] [--key value …]"

@@ -35,12 +35,12 @@ def run(args: Namespace) -> None:
     if args.rounds < 1 or args.count < 1:
         raise UsageError(f"--rounds and --count are 1 or more, not {args.rounds} and {args.count}")
 
+    from ignota.backends.choosing import BACKENDS
     from ignota.cli.measuring import finish, words_of
     from ignota.cli.opening import calibration_images, opened_world
     from ignota.cli.terminal import progress, say, show_table
-    from ignota.engine.backend_comparison import compare_backends, fastest, street_images
-    from ignota.engine.choices import chosen
-    from ignota.world.backends import BACKENDS
+    from ignota.evaluation.backend_comparison import compare_backends, fastest, street_images
+    from ignota.evaluation.choices import chosen
 
     names = chosen(words_of(args.backends), "backend", list(BACKENDS))
     calibration = calibration_images(args.calibrate)

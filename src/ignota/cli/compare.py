@@ -28,9 +28,9 @@ def run(args: Namespace) -> None:
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import progress, say, show_table
     from ignota.data.datasets import open_dataset
-    from ignota.engine.choices import chosen_scores
-    from ignota.engine.comparison import compare_scores, held_scores, mean_ranks, missing_scores
-    from ignota.engine.evaluation import anomaly_label_lut
+    from ignota.evaluation.choices import chosen_scores
+    from ignota.evaluation.comparison import compare_scores, held_scores, mean_ranks, missing_scores
+    from ignota.evaluation.evaluation import anomaly_label_lut
     from ignota.structures import InputError
 
     if args.draws < 1:

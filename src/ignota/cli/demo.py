@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 from ignota.cli.parsing import Parser
 from ignota.cli.settings import add_settings, configuration
 from ignota.cli.terminal import percent, say, show_table
-from ignota.engine.settings import read_preset
+from ignota.training.settings import read_preset
 
 USAGE = "demo [--out DIR] [--key value …]"
 EXAMPLE = "ignota demo --out runs/demo"
@@ -28,8 +28,8 @@ def run(args: Namespace) -> None:
     config = configuration(read_preset(_PRESET), args)
 
     from ignota.cli.opening import chosen_device
-    from ignota.engine.experiment import REPORT, RESULTS, run_experiment
-    from ignota.engine.progress import hush_training
+    from ignota.training.experiment import REPORT, RESULTS, run_experiment
+    from ignota.training.progress import hush_training
 
     hush_training()
     out = Path(args.out)

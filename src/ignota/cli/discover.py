@@ -96,7 +96,7 @@ def _discover(
     from ignota.discovery.document import FILE, discovery, write_discovery
     from ignota.discovery.gallery import summary
     from ignota.discovery.groups import find_groups
-    from ignota.world.fingerprint import perception_fingerprint
+    from ignota.storage.fingerprint import perception_fingerprint
 
     found, table, unread = gathered(args.sources, world, out, args)
     faults += unread
@@ -159,8 +159,8 @@ def _kept(world: OpenWorldModel, out: Path) -> tuple[Discovery, RegionTable]:
     from ignota.cli.gathering import table_of
     from ignota.data.files import one_line
     from ignota.discovery.document import FILE, check_rows, read_discovery
+    from ignota.storage.fingerprint import perception_fingerprint
     from ignota.structures import InputError
-    from ignota.world.fingerprint import perception_fingerprint
 
     made = read_discovery(out / FILE)
     if made.world != perception_fingerprint(world):

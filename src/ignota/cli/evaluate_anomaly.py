@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 from ignota.cli.parsing import Parser, add_backend, add_shard, add_world, check_shard
 
 if TYPE_CHECKING:
-    from ignota.engine.choices import AnomalyChoice
+    from ignota.evaluation.choices import AnomalyChoice
 
 USAGE = (
     "evaluate anomaly DATASET --data ROOT [--split S] [--world WORLD] [--scores a,b,…] [--protocol dmlnet] --json FILE"
@@ -60,9 +60,9 @@ def _measure_shard(args: Namespace) -> None:
     from ignota.cli.measuring import opened_dataset, shard_of
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import progress
-    from ignota.engine.component_reading import ComponentReading
-    from ignota.engine.evaluation import AnomalyState, edges_of, fixed_thresholds, measured_images
-    from ignota.engine.shards import MAPS
+    from ignota.evaluation.component_reading import ComponentReading
+    from ignota.evaluation.evaluation import AnomalyState, edges_of, fixed_thresholds, measured_images
+    from ignota.evaluation.shards import MAPS
     from ignota.metrics.anomaly import AnomalyMetrics
     from ignota.metrics.components import track_sizes
 
@@ -81,7 +81,7 @@ def _measure_shard(args: Namespace) -> None:
 
 def _choice(args: Namespace) -> AnomalyChoice:
     from ignota.cli.measuring import words_of
-    from ignota.engine.choices import AnomalyChoice
+    from ignota.evaluation.choices import AnomalyChoice
 
     edges = args.edges
     if edges not in ("training", "paper"):

@@ -44,8 +44,8 @@ def run(args: Namespace) -> None:
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import progress
     from ignota.data.datasets import open_dataset
-    from ignota.engine.choices import checked_methods, chosen_shots, default_methods
-    from ignota.engine.incremental_evaluation import evaluate_incremental, measure_incremental
+    from ignota.evaluation.choices import checked_methods, chosen_shots, default_methods
+    from ignota.evaluation.incremental_evaluation import evaluate_incremental, measure_incremental
 
     shots = chosen_shots(args.shots, args.draws, args.min_share, args.seed or 0)
     named, novel = checked_methods(words_of(args.methods)), words_of(args.novel) or []

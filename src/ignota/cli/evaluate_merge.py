@@ -21,8 +21,8 @@ def arguments(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     from ignota.cli import evaluate_anomaly, evaluate_incremental
     from ignota.cli.measuring import finish
-    from ignota.engine.incremental_evaluation import IncrementalState
-    from ignota.engine.shards import merged
+    from ignota.evaluation.incremental_evaluation import IncrementalState
+    from ignota.evaluation.shards import merged
 
     with finish(args.json) as write:
         state = merged([Path(folder) for folder in args.states])

@@ -43,7 +43,7 @@ def run(args: Namespace) -> None:
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import progress
     from ignota.data.datasets import open_dataset
-    from ignota.engine.wild import evaluate_wild
+    from ignota.evaluation.wild import evaluate_wild
 
     dataset = opened_dataset(args)
     known = open_dataset(args.known, args.known_data, None) if args.known else None

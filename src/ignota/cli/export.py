@@ -28,11 +28,11 @@ def arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> None:
+    from ignota.backends.exporting import export_world
     from ignota.cli.opening import check_target, opened_world
     from ignota.cli.terminal import progress, say
     from ignota.models.onnx_export import onnx_library
     from ignota.structures import InputError
-    from ignota.world.exporting import export_world
 
     path = Path(args.out)
     check_target(path)

@@ -18,8 +18,8 @@ from jsonargparse import Namespace
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_branches, add_world, branches_of
 from ignota.cli.settings import ABSENT, add_settings
-from ignota.engine.configuration import DataConfig, FittedScore, System
-from ignota.engine.settings import leaves
+from ignota.training.configuration import DataConfig, FittedScore, System
+from ignota.training.settings import leaves
 
 if TYPE_CHECKING:
     from ignota.data.datasets import LabelledImages
@@ -55,12 +55,12 @@ def arguments(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import say
-    from ignota.engine.experiment import open_split
-    from ignota.engine.progress import hush_training
-    from ignota.engine.refitting import seed_of
-    from ignota.engine.score_states import KeptStates
+    from ignota.storage import bundle
     from ignota.structures import InputError
-    from ignota.world import bundle
+    from ignota.training.experiment import open_split
+    from ignota.training.progress import hush_training
+    from ignota.training.refitting import seed_of
+    from ignota.training.score_states import KeptStates
 
     out, names, systems = Path(args.out), list(dict.fromkeys(args.scores)), branches_of(args) or ()
     if out.exists():
@@ -115,10 +115,10 @@ def _with_scores(
     world: OpenWorldModel, names: list[str], train: LabelledImages, data: DataConfig, args: Namespace, partial: Path
 ) -> OpenWorldModel:
     from ignota.cli.terminal import progress
-    from ignota.engine.records import fingerprint
-    from ignota.engine.refitting import parts_of, seed_of, with_scores
-    from ignota.engine.score_states import KeptStates, digest
-    from ignota.world import bundle
+    from ignota.storage import bundle
+    from ignota.training.records import fingerprint
+    from ignota.training.refitting import parts_of, seed_of, with_scores
+    from ignota.training.score_states import KeptStates, digest
 
     seed = seed_of(world) if args.seed is None else args.seed
     weights = digest(bundle.find_world(args.world) / bundle.WEIGHTS)
@@ -136,8 +136,8 @@ def _with_scores(
 
 def _with_objectness(world: OpenWorldModel, train: LabelledImages, args: Namespace) -> OpenWorldModel:
     from ignota.cli.terminal import progress
-    from ignota.engine.refitting import parts_of, with_objectness
     from ignota.models.focus_network import FocusNetwork
+    from ignota.training.refitting import parts_of, with_objectness
 
     network = FocusNetwork(size=args.objectness_size)
     with progress(len(parts_of(world, train)[1]), "objectness", "image", args.quiet) as bar:
@@ -153,8 +153,8 @@ def _with_branches(
     partial: Path,
 ) -> OpenWorldModel:
     from ignota.cli.settings import configuration
-    from ignota.engine.refitting import seed_of, with_branches
-    from ignota.engine.stored_configuration import configuration_of
+    from ignota.training.refitting import seed_of, with_branches
+    from ignota.training.stored_configuration import configuration_of
 
     trained = configuration_of(world)
     given = configuration({}, args)

@@ -17,8 +17,8 @@ from ignota.data.drafts import sweep
 from ignota.data.files import as_text, one_line, write_atomically
 from ignota.discovery.cut_regions import cut_region_rows
 from ignota.discovery.region_table import RegionTable, read_table
+from ignota.storage.fingerprint import perception_fingerprint
 from ignota.structures import InputError
-from ignota.world.fingerprint import perception_fingerprint
 from ignota.world.model import OpenWorldModel
 
 FOLDER = "regions"

@@ -19,7 +19,7 @@ def arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from ignota.cli.terminal import say_json, show_table
-    from ignota.world import bundle
+    from ignota.storage import bundle
 
     store = bundle.open_store(bundle.find_world(args.world), writable=False)
     try:

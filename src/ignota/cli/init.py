@@ -20,8 +20,8 @@ def arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from ignota.cli.terminal import say
+    from ignota.storage import bundle
     from ignota.structures import InputError
-    from ignota.world import bundle
 
     path = Path(args.world)
     if path.exists():

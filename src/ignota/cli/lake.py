@@ -22,9 +22,9 @@ from ignota.lake.parts import Parts, sole_writer
 from ignota.lake.segmenting import Engine, Lake, Outcome, left, segment_lake
 from ignota.lake.sources import sources
 from ignota.lake.spans import Span
+from ignota.storage import bundle
+from ignota.storage.fingerprint import world_fingerprint
 from ignota.structures import InputError
-from ignota.world import bundle
-from ignota.world.fingerprint import world_fingerprint
 from ignota.world.model import OpenWorldModel
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ def has_started(args: Namespace) -> bool:
 
 def _described() -> bool:
     """Whether torchrun's variables are there, all of them: some clusters set a few with another meaning."""
-    from ignota.engine.distributed import VARIABLES
+    from ignota.training.distributed import VARIABLES
 
     return all(name in os.environ for name in VARIABLES)
 
@@ -124,7 +124,7 @@ def _check_devices(devices: int, args: Namespace) -> None:
 
 def _environment(folder: str, devices: int, nodes: int) -> dict[str, str]:
     """What the started processes find; what somebody has set stays."""
-    from ignota.engine.distributed import MEETING
+    from ignota.training.distributed import MEETING
 
     threads = max(1, (os.cpu_count() or 1) // devices)
     found = {"OMP_NUM_THREADS": str(threads), "TORCH_CPP_LOG_LEVEL": "ERROR"}
@@ -190,7 +190,7 @@ def among_processes(args: Namespace, device: torch.device) -> Iterator[None]:
     if not _described() or int(os.environ["WORLD_SIZE"]) == 1:
         yield
         return
-    from ignota.engine import distributed
+    from ignota.training import distributed
 
     _end_with_launcher()
     try:

@@ -17,7 +17,7 @@ from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_branches, add_world, branches_of
 
 if TYPE_CHECKING:
-    from ignota.world.marks import Mark
+    from ignota.perception.marks import Mark
     from ignota.world.model import OpenWorldModel
     from ignota.world.previewing import Preview
 
@@ -126,7 +126,7 @@ def _preview(world: OpenWorldModel, args: Namespace, shown: list[Any], against: 
 
 
 def _mark(kind: str, text: str, extent: Literal["unknown", "region", "channels", "union"]) -> Mark:
-    from ignota.world.marks import Box, Click, Polygon
+    from ignota.perception.marks import Box, Click, Polygon
 
     if kind == "polygon":
         return Polygon([(x, y) for x, y in (_numbers(corner, 2, "a corner 'x,y'") for corner in text.split())])

@@ -14,9 +14,9 @@ from ignota.cli.opening import check_target
 from ignota.cli.terminal import say
 from ignota.data.datasets import LabelledImages, file_mark, open_dataset
 from ignota.data.files import write_atomically
-from ignota.engine.shards import PartOfImages, Shard, State, stored_part, write_state
+from ignota.evaluation.shards import PartOfImages, Shard, State, stored_part, write_state
+from ignota.storage.fingerprint import world_fingerprint
 from ignota.structures import InputError
-from ignota.world.fingerprint import world_fingerprint
 from ignota.world.model import OpenWorldModel
 
 

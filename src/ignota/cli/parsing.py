@@ -11,15 +11,15 @@ from jsonargparse import ArgumentParser, Namespace
 
 from ignota.cli.commands import hint
 from ignota.cli.outcome import UsageError, collapsed
-from ignota.engine.configuration import System
-from ignota.engine.settings import LARGEST, SMALLEST, in_words
+from ignota.training.configuration import System
+from ignota.training.settings import LARGEST, SMALLEST, in_words
 
 DEFAULT_WORLD = "camvid-11"
 LABEL_FORMATS = "indexed, cityscapes, coco, labelme, label-studio, cvat, datumaro, fiftyone, smiyc"
 Device = Literal["auto", "cpu", "cuda"]
 Recipe = Literal["auto", "full", "light"]
 Backend = Literal["torch", "torch-bf16", "compile", "onnx", "onnx-int8"]
-"""The keys of `ignota.world.backends.BACKENDS`, which `--help` is not to wait for."""
+"""The keys of `ignota.backends.choosing.BACKENDS`, which `--help` is not to wait for."""
 Method = Literal["raml", "raml_paper", "raml_released", "raml_tuned", "raml_urs", "npm_frozen"]
 """The methods of `ignota.world.labelling.METHODS`."""
 

@@ -13,12 +13,12 @@ from jaxtyping import UInt8
 from ignota.cli.inputs import PARTS, Picture
 from ignota.data.files import as_text, write_atomically
 from ignota.data.images import resize_label, write_indexed_png, write_jpeg, write_png16
+from ignota.perception.scene import Scene
 from ignota.reports.pictures import label_tags, overlay
 from ignota.taxonomy import IGNORE_INDEX, UNKNOWN_INDEX
 from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
 from ignota.world.region_rows import region_rows
-from ignota.world.scene import Scene
 
 _WORTH_A_TAG = 0.01
 _MOST_TAGS = 12

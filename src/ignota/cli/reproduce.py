@@ -11,7 +11,7 @@ from jsonargparse import Namespace
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_download
 from ignota.cli.settings import add_settings, configuration
-from ignota.engine.settings import read_preset
+from ignota.training.settings import read_preset
 
 USAGE = "reproduce TABLE… [--world synthetic|camvid|cityscapes] [--data ROOT] [--fidelity quick|full] [--out DIR]"
 _REUSE = "finished runs of `ignota run`, or worlds, whose closed sets are taken: camvid-8+3,camvid-11 come along"
@@ -40,11 +40,11 @@ def arguments(parser: Parser) -> None:
 def run(args: Namespace) -> None:
     from ignota.cli.opening import chosen_device
     from ignota.cli.terminal import note, say
-    from ignota.engine.progress import hush_training
     from ignota.reproduce.grounds import GROUNDS, Setting
     from ignota.reproduce.publishing import reproduce
     from ignota.reproduce.runner import chosen_names
-    from ignota.world.bundle import shipped_worlds
+    from ignota.storage.bundle import shipped_worlds
+    from ignota.training.progress import hush_training
 
     names = chosen_names(args.tables, GROUNDS[args.world].without)
     given = tuple(Path(run) for run in (args.reuse or "").split(",") if run)

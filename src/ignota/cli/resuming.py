@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ignota.cli.inputs import PARTS
-from ignota.world.fingerprint import perception_fingerprint, world_fingerprint
+from ignota.storage.fingerprint import perception_fingerprint, world_fingerprint
 from ignota.world.labelling import systems_of
 from ignota.world.model import OpenWorldModel
 

@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 from ignota.cli.launching import add_devices, among_processes, has_started, start
 from ignota.cli.parsing import Parser, add_branches, add_download, branches_of
 from ignota.cli.settings import add_settings, configuration
-from ignota.engine.settings import presets, read_preset
+from ignota.training.settings import presets, read_preset
 
 USAGE = "run PRESET|FILE.yaml --out DIR [--data ROOT] [--key value …] [--devices N] [--nodes M]"
 EXAMPLE = "ignota run camvid-8+3 --data data/camvid --out runs/camvid --closed_set.steps 500"
@@ -39,10 +39,10 @@ def run(args: Namespace) -> None:
 
     from ignota.cli.opening import chosen_device
     from ignota.cli.terminal import note, say
-    from ignota.engine.distributed import group, is_rank_zero
-    from ignota.engine.experiment import run_experiment, train_experiment
-    from ignota.engine.progress import hush_training
-    from ignota.engine.replicas import fit_for_group
+    from ignota.training.distributed import group, is_rank_zero
+    from ignota.training.experiment import run_experiment, train_experiment
+    from ignota.training.progress import hush_training
+    from ignota.training.replicas import fit_for_group
 
     hush_training()
     out, root, device = Path(args.out), None if args.data_root is None else Path(args.data_root), chosen_device(args)

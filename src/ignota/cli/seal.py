@@ -18,7 +18,7 @@ def arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from ignota.cli.terminal import say
-    from ignota.world.upgrading import seal
+    from ignota.storage.upgrading import seal
 
     changed = seal(args.world, args.allow_code)
     if not args.quiet:

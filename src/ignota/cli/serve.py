@@ -45,9 +45,9 @@ def run(args: Namespace) -> None:
 
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import say
+    from ignota.storage import bundle
     from ignota.web.limits import Limits
     from ignota.web.serving import Address, serve
-    from ignota.world import bundle
 
     path = bundle.find_world(args.world)
     own = path not in bundle.shipped_worlds().values()

@@ -8,10 +8,10 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from ignota.cli.outcome import collapsed
-from ignota.engine import settings
-from ignota.engine.configuration import ExperimentConfig
-from ignota.engine.settings import in_words, is_set, leaves
 from ignota.errors import InputError
+from ignota.training import settings
+from ignota.training.configuration import ExperimentConfig
+from ignota.training.settings import in_words, is_set, leaves
 
 ABSENT = "==SUPPRESS=="
 

@@ -18,8 +18,8 @@ def arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from ignota.cli.terminal import say
-    from ignota.world.document import SCHEMA
-    from ignota.world.upgrading import upgrade
+    from ignota.storage.document import SCHEMA
+    from ignota.storage.upgrading import upgrade
 
     needed = upgrade(args.world, args.allow_code)
     if not args.quiet:

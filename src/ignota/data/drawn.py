@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from ignota.data.synthetic import SyntheticStreets
 from ignota.structures import InputError, Sample
+from ignota.synthetic import SyntheticStreets
 from ignota.taxonomy import Taxonomy, nearest
 
 LENGTHS = {"train": 1000, "val": 100, "anomaly": 60}

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 from ignota.data.drafts import draft_file, draft_folder
 from ignota.errors import InputError
+
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""A FIFO that has taken a file's place must not keep the call waiting."""
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
@@ -37,6 +43,36 @@ def write_json(path: Path, content: Any, compact: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     layout: dict[str, Any] = {"separators": (",", ":"), "allow_nan": False} if compact else {"indent": 2}
     write_atomically(path, (json.dumps(content, ensure_ascii=False, **layout) + "\n").encode())
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """A file for reading; raises InputError for what is missing, not to be read, or no regular file."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"{path} is no regular file: a world holds nothing else; copy the world anew")
+        stream = os.fdopen(os.open(path, os.O_RDONLY | _AT_ONCE), "rb")
+    except FileNotFoundError:
+        raise InputError(f"{path.parent} has no {path.name}: the world is damaged; copy it anew") from None
+    except PermissionError:
+        raise InputError(f"{path} may not be read: ask its owner for the permission to read it") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check the disk and the path") from None
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise InputError(f"{path} is no regular file: a world holds nothing else; copy the world anew")
+    return stream
+
+
+def read_regular(path: Path, most: int | None = None) -> bytes:
+    """The bytes of a regular file of at most `most` bytes; raises InputError."""
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if most is not None and size > most:
+            raise InputError(f"{path} is damaged ({size} bytes, at most {most} belong there): copy the world anew")
+        try:
+            return stream.read()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}): check the disk and the path") from None
 
 
 @contextmanager

@@ -14,10 +14,10 @@ from PIL import Image
 
 from ignota.data.files import new_folder
 from ignota.data.label_ids import cityscapes_train_id_lut
-from ignota.data.synthetic.polygons import cityscapes_polygons
-from ignota.data.synthetic.scene import SyntheticScene, draw_scene
-from ignota.data.synthetic.streets import SyntheticStreets
 from ignota.structures import InputError
+from ignota.synthetic.polygons import cityscapes_polygons
+from ignota.synthetic.scene import SyntheticScene, draw_scene
+from ignota.synthetic.streets import SyntheticStreets
 from ignota.taxonomy import CAMVID, CITYSCAPES, STREETHAZARDS, nearest
 
 _CAMVID_UNLABELLED = 11

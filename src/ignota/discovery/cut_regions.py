@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Bool, Int
 from scipy import ndimage
 
-from ignota.regions.hierarchy import RegionSettings, image_hierarchy
+from ignota.perception.hierarchy import RegionSettings, image_hierarchy
+from ignota.perception.scene import SMALLEST_REGION, Scene
 from ignota.structures import RegionSet
 from ignota.world.region_rows import region_rows
-from ignota.world.scene import SMALLEST_REGION, Scene
 
 SMALLEST = 16
 """Pixels of the smallest region: nothing can be learnt of less."""

@@ -14,7 +14,7 @@ from ignota.discovery.clusters import Grouping, group_rows, halves
 from ignota.discovery.coverage import cover
 from ignota.discovery.region_table import RegionTable
 from ignota.functional.spacing import evenly_spaced
-from ignota.world.features import FeatureSpace, TaughtRows, owner_similarity
+from ignota.perception.features import FeatureSpace, TaughtRows, owner_similarity
 
 MOST_EXEMPLARS = 12
 _WORTH = 0.02

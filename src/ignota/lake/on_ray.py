@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ignota.backends.choosing import DEFAULT, with_backend
 from ignota.data.files import one_line
 from ignota.heap import keep_freed_memory
 from ignota.lake.attempts import Attempts
@@ -25,11 +26,10 @@ from ignota.lake.frames import Frame, read_span
 from ignota.lake.here import take_threads
 from ignota.lake.rows import as_table, empty_row, frame_row, schema
 from ignota.lake.spans import AT_ONCE, Span
+from ignota.perception.known import RecipeChoice
+from ignota.storage import bundle
+from ignota.storage.fingerprint import world_fingerprint
 from ignota.structures import InputError
-from ignota.world import bundle
-from ignota.world.backends import DEFAULT, with_backend
-from ignota.world.fingerprint import world_fingerprint
-from ignota.world.known import RecipeChoice
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ignota.data.images import resize_label
 from ignota.functional.regions import region_majority
-from ignota.regions.proposals import label_regions
+from ignota.perception.proposals import label_regions
 from ignota.reproduce.example import SPLIT
 from ignota.reproduce.taught_worlds import SeenImage, TaughtWorld
 from ignota.reproduce.workshop import Workshop

@@ -8,10 +8,10 @@ import numpy as np
 
 from ignota.data.images import resize_label
 from ignota.functional.regions import region_majority
+from ignota.perception.raml import RULES
 from ignota.reproduce.cells import Variant
 from ignota.reproduce.taught_worlds import Lesson, SeenImage, TaughtWorld, Teacher
 from ignota.reproduce.workshop import Workshop
-from ignota.world.raml import RULES
 
 LETTERS = "efghijklmno"
 """The paper calls its candidate regions (e) to (i); (a) to (d) are the pictures before them."""

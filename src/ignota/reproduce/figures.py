@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from ignota.engine.evaluation import anomaly_label_lut
+from ignota.evaluation.evaluation import anomaly_label_lut
 from ignota.reports.pictures import heat_map
 from ignota.reports.report import PictureRow
 from ignota.reproduce.description import value_of

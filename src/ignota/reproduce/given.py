@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ignota.engine.configuration import ClosedSetConfig, DataConfig, ExperimentConfig, SegmenterConfig
-from ignota.engine.records import RECORD, StageFolder, fingerprint
-from ignota.engine.training import save_module
+from ignota.storage import bundle
 from ignota.structures import InputError
-from ignota.world import bundle
+from ignota.training.configuration import ClosedSetConfig, DataConfig, ExperimentConfig, SegmenterConfig
+from ignota.training.records import RECORD, StageFolder, fingerprint
+from ignota.training.training import save_module
 
 _STAGE = Path("stages") / "closed_set"
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.drawn import DrawnImages
-from ignota.engine.configuration import ExperimentConfig
-from ignota.engine.experiment import open_split
 from ignota.functional.spacing import evenly_spaced
 from ignota.reproduce.fidelity import FIDELITIES, Fidelity
 from ignota.structures import InputError, Sample
 from ignota.taxonomy import ClassSplit, Taxonomy
+from ignota.training.configuration import ExperimentConfig
+from ignota.training.experiment import open_split
 
 
 @dataclass(frozen=True)

@@ -11,27 +11,27 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ignota.anomaly.dml import METRIC_SCORES
-from ignota.anomaly.fitted_scores import FITTED_SCORES
-from ignota.anomaly.logit_scores import LOGIT_SCORES
 from ignota.data.images import resize_label
-from ignota.engine.component_reading import to_size
-from ignota.engine.evaluation import anomaly_label_lut, evaluate_closed_set
-from ignota.engine.five_scales import FiveScales, Maps, five_scale_metric_maps
-from ignota.engine.incremental_evaluation import learnt
+from ignota.evaluation.component_reading import to_size
+from ignota.evaluation.evaluation import anomaly_label_lut, evaluate_closed_set
+from ignota.evaluation.five_scales import FiveScales, Maps, five_scale_metric_maps
+from ignota.evaluation.incremental_evaluation import learnt
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
-from ignota.regions.proposals import MetaChannelRegions
+from ignota.perception.branch import BRANCH_SCORES
+from ignota.perception.composing import check_name
+from ignota.perception.metric_network import METRIC_METHODS
+from ignota.perception.proposals import MetaChannelRegions
+from ignota.perception.reading import OWN, PRINTED, RELEASED, uncertainty
 from ignota.reproduce.cells import AnomalyCell, ClosedCell, IncrementalCell
 from ignota.reproduce.taught_worlds import SeenImage, TaughtWorld, Teacher, lesson_of
 from ignota.reproduce.workshop import Workshop
+from ignota.scores.dml import METRIC_SCORES
+from ignota.scores.fitted_scores import FITTED_SCORES
+from ignota.scores.logit_scores import LOGIT_SCORES
 from ignota.structures import Encoding, InputError, Sample
 from ignota.taxonomy import ClassSplit
-from ignota.world.branch import BRANCH_SCORES
-from ignota.world.composing import check_name
-from ignota.world.metric_network import METRIC_METHODS
 from ignota.world.model import OpenWorldModel
-from ignota.world.reading import OWN, PRINTED, RELEASED, uncertainty
 
 Done = Callable[[Any, dict[str, Any], float], None]
 """Is called with each measured cell, its figures and its seconds."""

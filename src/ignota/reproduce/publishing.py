@@ -20,7 +20,6 @@ from PIL import Image
 
 from ignota.data.files import write_atomically, write_json
 from ignota.data.images import read_image
-from ignota.engine.records import fingerprint
 from ignota.reports.report import Item, PictureRow, Report, Section, write_report
 from ignota.reports.tables import Table, to_csv, to_markdown
 from ignota.reproduce.claims import Verdict, claims, verdict
@@ -31,6 +30,7 @@ from ignota.reproduce.grounds import Setting
 from ignota.reproduce.rendering import claim_table, example_table, number_table, shown_table
 from ignota.reproduce.runner import NAMES, Reproduction
 from ignota.reproduce.workshop import RAML, Workshop
+from ignota.training.records import fingerprint
 
 REPORT, RESULTS, SPENT, EXAMPLE = "report.html", "results.json", "spent.json", "table-d"
 _SMALLEST_WIDTH = 320

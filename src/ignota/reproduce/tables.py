@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ignota.engine.branch_run import meta_channel_count
 from ignota.functional.edges import EDGE_THRESHOLDS
+from ignota.perception.raml import RULES
 from ignota.reports.tables import Better
 from ignota.reproduce.cells import LOSSES, AnomalyCell, ClosedCell, IncrementalCell, Variant
 from ignota.reproduce.description import Column, Description, Line, Ours
 from ignota.reproduce.grounds import RATIOS, Setting
 from ignota.reproduce.measuring import META_REGIONS, obtainable
-from ignota.world.raml import RULES
+from ignota.training.branch_run import meta_channel_count
 
 MIOU = tuple(
     Column(title, ("miou", name), published=place)

@@ -13,20 +13,13 @@ from jaxtyping import Bool, UInt8
 
 from ignota.data.datasets import LabelledImages
 from ignota.data.shots import Shots
-from ignota.engine.fitting import split_images
-from ignota.engine.head_methods import HEAD_METHODS, TrainedHeads, train_heads
-from ignota.engine.metric_methods import MetricLesson, learn_metric_methods
-from ignota.engine.training_regions import training_label
+from ignota.evaluation.head_methods import HEAD_METHODS, TrainedHeads, train_heads
+from ignota.evaluation.metric_methods import MetricLesson, learn_metric_methods
 from ignota.incremental.metric_methods import MetricEncoding
-from ignota.reproduce.cells import IncrementalCell, Variant
-from ignota.reproduce.workshop import Workshop
-from ignota.structures import Encoding, RegionSet
-from ignota.taxonomy import IGNORE_INDEX, ClassSplit
-from ignota.world.branch import Branch, BranchReading
-from ignota.world.labelling import label_maps
-from ignota.world.metric_network import METRIC_METHODS, MetricNetwork
-from ignota.world.model import OpenWorldModel, closed_labels
-from ignota.world.raml import (
+from ignota.perception.branch import Branch, BranchReading
+from ignota.perception.metric_network import METRIC_METHODS, MetricNetwork
+from ignota.perception.perception import closed_labels
+from ignota.perception.raml import (
     RULES,
     BranchEvidence,
     IncrementalRule,
@@ -35,8 +28,16 @@ from ignota.world.raml import (
     named_regions,
     region_similarities,
 )
-from ignota.world.reading import uncertainty
-from ignota.world.scene import Tables
+from ignota.perception.reading import uncertainty
+from ignota.perception.scene import Tables
+from ignota.reproduce.cells import IncrementalCell, Variant
+from ignota.reproduce.workshop import Workshop
+from ignota.structures import Encoding, RegionSet
+from ignota.taxonomy import IGNORE_INDEX, ClassSplit
+from ignota.training.fitting import split_images
+from ignota.training.training_regions import training_label
+from ignota.world.labelling import label_maps
+from ignota.world.model import OpenWorldModel
 from ignota.world.teaching import prepare
 
 URS = {"raml_urs": "raml_paper", "raml_urs_released": "raml_released"}

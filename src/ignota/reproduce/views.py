@@ -11,18 +11,18 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 
-from ignota.engine.exhibition import stretched
 from ignota.functional.edges import edge_map
 from ignota.functional.meta_channels import aggregate
 from ignota.functional.regions import paint
-from ignota.regions.proposals import edge_evidence
+from ignota.perception.proposals import edge_evidence
+from ignota.perception.raml import RULES
+from ignota.perception.reading import uncertainty
+from ignota.perception.spaces import pool_taps
 from ignota.reports.pictures import channels_picture, colour_labels, heat_map, region_picture
 from ignota.reproduce.taught_worlds import SeenImage, TaughtWorld
 from ignota.structures import Encoding, RegionSet, Sample
 from ignota.taxonomy import ClassSplit
-from ignota.world.raml import RULES
-from ignota.world.reading import uncertainty
-from ignota.world.spaces import pool_taps
+from ignota.training.exhibition import stretched
 
 Picture = UInt8[np.ndarray, "H W 3"]
 ON = 0.5

@@ -17,33 +17,33 @@ import torch
 from jaxtyping import Int
 from tqdm import tqdm
 
-from ignota.anomaly.score import State
 from ignota.data.datasets import file_mark
 from ignota.data.files import write_atomically, write_json
 from ignota.data.shots import class_areas
-from ignota.engine.branch_run import train_branch
-from ignota.engine.configuration import ExperimentConfig
-from ignota.engine.embedder_run import train_embedder
-from ignota.engine.fitting import metric_space, split_images
-from ignota.engine.records import RECORD, StageFolder, fingerprint
-from ignota.engine.refitting import with_scores
-from ignota.engine.region_embedder_run import train_region_embedder
-from ignota.engine.score_states import KeptStates
-from ignota.engine.stage_run import StageRun
-from ignota.engine.stages import Stages, branch_card, embedder_variants
+from ignota.exemplars.store import ExemplarStore
 from ignota.models.meta_channels import MetaChannelNetwork
+from ignota.perception.branch import Branch, Branches
+from ignota.perception.metric_network import SYSTEM, MetricNetwork
+from ignota.perception.networks import Networks
+from ignota.perception.spaces import MetricSpace
 from ignota.reproduce.cells import LOSSES, Variant
 from ignota.reproduce.given import closed_hash, take, trained_hash
 from ignota.reproduce.grounds import Setting
+from ignota.scores.score import State
+from ignota.storage import bundle
+from ignota.storage.branch_files import make_branch
 from ignota.structures import InputError
-from ignota.world import bundle
-from ignota.world.branch import Branch, Branches
-from ignota.world.branch_files import make_branch
-from ignota.world.exemplars import ExemplarStore
-from ignota.world.metric_network import SYSTEM, MetricNetwork
+from ignota.training.branch_run import train_branch
+from ignota.training.configuration import ExperimentConfig
+from ignota.training.embedder_run import train_embedder
+from ignota.training.fitting import metric_space, split_images
+from ignota.training.records import RECORD, StageFolder, fingerprint
+from ignota.training.refitting import with_scores
+from ignota.training.region_embedder_run import train_region_embedder
+from ignota.training.score_states import KeptStates
+from ignota.training.stage_run import StageRun
+from ignota.training.stages import Stages, branch_card, embedder_variants
 from ignota.world.model import OpenWorldModel
-from ignota.world.networks import Networks
-from ignota.world.spaces import MetricSpace
 
 RAML = ("paper", "released")
 """RAML's own branches."""
@@ -153,7 +153,9 @@ class Workshop:
         if not variant.sobel:
             recipe = dataclasses.replace(recipe, alpha=float("inf"))
         known = dataclasses.replace(known, recipe=recipe)
-        return dataclasses.replace(base, fitted=known, store=ExemplarStore(None), branches=self.branches(split, variant))
+        return dataclasses.replace(
+            base, fitted=known, store=ExemplarStore(None), branches=self.branches(split, variant)
+        )
 
     def branches(self, split: str, variant: Variant) -> Branches:
         """The branches of a variant, each made when it is first asked for."""

@@ -1,4 +1,4 @@
-"""The HTTP interface of a world: thin routes over the desk, one line for every refusal."""
+"""The HTTP interface of a world: thin routes over the session, one line for every refusal."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ignota import __version__
 from ignota.data.files import one_line
 from ignota.web import forms, views
 from ignota.web.archive import Archive
-from ignota.web.desk import KEY, Desk
-from ignota.web.gate import Gate
 from ignota.web.limits import Limits
 from ignota.web.marking import images_of, picked, prepared
 from ignota.web.metrics import Metrics
+from ignota.web.middleware import AdmissionMiddleware
 from ignota.web.page import add_page
 from ignota.web.refusals import handle_errors
+from ignota.web.session import KEY, Session
 from ignota.world.model import OpenWorldModel
 from ignota.world.previewing import preview as foreseen
 
@@ -62,12 +62,12 @@ def create_app(
     unread: bytes of answers that clients have not read yet.
     """
     limits = limits or Limits()
-    desk, metrics = Desk(world, limits), Metrics()
+    session, metrics = Session(world, limits), Metrics()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        desk.close()
+        session.close()
 
     app = FastAPI(
         title="Ignota", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, responses=_PROBLEMS,
@@ -75,29 +75,29 @@ def create_app(
         "their digest; nothing of a request ever names a file.",
     )  # fmt: skip
     handle_errors(app)
-    _add_reading(app, desk, name, metrics)
-    _add_images(app, desk)
-    _add_teaching(app, desk)
+    _add_reading(app, session, name, metrics)
+    _add_images(app, session)
+    _add_teaching(app, session)
     add_page(app)
-    app.add_middleware(Gate, limits=limits, token=token, watch=metrics.watch, unread=unread)
+    app.add_middleware(AdmissionMiddleware, limits=limits, token=token, watch=metrics.watch, unread=unread)
     return app
 
 
-def _add_reading(app: FastAPI, desk: Desk, name: str, metrics: Metrics) -> None:
-    world = desk.world
+def _add_reading(app: FastAPI, session: Session, name: str, metrics: Metrics) -> None:
+    world = session.world
 
     @app.get("/api/health", tags=["server"])
     async def health() -> forms.Health:
         """Whether the server is well."""
         return forms.Health(
-            status="ok", version=__version__, world=name, writable=world.store.writable, images=len(desk.images),
-            waiting=desk.waiting,
+            status="ok", version=__version__, world=name, writable=world.store.writable, images=len(session.images),
+            waiting=session.waiting,
         )  # fmt: skip
 
     @app.get("/api/metrics", tags=["server"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def figures() -> Response:
         """Counters and durations in Prometheus' text format."""
-        body, kind = metrics.text(len(desk.images), desk.waiting)
+        body, kind = metrics.text(len(session.images), session.waiting)
         return Response(body, media_type=kind)
 
     @app.get("/api/classes", tags=["world"], response_model=forms.ClassList)
@@ -129,7 +129,7 @@ def _add_reading(app: FastAPI, desk: Desk, name: str, metrics: Metrics) -> None:
         return await to_thread.run_sync(views.exemplars, world, name)
 
 
-def _add_images(app: FastAPI, desk: Desk) -> None:
+def _add_images(app: FastAPI, session: Session) -> None:
     @app.post("/api/segment", tags=["images"], response_model=forms.Seen, openapi_extra=_IMAGE_BODY)
     async def segment(
         request: Request,
@@ -141,11 +141,11 @@ def _add_images(app: FastAPI, desk: Desk) -> None:
         data = await request.body()
 
         def job() -> bytes:
-            desk.world.follow()
-            image, scene = desk.scene(desk.open(data, one_line(name)))
-            return json.dumps(views.seen(desk, image, scene, maps, embeddings), ensure_ascii=False).encode()
+            session.world.follow()
+            image, scene = session.scene(session.open(data, one_line(name)))
+            return json.dumps(views.seen(session, image, scene, maps, embeddings), ensure_ascii=False).encode()
 
-        return _json(await desk.run(job))
+        return _json(await session.run(job))
 
     @app.get(
         "/api/images/{image}/layers", tags=["images"], response_class=Response,
@@ -154,7 +154,7 @@ def _add_images(app: FastAPI, desk: Desk) -> None:
     async def layers(image: ImagePath) -> Response:
         """Four planes on the working grid, little-endian: uint16 anomaly × 65535 before anything was taught, uint16
         region ids, uint16 meta-channel bits, uint8 labels of the closed set."""
-        body = await desk.run(lambda: desk.layers(desk.image(image)))
+        body = await session.run(lambda: session.layers(session.image(image)))
         return Response(body, media_type="application/octet-stream")
 
     @app.post("/api/select", tags=["images"], response_model=forms.RegionView)
@@ -162,15 +162,15 @@ def _add_images(app: FastAPI, desk: Desk) -> None:
         """The region that a click, a box or a polygon picks."""
 
         def job() -> bytes:
-            image, scene = desk.scene(desk.image(form.image))
-            return json.dumps(views.region(picked(desk, image, scene, form), embedding=True)).encode()
+            image, scene = session.scene(session.image(form.image))
+            return json.dumps(views.region(picked(session, image, scene, form), embedding=True)).encode()
 
-        return _json(await desk.run(job))
+        return _json(await session.run(job))
 
     @app.post("/api/relabel", tags=["images"], response_model=forms.Changed)
     async def relabel(form: forms.RelabelForm) -> Response:
         """Classes, and open images labelled anew, after whatever changed the world. left: images to ask for next."""
-        return _json(await desk.run(lambda: _changed(desk, form.images)))
+        return _json(await session.run(lambda: _changed(session, form.images)))
 
     @app.post(
         "/api/export", tags=["images"], response_class=Response,
@@ -180,9 +180,9 @@ def _add_images(app: FastAPI, desk: Desk) -> None:
         """A ZIP with labels, anomaly and regions of open images."""
         archive = Archive(form.threshold)
         try:
-            await desk.run(lambda: archive.begin(desk, form.images))
+            await session.run(lambda: archive.begin(session, form.images))
             for key in dict.fromkeys(form.images):  # one job for each, so that others get their turn
-                await desk.run(partial(archive.add, desk, key))
+                await session.run(partial(archive.add, session, key))
             return StreamingResponse(archive.parts(), media_type="application/zip")
         except BaseException:
             archive.close()
@@ -191,11 +191,11 @@ def _add_images(app: FastAPI, desk: Desk) -> None:
     @app.delete("/api/images/{image}", tags=["images"], status_code=204)
     async def close(image: ImagePath) -> None:
         """Closes an open image."""
-        await desk.run(lambda: desk.images.pop(image, None))
+        await session.run(lambda: session.images.pop(image, None))
 
 
-def _add_teaching(app: FastAPI, desk: Desk) -> None:
-    world = desk.world
+def _add_teaching(app: FastAPI, session: Session) -> None:
+    world = session.world
 
     @app.post("/api/learn", tags=["world"], response_model=forms.Changed, responses=_REFUSED)
     async def learn(form: forms.LearnForm) -> Response:
@@ -204,24 +204,24 @@ def _add_teaching(app: FastAPI, desk: Desk) -> None:
         def job() -> bytes:
             world.follow()
             name = form.name.strip()
-            told = world.teach(name, prepared(desk, form), form.force, form.author)
-            return _changed(desk, form.relabel, lesson=views.lesson(told), done=f"learnt {name}")
+            told = world.teach(name, prepared(session, form), form.force, form.author)
+            return _changed(session, form.relabel, lesson=views.lesson(told), done=f"learnt {name}")
 
-        return _json(await desk.run(job))
+        return _json(await session.run(job))
 
     @app.post("/api/preview", tags=["world"], response_model=forms.Previewed)
     async def preview(form: forms.LearnForm) -> Response:
         """What `learn` would do with the same form, before it is done: nothing is stored."""
-        return _json(await desk.run(lambda: _previewed(desk, form)))
+        return _json(await session.run(lambda: _previewed(session, form)))
 
     def change(path: str, form_type: Any, act: Callable[[Any], str]) -> None:
         async def route(form: Any) -> Response:
             def job() -> bytes:
                 world.follow()
                 done = act(form)
-                return _changed(desk, form.relabel, done=done)
+                return _changed(session, form.relabel, done=done)
 
-            return _json(await desk.run(job))
+            return _json(await session.run(job))
 
         route.__doc__, route.__name__ = act.__doc__, path
         route.__annotations__["form"] = form_type
@@ -260,20 +260,20 @@ def _add_teaching(app: FastAPI, desk: Desk) -> None:
     change("undo", forms.UndoForm, undo)
 
 
-def _previewed(desk: Desk, form: forms.LearnForm) -> bytes:
+def _previewed(session: Session, form: forms.LearnForm) -> bytes:
     """The answer to `preview`; at most so many other images at a time."""
-    desk.world.follow()
-    name, marked = desk.world.usable_name(form.name.strip()), list(images_of(form))
-    others = [key for key in dict.fromkeys(form.relabel) if key in desk.images and key not in marked]
+    session.world.follow()
+    name, marked = session.world.usable_name(form.name.strip()), list(images_of(form))
+    others = [key for key in dict.fromkeys(form.relabel) if key in session.images and key not in marked]
     now, left = others[:_PREVIEWED], others[_PREVIEWED:]
-    examples = prepared(desk, form)  # it may close images
-    kept = [key for key in now if key in desk.images]
-    pairs = [(image.bare, image.tables) for image in map(desk.image, kept)]
-    found = foreseen(desk.world, name, examples, pairs)
-    covered = {key: desk.runs(each.mask) for key, each in zip([*marked, *kept], found.images, strict=True)}
+    examples = prepared(session, form)  # it may close images
+    kept = [key for key in now if key in session.images]
+    pairs = [(image.bare, image.tables) for image in map(session.image, kept)]
+    found = foreseen(session.world, name, examples, pairs)
+    covered = {key: session.runs(each.mask) for key, each in zip([*marked, *kept], found.images, strict=True)}
     named = {"covers": found.coverage, "outside": found.outside, "iou": found.iou, "conflicts": found.conflicts}
     body = {
-        "state": desk.world.snapshot.state,
+        "state": session.world.snapshot.state,
         **named,
         "covered": covered,
         "left": left,
@@ -282,14 +282,14 @@ def _previewed(desk: Desk, form: forms.LearnForm) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode()
 
 
-def _changed(desk: Desk, keys: Sequence[str], lesson: dict[str, Any] | None = None, done: str = "") -> bytes:
-    desk.world.follow()
-    patches, left = desk.patches(keys)
-    snapshot = desk.world.snapshot
+def _changed(session: Session, keys: Sequence[str], lesson: dict[str, Any] | None = None, done: str = "") -> bytes:
+    session.world.follow()
+    patches, left = session.patches(keys)
+    snapshot = session.world.snapshot
     told = {
         "state": snapshot.state,
         "calibration": views.calibration(snapshot),
-        "classes": views.classes(desk.world, snapshot),
+        "classes": views.classes(session.world, snapshot),
         "patches": patches,
         "left": left,
         "lesson": lesson,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from ignota.structures import InputError
 from ignota.taxonomy import UNKNOWN_INDEX
 from ignota.web import views
-from ignota.web.desk import Desk
+from ignota.web.session import Session
 
 _MOST = 1 << 30
 """Bytes of one archive."""
@@ -21,7 +21,7 @@ _PART = 1 << 18
 class Archive:
     """classes.json, and NAME_labels.png (indexed, 254 unknown), NAME_anomaly.png (16 bit), NAME.json of each image.
 
-    threshold: beyond which pixels are unknown. `begin` and `add` run in the thread of the desk.
+    threshold: beyond which pixels are unknown. `begin` and `add` run in the thread of the session.
     """
 
     def __init__(self, threshold: float) -> None:
@@ -29,18 +29,18 @@ class Archive:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  (it is closed when all of it is sent)
         self._used: set[str] = set()
 
-    def begin(self, desk: Desk, keys: Iterable[str]) -> None:
+    def begin(self, session: Session, keys: Iterable[str]) -> None:
         """Raises Missing for an image that is not open."""
         for key in keys:
-            desk.image(key)
-        entries = views.classes(desk.world, desk.world.snapshot)
+            session.image(key)
+        entries = views.classes(session.world, session.world.snapshot)
         listed = [{k: v for k, v in entry.items() if k != "thumbnail"} for entry in entries]
         self._write({"classes.json": json.dumps(listed, indent=2, ensure_ascii=False)})
 
-    def add(self, desk: Desk, key: str) -> None:
+    def add(self, session: Session, key: str) -> None:
         """Adds an image; raises InputError where the archive grows too large."""
-        image = desk.image(key)
-        scene = desk.world.scene(image.bare, image.tables)
+        image = session.image(key)
+        scene = session.world.scene(image.bare, image.tables)
         name = _file_name(image.name or key, self._used)
         labels = scene.labels_with_unknown(self.threshold)
         told = {

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from ignota.web.desk import KEY
+from ignota.web.session import KEY
 
 ImageKey = Annotated[str, StringConstraints(pattern=KEY, min_length=24, max_length=24)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]

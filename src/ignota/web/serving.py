@@ -17,8 +17,8 @@ from ignota.heap import keep_freed_memory, resident_memory, return_freed_memory
 from ignota.structures import InputError
 from ignota.web.app import create_app
 from ignota.web.connections import limited
-from ignota.web.gate import LOOPBACK
 from ignota.web.limits import Limits, fitted
+from ignota.web.middleware import LOOPBACK
 from ignota.world.model import OpenWorldModel
 
 _PATIENCE = 60

@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ignota.exemplars.snapshot import Snapshot
+from ignota.exemplars.store import COUNTER_EXAMPLE
 from ignota.formats.rle import encode_rle
+from ignota.perception.scene import Scene, UnknownRegion
 from ignota.taxonomy import UNKNOWN_INDEX
-from ignota.web.desk import Desk, OpenImage
-from ignota.world.exemplars import COUNTER_EXAMPLE
+from ignota.web.session import OpenImage, Session
 from ignota.world.model import OpenWorldModel
 from ignota.world.previewing import Preview
-from ignota.world.scene import Scene, UnknownRegion
-from ignota.world.snapshot import Snapshot
 
 _SMOOTH = [
     cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY,
@@ -27,7 +27,7 @@ _SMOOTH = [
 """Runs that repeat are rare in a smooth map: looking for them takes three times as long and saves a twentieth."""
 
 
-def seen(desk: Desk, image: OpenImage, scene: Scene, maps: bool, embeddings: bool) -> dict[str, Any]:
+def seen(session: Session, image: OpenImage, scene: Scene, maps: bool, embeddings: bool) -> dict[str, Any]:
     """The answer to `segment`."""
     height, width = image.tables.size
     labels = scene.labels_with_unknown()
@@ -38,10 +38,10 @@ def seen(desk: Desk, image: OpenImage, scene: Scene, maps: bool, embeddings: boo
         "width": width,
         "height": height,
         "grid": list(image.tables.closed.shape),
-        "state": desk.world.snapshot.state,
+        "state": session.world.snapshot.state,
         "unknown_share": float(share[UNKNOWN_INDEX]),
         "shares": {c.name: float(share[c.id]) for c in scene.taxonomy.classes if share[c.id]},
-        "patch": desk.patch(image),
+        "patch": session.patch(image),
         "regions": [region(found, embeddings) for found in scene.unknown],
         "maps": _maps(scene, labels) if maps else None,
     }

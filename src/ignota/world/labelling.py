@@ -11,11 +11,11 @@ import torch
 from jaxtyping import UInt8
 
 from ignota.incremental.methods import novel_prototype_method
+from ignota.perception.branch import BranchReading
+from ignota.perception.perception import Perception, closed_labels
+from ignota.perception.raml import RULES, BranchEvidence, branch_evidence, candidate_regions, named_regions, rule_of
 from ignota.structures import Encoding, InputError
 from ignota.taxonomy import nearest
-from ignota.world.branch import BranchReading
-from ignota.world.model import OpenWorldModel, closed_labels
-from ignota.world.raml import RULES, BranchEvidence, branch_evidence, candidate_regions, named_regions, rule_of
 
 METHODS = ("raml", *RULES, "raml_urs", "npm_frozen")
 SYSTEM_OF = {name: rule.system for name, rule in RULES.items()} | {"raml_urs": "paper"}
@@ -34,14 +34,12 @@ def systems_of(methods: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(SYSTEM_OF[name] for name in methods if name in SYSTEM_OF))
 
 
-def held_methods(world: OpenWorldModel) -> tuple[str, ...]:
+def held_methods(world: Perception) -> tuple[str, ...]:
     """The methods that the world can follow: those that need no branch, or one that it has."""
     return tuple(name for name in METHODS if SYSTEM_OF.get(name, "") in ("", *world.branches.systems))
 
 
-def label_maps(
-    world: OpenWorldModel, encoding: Encoding, methods: Sequence[str]
-) -> dict[str, UInt8[np.ndarray, "H W"]]:
+def label_maps(world: Perception, encoding: Encoding, methods: Sequence[str]) -> dict[str, UInt8[np.ndarray, "H W"]]:
     """World ids on the working grid by the named methods; `closed`, what the closed set says; and `closed:SYSTEM`, the
     known labels of each branch that a method runs on. Raises InputError."""
     check_methods(methods)
@@ -66,7 +64,7 @@ def label_maps(
 
 
 def _on_branch(
-    world: OpenWorldModel, encoding: Encoding, name: str, reading: BranchReading, evidence: BranchEvidence
+    world: Perception, encoding: Encoding, name: str, reading: BranchReading, evidence: BranchEvidence
 ) -> UInt8[np.ndarray, "H W"]:
     """A method of RAML: its own regions, or URS's (Section 3.2) in the rule of the paper."""
     branch = world.branch(SYSTEM_OF[name])
@@ -77,7 +75,7 @@ def _on_branch(
     return named_regions(branch, reading, candidate_regions(reading, evidence, rule), evidence, rule)
 
 
-def _npm(world: OpenWorldModel, encoding: Encoding, closed: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
+def _npm(world: Perception, encoding: Encoding, closed: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
     with torch.inference_mode():
         novel = novel_prototype_method(encoding.features["decoder"], world.known.means, world.novel.means)
     size = (closed.shape[1], closed.shape[0])

@@ -2,64 +2,37 @@
 
 from __future__ import annotations
 
-import dataclasses
 import getpass
-import weakref
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cache, partial
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
-from jaxtyping import Float, UInt8, UInt16
-from torch import Tensor
-
 from ignota.colours import distinct_colour
-from ignota.functional.regions import region_mean
-from ignota.incremental.methods import by_margin
+from ignota.exemplars.journal import Event
+from ignota.exemplars.names import LONGEST_NAME, checked_name
+from ignota.exemplars.snapshot import take_snapshot
+from ignota.exemplars.store import ExemplarStore
+from ignota.perception.calibrating import calibration_of
+from ignota.perception.calibration import Calibration
+from ignota.perception.known import KnownEvidence
+from ignota.perception.networks import ImageLike
+from ignota.perception.perception import Perception
+from ignota.perception.snapshot import Snapshot
 from ignota.structures import Encoding, InputError
-from ignota.taxonomy import MAX_CLASSES, Taxonomy, nearest
-from ignota.world.branch import BRANCH_SCORES, Branch, Branches
-from ignota.world.calibrating import calibration_of
-from ignota.world.calibration import Calibration
-from ignota.world.exemplars import ExemplarStore
-from ignota.world.journal import Event
-from ignota.world.known import KnownEvidence
-from ignota.world.marks import Mark, mark_mask
-from ignota.world.names import LONGEST_NAME, checked_name
-from ignota.world.networks import ImageLike, Networks, largest_class
-from ignota.world.novel import Exemplar, NovelEvidence
+from ignota.taxonomy import MAX_CLASSES, nearest
 from ignota.world.previewing import Preview, TeachingRefused, preview
-from ignota.world.reading import anomaly_maps, own_score, read_regions, score_names
-from ignota.world.scene import Scene, Tables, Taught, UnknownRegion, no_taught
-from ignota.world.snapshot import Snapshot, take_snapshot
 from ignota.world.teaching import Example, Prepared, prepare
-
-_MOST_CHANNELS = 16
 
 
 @dataclass
-class OpenWorldModel:
-    """`ignota.World`: a closed-set segmenter with an open world round it.
+class OpenWorldModel(Perception):
+    """`ignota.World`: perception, and the classes that it was taught.
 
-    fitted: known evidence from training images, frozen. provenance: where the world comes from, as in world.json. branches: of
-    the paper's systems, built when they are first asked for. exemplar_branches: those that read every example that is
-    taught, so that their methods know the class.
+    store: the exemplars. provenance: where the world comes from, as in world.json.
     """
 
-    taxonomy: Taxonomy
-    networks: Networks
-    fitted: KnownEvidence
     store: ExemplarStore
     provenance: dict[str, Any]
-    branches: Branches = field(default_factory=Branches)
-    exemplar_branches: tuple[str, ...] = ()
-
-    _read: dict[int, tuple[weakref.ref[Encoding], KnownEvidence, Tables]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
 
     def __post_init__(self) -> None:
         self.store.most = MAX_CLASSES - len(self.taxonomy)
@@ -69,47 +42,15 @@ class OpenWorldModel:
         name = self.provenance.get("configuration", {}).get("name", self.taxonomy.name)
         return f"World({name}, {len(self.taxonomy)} known, {len(self.classes) - len(self.taxonomy)} taught)"
 
-    @classmethod
-    def load(
-        cls, name: str | Path, device: torch.device | str = "cpu", writable: bool = False, size: int | None = None
-    ) -> OpenWorldModel:
-        """Opens a bundle by path or shipped name, as `ignota.world.bundle.load`; raises InputError."""
-        from ignota.world import bundle  # it builds what this class is made of
-
-        return bundle.load(name, device, writable, size)
-
-    @property
-    def device(self) -> torch.device:
-        return self.networks.device
-
     @property
     def known(self) -> KnownEvidence:
-        """The fitted evidence with what the store's calibration adds; the fitted evidence itself where there is none."""
+        """The fitted evidence with what the store's calibration adds, or itself where there is none."""
         return self._snapshot.known
 
     @property
     def snapshot(self) -> Snapshot:
         """What was taught when the store was last read. Take it once where several of its parts must agree."""
         return self._snapshot
-
-    @property
-    def classes(self) -> Taxonomy:
-        """Known classes, then taught ones, numbered by world id, as of the last reading of the store."""
-        return self._snapshot.classes
-
-    @property
-    def novel(self) -> NovelEvidence:
-        return self._snapshot.novel
-
-    @property
-    def exemplars(self) -> tuple[Exemplar, ...]:
-        """What was taught, by class and age, as of the snapshot."""
-        return self._snapshot.exemplars
-
-    def branch(self, system: str) -> Branch:
-        """The branch of `paper` or `released`, built when it is first asked for; raises InputError for none."""
-        found: Branch = self.branches.get(system, self.networks)
-        return found
 
     def refresh(self) -> None:
         """Reads the exemplar rows again."""
@@ -128,94 +69,6 @@ class OpenWorldModel:
         """Takes the newest snapshot; tells whether another process has changed the store since the last look."""
         before, self._snapshot = self._snapshot, self.newest()
         return self._snapshot is not before
-
-    def encode(self, image: ImageLike, size: int | None = None) -> Encoding:
-        """Runs the networks once; everything else is cheap queries on the result."""
-        return self.networks.encode(image, size)
-
-    def tables(self, encoding: Encoding) -> Tables:
-        """What is known of an image before anything is taught: regions, their embeddings, the anomaly score.
-
-        Read once for as long as the encoding is kept, so that what was segmented is learnt from at once.
-        """
-        key, known = id(encoding), self.known
-        of, by, tables = self._read.get(key, (None, None, None))
-        if tables is not None and of is not None and of() is encoding and by is known:
-            return tables
-        with torch.inference_mode():
-            reading = read_regions(encoding, known)
-            score = own_score(encoding, known, reading)
-        tables = Tables(encoding.size, closed_labels(encoding), score, reading)
-        self._read[key] = weakref.ref(encoding, lambda _: self._read.pop(key, None)), known, tables
-        return tables
-
-    def taught(self, tables: Tables, novel: NovelEvidence | None = None) -> Taught:
-        """Which regions belong to a taught class; novel: other evidence than the world's own.
-
-        A region's excess of likeness to each class is averaged over the regions of all scales that it lies in. Where it
-        belongs to a class, its anomaly falls to what the exemplars leave unexplained.
-        """
-        novel = self.novel if novel is None else novel
-        if novel.taught is None:
-            return no_taught(tables.regions, self.device)
-        rows, recipe, reading = novel.taught, self.known.recipe, tables.reading
-        with torch.inference_mode():
-            space, embeddings = self.known.space, reading.embeddings
-            anomaly = (region_mean(tables.score, reading.hierarchy.finest) - recipe.threshold) / recipe.scale
-            excess = space.excess(embeddings, reading.nearest, recipe.surprised(anomaly), rows)
-            closest = space.taught_similarity(embeddings, rows).amax(1)
-            left = recipe.weights[2] * (1 - closest - recipe.centre[2]) / recipe.spread[2]
-            return Taught(by_margin(reading.hierarchy.blend(excess), rows.margin), left)
-
-    def segment(self, image: ImageLike | Encoding | UnknownRegion) -> Scene:
-        """Labels, anomaly and unknown regions of a path, PIL image, array, tensor or encoding."""
-        encoding = self.encoding_of(image)
-        return self.scene(encoding, self.tables(encoding))
-
-    def scene(self, encoding: Encoding, tables: Tables) -> Scene:
-        """The scene of an image whose tables are at hand: no network runs, and what is taught later changes nothing."""
-        snapshot = self.snapshot
-        recipe = snapshot.known.recipe
-        return Scene(
-            encoding, snapshot.classes, len(self.taxonomy), tables, self.taught(tables, snapshot.novel),
-            recipe.threshold, recipe.scale, snapshot.known.space,
-        )  # fmt: skip
-
-    def scores(self, encoding: Encoding, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:
-        """Anomaly maps of the unlearnt world by the named scores, on the working grid."""
-
-        @cache
-        def read(system: str) -> Any:
-            return self.branches.get(system, self.networks).read(encoding)
-
-        def score(name: str) -> Float[Tensor, "H W"]:
-            system = BRANCH_SCORES[name]
-            found: Tensor = self.branches.get(system, self.networks).score(read(system), name)
-            return found
-
-        further = {name: partial(score, name) for name in self._branch_scores()}
-        return anomaly_maps(encoding, self.known, names, further)
-
-    def score_names(self) -> tuple[str, ...]:
-        """Every score that the world can compute, its own recipe first."""
-        return (*score_names(self.known), *self._branch_scores())
-
-    def _branch_scores(self) -> tuple[str, ...]:
-        return tuple(name for name, system in BRANCH_SCORES.items() if system in self.branches.systems)
-
-    def channel_bits(self, encoding: Encoding) -> UInt16[np.ndarray, "h w"]:
-        """Which meta channels of the branch `paper` are on, one bit each; none where the world has no such branch."""
-        if "paper" not in self.branches.systems:
-            return np.zeros(tuple(encoding.logits.shape[-2:]), np.uint16)
-        on = (self.branch("paper").read(encoding).channels[:_MOST_CHANNELS] > 0.5).cpu().numpy()
-        return np.asarray(
-            (on.astype(np.uint16) << np.arange(len(on), dtype=np.uint16)[:, None, None]).sum(0), np.uint16
-        )
-
-    def select(self, scene: Scene, mark: Mark) -> UnknownRegion:
-        """What a polygon, a box or a click picks of a scene; raises InputError for a mark outside the image."""
-        given = type(mark).__name__.lower()
-        return scene.region(mark_mask(mark, scene, self.channel_bits(scene.encoding)), given)
 
     def preview(
         self,
@@ -322,12 +175,6 @@ class OpenWorldModel:
         self.refresh()
         return taken
 
-    def encoding_of(self, image: ImageLike | Encoding | UnknownRegion) -> Encoding:
-        """The encoding of whatever stands for an image; the networks run only where there is none yet."""
-        if isinstance(image, UnknownRegion):
-            return image.encoding
-        return image if isinstance(image, Encoding) else self.encode(image)
-
     def _colour(self, name: str) -> tuple[int, int, int]:
         classes = self.classes.classes
         own = next((label.colour for label in classes if label.name == name), None)
@@ -349,16 +196,6 @@ class OpenWorldModel:
         if len(self.classes) >= MAX_CLASSES and name not in self.classes.names:
             raise InputError(f"this world is full with {MAX_CLASSES} classes: forget one first")
         return name
-
-
-def closed_labels(encoding: Encoding) -> UInt8[np.ndarray, "H W"]:
-    """The closed set's labels on the working grid."""
-    return largest_class(encoding.logits, (encoding.image.shape[0], encoding.image.shape[1]))
-
-
-def calibrated(known: KnownEvidence, **changes: Any) -> KnownEvidence:
-    """The same evidence with other numbers in its recipe."""
-    return dataclasses.replace(known, recipe=dataclasses.replace(known.recipe, **changes))
 
 
 def _author(author: str | None) -> str:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from ignota.incremental.methods import by_margin
+from ignota.perception.features import TaughtRows
+from ignota.perception.known import KnownEvidence
+from ignota.perception.novel import NovelEvidence, held_out_excess, novel_evidence
+from ignota.perception.perception import Perception
+from ignota.perception.scene import Tables, limit_of
 from ignota.structures import Encoding, InputError
-from ignota.world.features import TaughtRows
-from ignota.world.known import KnownEvidence
-from ignota.world.novel import NovelEvidence, held_out_excess, novel_evidence
-from ignota.world.scene import Tables, limit_of
 from ignota.world.teaching import Prepared
-
-if TYPE_CHECKING:
-    from ignota.world.model import OpenWorldModel
 
 _Number = TypeVar("_Number", int, float)
 
@@ -86,7 +84,7 @@ class TeachingRefused(InputError):
 
 
 def preview(
-    world: OpenWorldModel,
+    world: Perception,
     name: str,
     examples: Sequence[Prepared],
     others: Sequence[Encoding | tuple[Encoding, Tables]] = (),
@@ -136,7 +134,7 @@ class _Trial:
 
 
 def _trial(
-    world: OpenWorldModel, encoding: Encoding, tables: Tables, after: NovelEvidence, examples: Sequence[Prepared] = ()
+    world: Perception, encoding: Encoding, tables: Tables, after: NovelEvidence, examples: Sequence[Prepared] = ()
 ) -> _Trial:
     before = world.scene(encoding, tables)
     labelled = dataclasses.replace(before, taught=world.taught(tables, after))

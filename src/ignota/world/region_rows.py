@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ignota.formats.rle import encode_rle
-from ignota.world.scene import Scene, UnknownRegion, region_vectors
+from ignota.perception.scene import Scene, UnknownRegion, region_vectors
 
 
 def region_rows(scene: Scene, regions: Sequence[UnknownRegion] | None = None) -> list[dict[str, Any]]:

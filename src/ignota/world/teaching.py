@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,21 +12,19 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ignota.data.files import one_line
+from ignota.exemplars.store import COUNTER_EXAMPLE, ExemplarRow
+from ignota.exemplars.thumbnails import thumbnail
 from ignota.formats.rle import encode_rle
-from ignota.regions.proposals import mask_region
+from ignota.perception.branch import feature_key, share_key
+from ignota.perception.counter_examples import counter_regions, farthest_points, pixels_inside
+from ignota.perception.marks import Box, Click, Mark, Polygon
+from ignota.perception.networks import ImageLike
+from ignota.perception.novel import Exemplar
+from ignota.perception.perception import Perception
+from ignota.perception.proposals import mask_region
+from ignota.perception.scene import Tables, UnknownRegion, resize_mask
+from ignota.perception.spaces import Pooled, pool_taps
 from ignota.structures import Encoding, InputError, RegionSet
-from ignota.world.branch import feature_key, share_key
-from ignota.world.counter_examples import counter_regions, farthest_points, pixels_inside
-from ignota.world.exemplars import COUNTER_EXAMPLE, ExemplarRow
-from ignota.world.marks import Box, Click, Mark, Polygon
-from ignota.world.networks import ImageLike
-from ignota.world.novel import Exemplar
-from ignota.world.scene import Tables, UnknownRegion, resize_mask
-from ignota.world.spaces import Pooled, pool_taps
-from ignota.world.thumbnails import thumbnail
-
-if TYPE_CHECKING:
-    from ignota.world.model import OpenWorldModel
 
 _SMALLEST_MASK = 16
 _MOST_REGIONS = 128
@@ -64,7 +62,7 @@ class _Marked:
 
 
 def prepare(
-    world: OpenWorldModel,
+    world: Perception,
     name: str,
     examples: Example | Sequence[Example],
     source: str = "",
@@ -93,7 +91,7 @@ def prepare(
 
 
 def exemplar(
-    world: OpenWorldModel, name: str, encoding: Encoding, tables: Tables, mask: Bool[np.ndarray, "H W"]
+    world: Perception, name: str, encoding: Encoding, tables: Tables, mask: Bool[np.ndarray, "H W"]
 ) -> Exemplar:
     """The numbers that a labelled example leaves behind: features of the mask, of its parts and of what lies outside,
     and channel shares."""
@@ -102,7 +100,7 @@ def exemplar(
 
 
 def _marked(
-    world: OpenWorldModel,
+    world: Perception,
     name: str,
     image: ImageLike | Encoding,
     shown: Shown,
@@ -131,13 +129,13 @@ def _working(name: str, encoding: Encoding, mask: Bool[np.ndarray, "H W"]) -> Bo
 
 
 def _positive(
-    world: OpenWorldModel, name: str, marked: _Marked, everywhere: Bool[np.ndarray, "h w"], source: str
+    world: Perception, name: str, marked: _Marked, everywhere: Bool[np.ndarray, "h w"], source: str
 ) -> Prepared:
     numbers = _read_off(world, name, marked.encoding, marked.tables, marked.working, everywhere)
     return _prepared(marked, numbers, marked.given, source, positive=True)
 
 
-def _negative(world: OpenWorldModel, name: str, marked: _Marked, source: str) -> Prepared:
+def _negative(world: Perception, name: str, marked: _Marked, source: str) -> Prepared:
     """A row of counter-examples alone: the regions in the mask, or the mask itself where it is smaller than these."""
     regions, taps = marked.tables.regions, world.known.space.taps
     inside = _inside(regions, marked.working, 0.5)[:_MOST_REGIONS]
@@ -157,7 +155,7 @@ def _prepared(marked: _Marked, numbers: Exemplar, given: str, source: str, posit
 
 
 def _read_off(
-    world: OpenWorldModel,
+    world: Perception,
     name: str,
     encoding: Encoding,
     tables: Tables,

@@ -1,0 +1,76 @@
+"""FT and PLM as label predictors on the closed set's frozen features; the world itself stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import UInt8
+from torch import Tensor
+
+from ignota.data.images import resize_label
+from ignota.incremental.heads import Head, Shot, every_head, fine_tuned, pseudo_label_heads
+from ignota.perception.scene import resize_mask
+from ignota.structures import Encoding, Sample
+from ignota.world.model import OpenWorldModel
+
+HEAD_METHODS = ("ft_frozen", "plm_latest_frozen", "plm_all_frozen")
+
+
+@dataclass(frozen=True)
+class TrainedHeads:
+    """What the named methods have learnt from the shots. known: C."""
+
+    known: int
+    fine_tuned: Head | None
+    pseudo: tuple[Head, ...]
+
+    def label_maps(self, encoding: Encoding, methods: Sequence[str]) -> dict[str, UInt8[np.ndarray, "H W"]]:
+        """World ids on the working grid by those of `methods` that are trained here."""
+        features, closed = _grids(encoding)
+        size = (encoding.image.shape[0], encoding.image.shape[1])
+        maps = {}
+        for name in methods:
+            if name == "ft_frozen" and self.fine_tuned is not None:
+                found = self.fine_tuned.labels(features)
+            elif name == "plm_latest_frozen":
+                found = self.pseudo[-1].labels(features)
+            elif name == "plm_all_frozen":
+                found = every_head(self.pseudo, features, closed, self.known)
+            else:
+                continue
+            maps[name] = resize_label(found.to(torch.uint8).cpu().numpy(), size)
+        return maps
+
+
+def train_heads(
+    world: OpenWorldModel, support: Mapping[int, Sequence[Sample]], methods: Sequence[str], seed: int = 0
+) -> TrainedHeads:
+    """FT and PLM from shots; support: {class id of the data set: its shots}, in the order in which they are taught."""
+    known = len(world.taxonomy)
+    shots = [
+        _shot(world, sample, class_id, owner)
+        for owner, (class_id, samples) in enumerate(support.items())
+        for sample in samples
+    ]
+    tuned = fine_tuned(shots, known, len(support), seed) if "ft_frozen" in methods else None
+    wanted = {"plm_latest_frozen", "plm_all_frozen"} & set(methods)
+    pseudo = pseudo_label_heads(shots, known, len(support), seed) if wanted else []
+    return TrainedHeads(known, tuned, tuple(pseudo))
+
+
+def _shot(world: OpenWorldModel, sample: Sample, class_id: int, owner: int) -> Shot:
+    encoding = world.encode(sample.image)
+    features, closed = _grids(encoding)
+    mask = resize_mask(np.asarray(sample.label == class_id), (features.shape[1], features.shape[2]))
+    return Shot(features, closed, torch.from_numpy(mask).to(features.device), owner)
+
+
+def _grids(encoding: Encoding) -> tuple[Tensor, Tensor]:
+    """The decoder's features, and the closed set's labels on their grid."""
+    features = encoding.features["decoder"].float()
+    logits = F.interpolate(encoding.logits[None], size=features.shape[-2:], mode="bilinear")[0]
+    return features.clone(), logits.argmax(0)

@@ -1,0 +1,186 @@
+"""Perception: the networks of a world and its known evidence, everything from an image to a scene."""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8, UInt16
+from torch import Tensor
+
+from ignota.functional.regions import region_mean
+from ignota.incremental.methods import by_margin
+from ignota.perception.branch import BRANCH_SCORES, Branch, Branches
+from ignota.perception.known import KnownEvidence
+from ignota.perception.marks import Mark, mark_mask
+from ignota.perception.networks import ImageLike, Networks, largest_class
+from ignota.perception.novel import Exemplar, NovelEvidence
+from ignota.perception.reading import anomaly_maps, own_score, read_regions, score_names
+from ignota.perception.scene import Scene, Tables, Taught, UnknownRegion, no_taught
+from ignota.perception.snapshot import Snapshot, nothing_taught
+from ignota.structures import Encoding
+from ignota.taxonomy import Taxonomy
+
+_MOST_CHANNELS = 16
+
+
+@dataclass
+class Perception:
+    """A closed-set segmenter that sees what is unknown. It knows no taught class; `OpenWorldModel` adds these.
+
+    fitted: known evidence from training images, frozen. branches: of the paper's systems, built when they are first
+    asked for. exemplar_branches: those that read every example that is taught, so that their methods know the class.
+    """
+
+    taxonomy: Taxonomy
+    networks: Networks
+    fitted: KnownEvidence
+    branches: Branches = field(default_factory=Branches, kw_only=True)
+    exemplar_branches: tuple[str, ...] = field(default=(), kw_only=True)
+
+    _read: dict[int, tuple[weakref.ref[Encoding], KnownEvidence, Tables]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @property
+    def device(self) -> torch.device:
+        return self.networks.device
+
+    @property
+    def known(self) -> KnownEvidence:
+        """What images are read by: the fitted evidence, with what a calibration adds."""
+        return self.fitted
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What was taught. Take it once where several of its parts must agree."""
+        return nothing_taught(self.taxonomy, self.fitted)
+
+    @property
+    def classes(self) -> Taxonomy:
+        """Known classes, then taught ones, numbered by world id."""
+        return self.snapshot.classes
+
+    @property
+    def novel(self) -> NovelEvidence:
+        return self.snapshot.novel
+
+    @property
+    def exemplars(self) -> tuple[Exemplar, ...]:
+        """What was taught, by class and age."""
+        return self.snapshot.exemplars
+
+    def branch(self, system: str) -> Branch:
+        """The branch of `paper` or `released`, built when it is first asked for; raises InputError for none."""
+        found: Branch = self.branches.get(system, self.networks)
+        return found
+
+    def encode(self, image: ImageLike, size: int | None = None) -> Encoding:
+        """Runs the networks once; everything else is cheap queries on the result."""
+        return self.networks.encode(image, size)
+
+    def tables(self, encoding: Encoding) -> Tables:
+        """What is known of an image before anything is taught: regions, their embeddings, the anomaly score.
+
+        Read once for as long as the encoding is kept, so that what was segmented is learnt from at once.
+        """
+        key, known = id(encoding), self.known
+        of, by, tables = self._read.get(key, (None, None, None))
+        if tables is not None and of is not None and of() is encoding and by is known:
+            return tables
+        with torch.inference_mode():
+            reading = read_regions(encoding, known)
+            score = own_score(encoding, known, reading)
+        tables = Tables(encoding.size, closed_labels(encoding), score, reading)
+        self._read[key] = weakref.ref(encoding, lambda _: self._read.pop(key, None)), known, tables
+        return tables
+
+    def taught(self, tables: Tables, novel: NovelEvidence | None = None) -> Taught:
+        """Which regions belong to a taught class; novel: other evidence than the world's own.
+
+        A region's excess of likeness to each class is averaged over the regions of all scales that it lies in. Where it
+        belongs to a class, its anomaly falls to what the exemplars leave unexplained.
+        """
+        novel = self.novel if novel is None else novel
+        if novel.taught is None:
+            return no_taught(tables.regions, self.device)
+        rows, recipe, reading = novel.taught, self.known.recipe, tables.reading
+        with torch.inference_mode():
+            space, embeddings = self.known.space, reading.embeddings
+            anomaly = (region_mean(tables.score, reading.hierarchy.finest) - recipe.threshold) / recipe.scale
+            excess = space.excess(embeddings, reading.nearest, recipe.surprised(anomaly), rows)
+            closest = space.taught_similarity(embeddings, rows).amax(1)
+            left = recipe.weights[2] * (1 - closest - recipe.centre[2]) / recipe.spread[2]
+            return Taught(by_margin(reading.hierarchy.blend(excess), rows.margin), left)
+
+    def segment(self, image: ImageLike | Encoding | UnknownRegion) -> Scene:
+        """Labels, anomaly and unknown regions of a path, PIL image, array, tensor or encoding."""
+        encoding = self.encoding_of(image)
+        return self.scene(encoding, self.tables(encoding))
+
+    def scene(self, encoding: Encoding, tables: Tables) -> Scene:
+        """The scene of an image whose tables are at hand: no network runs, and what is taught later changes nothing."""
+        snapshot = self.snapshot
+        recipe = snapshot.known.recipe
+        return Scene(
+            encoding, snapshot.classes, len(self.taxonomy), tables, self.taught(tables, snapshot.novel),
+            recipe.threshold, recipe.scale, snapshot.known.space,
+        )  # fmt: skip
+
+    def scores(self, encoding: Encoding, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:
+        """Anomaly maps of the unlearnt world by the named scores, on the working grid."""
+
+        @cache
+        def read(system: str) -> Any:
+            return self.branches.get(system, self.networks).read(encoding)
+
+        def score(name: str) -> Float[Tensor, "H W"]:
+            system = BRANCH_SCORES[name]
+            found: Tensor = self.branches.get(system, self.networks).score(read(system), name)
+            return found
+
+        further = {name: partial(score, name) for name in self._branch_scores()}
+        return anomaly_maps(encoding, self.known, names, further)
+
+    def score_names(self) -> tuple[str, ...]:
+        """Every score that the world can compute, its own recipe first."""
+        return (*score_names(self.known), *self._branch_scores())
+
+    def _branch_scores(self) -> tuple[str, ...]:
+        return tuple(name for name, system in BRANCH_SCORES.items() if system in self.branches.systems)
+
+    def channel_bits(self, encoding: Encoding) -> UInt16[np.ndarray, "h w"]:
+        """Which meta channels of the branch `paper` are on, one bit each; none where the world has no such branch."""
+        if "paper" not in self.branches.systems:
+            return np.zeros(tuple(encoding.logits.shape[-2:]), np.uint16)
+        on = (self.branch("paper").read(encoding).channels[:_MOST_CHANNELS] > 0.5).cpu().numpy()
+        return np.asarray(
+            (on.astype(np.uint16) << np.arange(len(on), dtype=np.uint16)[:, None, None]).sum(0), np.uint16
+        )
+
+    def select(self, scene: Scene, mark: Mark) -> UnknownRegion:
+        """What a polygon, a box or a click picks of a scene; raises InputError for a mark outside the image."""
+        given = type(mark).__name__.lower()
+        return scene.region(mark_mask(mark, scene, self.channel_bits(scene.encoding)), given)
+
+    def encoding_of(self, image: ImageLike | Encoding | UnknownRegion) -> Encoding:
+        """The encoding of whatever stands for an image; the networks run only where there is none yet."""
+        if isinstance(image, UnknownRegion):
+            return image.encoding
+        return image if isinstance(image, Encoding) else self.encode(image)
+
+
+def closed_labels(encoding: Encoding) -> UInt8[np.ndarray, "H W"]:
+    """The closed set's labels on the working grid."""
+    return largest_class(encoding.logits, (encoding.image.shape[0], encoding.image.shape[1]))
+
+
+def calibrated(known: KnownEvidence, **changes: Any) -> KnownEvidence:
+    """The same evidence with other numbers in its recipe."""
+    return dataclasses.replace(known, recipe=dataclasses.replace(known.recipe, **changes))

@@ -1,0 +1,110 @@
+"""Further scores for a world that is trained already: one pass over training images; its networks stay as they are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from ignota.data.datasets import LabelledImages
+from ignota.evaluation.evaluation import world_split
+from ignota.functional.spacing import evenly_spaced
+from ignota.models.focus_network import FocusNetwork
+from ignota.perception.branch import Branches, built
+from ignota.scores.fitted_scores import fitted_score
+from ignota.scores.score import LEVEL
+from ignota.structures import InputError
+from ignota.synthetic.pasting import cut_outs
+from ignota.training.configuration import ExperimentConfig, FitConfig
+from ignota.training.fitting import split_images
+from ignota.training.full_recipe import TrialReader, with_full
+from ignota.training.held_out import HeldOutReader
+from ignota.training.score_calibration import calibrate_scores
+from ignota.training.score_states import Bars, KeptStates, fit_states, no_bars
+from ignota.training.stages import Stages
+from ignota.training.stream import TrainingImages
+from ignota.training.weighing import written
+from ignota.world.model import OpenWorldModel
+
+
+def parts_of(world: OpenWorldModel, train: LabelledImages, images: int | None = None) -> tuple[list[int], list[int]]:
+    """Which training images fit states, and which are held out: as when the world was trained.
+
+    images: states are fitted on at most so many of theirs; the held-out ones stay all, so that the level of every score
+    of the world comes from the same images.
+    """
+    fit = world.provenance.get("configuration", {}).get("fit", {})
+    most, held_out = fit.get("images", FitConfig.images), fit.get("held_out", FitConfig.held_out)
+    part, rest = split_images(evenly_spaced(len(train), most).tolist(), held_out)
+    return (part if images is None else [part[i] for i in evenly_spaced(len(part), images)]), rest
+
+
+def with_scores(
+    world: OpenWorldModel,
+    names: Sequence[str],
+    train: LabelledImages,
+    tick: Callable[[], object] = lambda: None,
+    bars: Bars = no_bars,
+    images: int | None = None,
+    seed: int | None = None,
+    kept: KeptStates | None = None,
+) -> OpenWorldModel:
+    """The same world with the states of further scores; those that it holds keep theirs.
+
+    tick: called once an image; bars: shows the training of each score. images: states come from at most so many instead
+    of as many as the world was trained with. kept: where finished states are kept until the world is written. Raises
+    InputError for a score that cannot be fitted or is held already, and for images without classes.
+    """
+    recipe = world.fitted.recipe
+    catalogue = {name: fitted_score(name, recipe.coreset, recipe.neighbours) for name in names}
+    for name in names:
+        if name in recipe.extra:
+            raise InputError(f"the world holds {name} already: name other scores")
+    if train.taxonomy is None:
+        raise InputError(f"{train.name} has no classes: scores are fitted on labelled training images")
+    lut = world_split(world, train.taxonomy).training_lut()
+    part, held_out = parts_of(world, train, images)
+    data = TrainingImages(train, part, lut, seed_of(world) if seed is None else seed)
+    states = fit_states(world.networks, data, catalogue, tick, bars, kept)
+    recipe = dataclasses.replace(recipe, extra=(*recipe.extra, *names))
+    known = dataclasses.replace(world.fitted, recipe=recipe, states=world.fitted.states | states)
+    bare = [name for name in recipe.scores() if LEVEL not in known.states[name]]
+    known = calibrate_scores(world.networks, known, dataclasses.replace(data, images=held_out), tick, bare)
+    return dataclasses.replace(world, fitted=known)
+
+
+def with_objectness(
+    world: OpenWorldModel, network: FocusNetwork, train: LabelledImages, tick: Callable[[], object] = lambda: None
+) -> OpenWorldModel:
+    """The same world with a recipe `full` that reads `network`, calibrated on its held-out training images.
+
+    tick: called once a held-out image. Raises InputError for images without classes.
+    """
+    if train.taxonomy is None:
+        raise InputError(f"{train.name} has no classes: the recipe is calibrated on labelled training images")
+    split, fit = world_split(world, train.taxonomy), world.provenance.get("configuration", {}).get("fit", {})
+    networks = dataclasses.replace(world.networks, objectness=network.to(world.device))
+    seed, things = seed_of(world), fit.get("things", FitConfig.things)
+    names, distort = split.known_taxonomy.names, fit.get("distort", FitConfig.distort)
+    reader = HeldOutReader(networks, train, split.training_lut(), names, cut_outs(things, seed), distort, seed)
+    known, table = with_full(TrialReader(reader, world.fitted.under("light")), parts_of(world, train)[1], tick)
+    provenance = world.provenance | {"objectness": written(table)}
+    return dataclasses.replace(world, networks=networks, fitted=known.under("full"), provenance=provenance)
+
+
+def seed_of(world: OpenWorldModel) -> int:
+    """The seed that the world was trained with."""
+    return int(world.provenance.get("configuration", {}).get("seed", 0))
+
+
+def with_branches(
+    world: OpenWorldModel, config: ExperimentConfig, train: LabelledImages, folder: Path, quiet: bool = False
+) -> OpenWorldModel:
+    """The same world with the branches that `config.meta_channels` names, beside those that it has.
+
+    folder: where finished stages are kept, so that a stopped training goes on.
+    """
+    stages = Stages(config, train, folder, world.device, quiet, given=world.networks.segmenter)
+    makers = {system: partial(built, branch) for system, branch in stages.branches.items()}
+    return dataclasses.replace(world, branches=Branches({**world.branches.makers, **makers}))
