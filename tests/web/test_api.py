@@ -357,6 +357,26 @@ def test_another_program_s_lesson_is_seen_at_once(client: TestClient, thing: Thi
     assert told["patches"][key] != "AAAAAA=="
 
 
+def test_a_calibration_is_told_and_open_images_are_read_again(
+    client: TestClient, files: list[bytes], photos: list[NDArray[np.uint8]], world: OpenWorldModel
+) -> None:
+    seen = client.post("/api/segment", content=files[0]).json()
+    layers = f"/api/images/{seen['image']}/layers"
+    before = client.get(layers).content
+    assert client.get("/api/classes").json()["calibration"] == ""
+    other = bundle.load(world.store.path.parent, writable=True)  # type: ignore[union-attr]
+    other.calibrate(photos, target_fpr=0.1)
+    told = client.post("/api/relabel", json={"images": [seen["image"]]}).json()
+    assert told["calibration"] == client.get("/api/classes").json()["calibration"] != ""
+    assert told["calibration"].startswith("3 images, target FPR 10 %")
+    tables = other.segment(photos[0])
+    assert client.get(layers).content[: 2 * tables.working_levels.size] == tables.working_levels.tobytes() != before
+    other.store.close()
+    told = client.post("/api/undo", json={"relabel": [seen["image"]]}).json()
+    assert (told["calibration"], told["done"]) == ("", "undid calibrate light")
+    assert client.get(layers).content == before
+
+
 def test_metrics_count_by_route(client: TestClient, files: list[bytes]) -> None:
     opened(client, files[0])
     client.get("/nothing/here")

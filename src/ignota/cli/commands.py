@@ -25,6 +25,7 @@ COMMANDS: dict[str, Command] = {
     "segment": Command("ignota.cli.segment", "labels, anomaly and unknown regions of images"),
     "serve": Command("ignota.cli.serve", "a world on a web page and over HTTP"),
     "learn": Command("ignota.cli.learn", "teaches a class from a few images and what shows it there"),
+    "calibrate": Command("ignota.cli.calibrate", "reference and threshold from unlabelled images of your camera"),
     "forget": Command("ignota.cli.forget", "drops a taught class"),
     "undo": Command("ignota.cli.undo", "takes the last change of a world back"),
     "rename": Command("ignota.cli.rename", "gives a taught class another name"),

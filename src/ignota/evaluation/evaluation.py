@@ -201,7 +201,7 @@ def edges_of(world: OpenWorldModel) -> tuple[float, float]:
 def with_edges(world: OpenWorldModel, edges: tuple[float, float]) -> OpenWorldModel:
     """The same world with another α and β, as RAML sets them by hand for each test set (Appendix B.2)."""
     alpha, beta = edges
-    return dataclasses.replace(world, known=calibrated(world.known, alpha=alpha, beta=beta))
+    return dataclasses.replace(world, fitted=calibrated(world.fitted, alpha=alpha, beta=beta))
 
 
 def fixed_thresholds(world: OpenWorldModel, scores: Sequence[str]) -> dict[str, float]:
@@ -237,9 +237,11 @@ def teach(
 def untaught_copy(world: OpenWorldModel, branches: Sequence[str] = ()) -> OpenWorldModel:
     """The same world with an empty exemplar store in memory: what is taught to it leaves the original alone.
 
+    It stays calibrated.
+
     branches: those that read every example.
     """
-    return dataclasses.replace(world, store=ExemplarStore(None), exemplar_branches=tuple(branches))
+    return dataclasses.replace(world, fitted=world.known, store=ExemplarStore(None), exemplar_branches=tuple(branches))
 
 
 def evaluate_closed_set(world: OpenWorldModel, dataset: LabelledImages, watch: Watcher | None = None) -> dict[str, Any]:

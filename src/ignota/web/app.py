@@ -107,7 +107,13 @@ def _add_reading(app: FastAPI, session: Session, name: str, metrics: Metrics) ->
         def read() -> dict[str, Any]:
             snapshot = world.newest()
             listed = views.classes(world, snapshot)
-            return {"state": snapshot.state, "writable": world.store.writable, "world": name, "classes": listed}
+            return {
+                "state": snapshot.state,
+                "calibration": views.calibration(snapshot),
+                "writable": world.store.writable,
+                "world": name,
+                "classes": listed,
+            }
 
         return await to_thread.run_sync(read)
 
@@ -282,6 +288,7 @@ def _changed(session: Session, keys: Sequence[str], lesson: dict[str, Any] | Non
     snapshot = session.world.snapshot
     told = {
         "state": snapshot.state,
+        "calibration": views.calibration(snapshot),
         "classes": views.classes(session.world, snapshot),
         "patches": patches,
         "left": left,
