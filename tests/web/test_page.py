@@ -193,7 +193,8 @@ def test_a_click_at_the_world_s_threshold_picks_a_whole_object(page: Page, thing
     found = page.evaluate(
         "async (at) => { const { pick } = await import('/picking.js'); const { post } = await import('/api.js');"
         " const { session } = await import('/session.js'); pick(session.current, at);"
-        " const { extent, mark } = session.pick; return [extent.name, [...extent.mask], (await post('api/select', mark(extent))).rle]; }", at,
+        " const { extent, mark } = session.pick; const { rle } = await post('api/select', mark(extent));"
+        " return [extent.name, [...extent.mask], rle]; }", at,
     )  # fmt: skip
     assert found[0] == "object"
     np.testing.assert_array_equal(np.reshape(found[1], (height, width)) > 0, objects == 1)
