@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -208,6 +209,20 @@ def test_a_score_that_cannot_be_made_is_one_line(
         assert said in error and error.count("\n") == 1
     assert run(*call, written(tmp_path, READY.replace(".amax(0)", ".flatten()"))) == 2
     assert "it must give one number for each cell" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_page_s_detectors_are_a_plugin(trained: Path, photo: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pytorch_ood")
+    page = (Path(__file__).parents[1] / "docs" / "researchers.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    own, new = ("--plugin", written(tmp_path, block), "--quiet"), tmp_path / "new"
+    assert run("fit", "their_mahalanobis", "--world", trained, "--out", new, *own) == 0
+    names = "their_energy,energy,their_mahalanobis,region:their_mahalanobis"
+    assert run("maps", photo, "--scores", names, "--world", new, "--out", tmp_path / "maps", *own) == 0
+    found = {path.name: np.load(path / "photo.npy") for path in (tmp_path / "maps").iterdir() if path.is_dir()}
+    np.testing.assert_allclose(found["their_energy"], found["energy"], rtol=1e-4, atol=1e-5)
+    assert found["their_mahalanobis"].std() > 0
 
 
 PACKAGE = (
