@@ -61,7 +61,7 @@ def leaves(kind: type = ExperimentConfig, prefix: str = "") -> dict[str, tuple[A
 
 def explained(kind: type = ExperimentConfig, prefix: str = "") -> dict[str, str]:
     """What every dotted key means: as the docstring of its group has it ("steps, batch: text"), else as everywhere."""
-    parts = _TOLD.split(" ".join((kind.__doc__ or "").split()))
+    parts = _TOLD.split(" ".join((kind.__doc__ or "").replace("`", "").split()))
     told = {
         name: text.strip().rstrip(".;")
         for names, text in zip(parts[1::2], parts[2::2], strict=True)
