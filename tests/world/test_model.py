@@ -49,7 +49,7 @@ def test_forgetting_restores_every_bit(world: OpenWorldModel, photos: Photos) ->
 
 
 def test_the_taught_thing_is_found_where_it_was_shown(world: OpenWorldModel, photos: Photos) -> None:
-    region = max(world.segment(photos[0]).unknown_at(0.0), key=lambda r: r.area)
+    region = world.segment(photos[0]).region(np.ones(photos[0].shape[:2], bool))
     known = len(world.taxonomy)
     world.learn("all of it", [(photos[0], region)], force=True)
     scene = world.segment(photos[0])

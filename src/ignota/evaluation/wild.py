@@ -1,4 +1,4 @@
-"""Measuring the loop on a stranger's photographs: each object is taught once, and looked for again."""
+"""Teaching on photographs of other cameras: each object is taught once, and then searched for."""
 
 from __future__ import annotations
 

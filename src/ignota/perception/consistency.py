@@ -11,8 +11,7 @@ from ignota.structures import InputError
 
 def check_shapes(networks: Networks, known: KnownEvidence, classes: int) -> None:
     """Raises InputError where taps, tensors and classes disagree."""
-    offered = dict(networks.segmenter.taps) | (networks.frozen.taps if networks.frozen else {})
-    offered |= networks.objectness.taps if networks.objectness else {}
+    offered = networks.offered
     for tap in networks.taps:
         _check(tap in offered, f"the networks have no tap {tap!r}; there are {', '.join(offered)}")
     _check("decoder" in networks.taps, "the tap 'decoder' is not kept")
@@ -48,4 +47,4 @@ def _check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
 
 def _check(holds: bool, fault: str) -> None:
     if not holds:
-        raise InputError(f"this world's parts do not fit together ({fault}): copy or train it anew")
+        raise InputError(f"this world's parts do not fit together ({fault}): copy or train it again")

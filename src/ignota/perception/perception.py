@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,6 +28,8 @@ from ignota.perception.scene import Scene, Tables, Taught, UnknownRegion, no_tau
 from ignota.perception.snapshot import Snapshot, nothing_taught
 from ignota.structures import Encoding
 from ignota.taxonomy import Taxonomy
+
+_LOG = logging.getLogger(__name__)
 
 _MOST_CHANNELS = 16
 
@@ -121,16 +125,18 @@ class Perception:
 
     def segment(self, image: ImageLike | Encoding | UnknownRegion) -> Scene:
         """Labels, anomaly and unknown regions of a path, PIL image, array, tensor or encoding."""
-        encoding = self.encoding_of(image)
-        return self.scene(encoding, self.tables(encoding))
+        began, encoding = time.perf_counter(), self.encoding_of(image)
+        scene = self.scene(encoding, self.tables(encoding))
+        _LOG.debug("segmented %d×%d pixels in %.2f s", encoding.size[1], encoding.size[0], time.perf_counter() - began)
+        return scene
 
     def scene(self, encoding: Encoding, tables: Tables) -> Scene:
-        """The scene of an image whose tables are at hand: no network runs, and what is taught later changes nothing."""
+        """The scene of an image from its tables: no network runs, and later teaching does not change it."""
         snapshot = self.snapshot
         recipe = snapshot.known.recipe
         return Scene(
             encoding, snapshot.classes, len(self.taxonomy), tables, self.taught(tables, snapshot.novel),
-            recipe.threshold, recipe.scale, snapshot.known.space,
+            recipe.threshold, recipe.scale, snapshot.known.space, recipe.cutoff,
         )  # fmt: skip
 
     def scores(self, encoding: Encoding, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:

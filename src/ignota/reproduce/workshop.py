@@ -26,6 +26,7 @@ from ignota.perception.branch import Branch, Branches
 from ignota.perception.metric_network import SYSTEM, MetricNetwork
 from ignota.perception.networks import Networks
 from ignota.perception.spaces import MetricSpace
+from ignota.progress import progress
 from ignota.reproduce.cells import LOSSES, Variant
 from ignota.reproduce.given import closed_hash, take, trained_hash
 from ignota.reproduce.grounds import Setting
@@ -279,7 +280,7 @@ class Workshop:
 
     def bar(self, title: str, total: int, unit: str = "image") -> tqdm:
         """A progress bar, unless the workshop is quiet."""
-        return tqdm(total=total, desc=title, unit=unit, disable=self.quiet, mininterval=1.0)
+        return progress(total, title, unit, self.quiet)
 
     def check_given(self) -> None:
         """Raises InputError for a given folder that serves none of the networks here."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -46,6 +47,8 @@ from ignota.storage.seals import check_files, document_text, read_document, read
 from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import ClassLabel, Taxonomy, nearest
 from ignota.world.model import OpenWorldModel
+
+_LOG = logging.getLogger(__name__)
 
 CARD = "README.md"
 _HALF_MAX = 65504.0
@@ -145,6 +148,7 @@ def load(
     """
     path, device = find_world(name), torch.device(device)
     world = opened(path, read_document(path), open_store(path, writable), size, allow_code, allow_download, recipe)
+    _LOG.info("opened %s for %s: %r, recipe %s", path, "teaching" if writable else "reading", world, world.known.name)
     return world if device.type == "cpu" else moved(world, device)
 
 
@@ -185,7 +189,7 @@ def opened(
         if isinstance(error, InputError) or not isinstance(error, _MISFITS):
             raise
         raise InputError(
-            f"{path} is damaged ({type(error).__name__}: {str(error)[:120]}): copy or train it anew"
+            f"{path} is damaged ({type(error).__name__}: {str(error)[:120]}): copy or train it again"
         ) from None
 
 
@@ -217,7 +221,7 @@ def _branch(
         if isinstance(error, InputError):
             raise
         name = path / branch_file(system)
-        raise InputError(f"{name} is damaged ({type(error).__name__}): copy or train the world anew") from None
+        raise InputError(f"{name} is damaged ({type(error).__name__}): copy or train the world again") from None
 
 
 def moved(world: OpenWorldModel, device: torch.device) -> OpenWorldModel:
@@ -315,11 +319,11 @@ def _read_tensors(path: Path, document: WorldDocument, name: str) -> dict[str, T
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path / name} is damaged ({type(error).__name__}): copy or train the world anew") from None
+        raise InputError(f"{path / name} is damaged ({type(error).__name__}): copy or train the world again") from None
     tensors = {key: value.float() if value.dtype == torch.float16 else value for key, value in tensors.items()}
     for key, value in tensors.items():
         if value.is_floating_point() and not bool(value.sum().isfinite()):  # a third of the time of looking at each
-            raise InputError(f"{path / name} is damaged ({key[:80]} is not finite): copy or train the world anew")
+            raise InputError(f"{path / name} is damaged ({key[:80]} is not finite): copy or train the world again")
     return tensors
 
 

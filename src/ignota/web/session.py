@@ -19,7 +19,7 @@ from jaxtyping import Bool, UInt16
 from ignota.data.images import decode_image
 from ignota.heap import resident_memory, return_freed_memory
 from ignota.perception.known import KnownEvidence
-from ignota.perception.scene import Scene, Tables, levels
+from ignota.perception.scene import Scene, Tables, levels, working_objects
 from ignota.structures import Encoding, InputError
 from ignota.web.limits import Busy, Limits, Missing
 from ignota.world.model import OpenWorldModel
@@ -34,7 +34,7 @@ _PATCHING = 1.0
 class OpenImage:
     """An image as it was sent, what the world knows of it, and its features while there is room for them.
 
-    bare: the encoding without its features, which is enough to label the image anew. known: what the tables were read
+    bare: the encoding without its features, which is enough to label the image again. known: what the tables were read
     by.
     """
 
@@ -169,16 +169,19 @@ class Session:
         """What a page needs to draw the image at any threshold, on the working grid, little-endian, row by row.
 
         uint16 anomaly × 65535 before anything was taught, uint16 region ids, uint16 meta-channel bits, uint8 labels of
-        the closed set.
+        the closed set, uint16 unknown objects from 1.
         """
         tables, recipe = image.tables, self.world.known.recipe
         size = tables.closed.shape
         anomaly = levels(tables.score.cpu().numpy(), recipe.threshold, recipe.scale)
         rows = np.arange(size[0]) * image.bits.shape[0] // size[0]
         columns = np.arange(size[1]) * image.bits.shape[1] // size[1]
+        objects = np.zeros(size, np.uint16)
+        if recipe.cutoff is not None:
+            objects = working_objects(tables.score, recipe.threshold, recipe.scale, recipe.cutoff)
         planes = (anomaly, tables.regions.ids, image.bits[rows[:, None], columns])
         wide = b"".join(np.ascontiguousarray(plane, "<u2").tobytes() for plane in planes)
-        return wide + np.ascontiguousarray(tables.closed, np.uint8).tobytes()
+        return wide + np.ascontiguousarray(tables.closed, np.uint8).tobytes() + objects.astype("<u2").tobytes()
 
     def _encode(self, data: bytes, name: str) -> Encoding:
         encoding = self.world.encode(decode_image(data, "the image", self.limits.pixels))
