@@ -33,7 +33,7 @@ def test_it_follows_shift_and_scale_and_the_order_of_scores_does_not_matter() ->
     one = known_tail(scores, 0.01)
     other = known_tail(3 * scores[::-1] - 5, 0.01)
     assert other.threshold == pytest.approx(3 * one.threshold - 5, rel=1e-6)
-    assert (other.unknown, other.spread) == (one.unknown, pytest.approx(3 * one.spread))
+    assert (other.unknown, other.spread) == pytest.approx((one.unknown, 3 * one.spread))
 
 
 def test_a_lower_target_lies_higher() -> None:

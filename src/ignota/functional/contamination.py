@@ -19,6 +19,10 @@ PLACES = np.linspace(1.4, 4.0, 10)
 """Of their mean, in scales of the known scores above their median."""
 WIDTHS = (0.3, 0.5, 0.8)
 """Of their standard deviation, in the same scales."""
+PIXELS = 300
+"""As how many independent ones the scores count: those of one region are alike."""
+USUAL = 0.05
+"""Mean of the share of unknown scores before any is seen, an exponential distribution."""
 _QUARTILE, _TENTH, _BINS = 0.75, 0.9, 60
 
 
@@ -37,29 +41,43 @@ def known_tail(scores: Float[np.ndarray, " N"], target_fpr: float) -> KnownTail:
 
     Scores follow (1 - π) f₀ + π f₁. f₀ is a generalised normal distribution of power POWER through the known scores'
     median and upper quartile, which lie at (1 - π)/2 and 3 (1 - π)/4 of all scores (Huber's contamination: what is
-    unknown lies above); f₁ is normal, higher up. π, mean and width of f₁ are those of a grid that are most likely (by
-    bins above the median). What is left of the observed distribution without π f₁ gives upper quartile and highest
-    tenth of the known scores, from which a generalised Pareto tail of fixed shape leads on (Pickands 1975). Constants
-    were chosen on CamVid's training images. Raises ValueError for no scores.
+    unknown lies above); f₁ is normal, higher up: of a grid, the most likely one for each π, by bins above the median.
+    What is left of the observed distribution without π f₁ gives upper quartile and highest tenth of the known scores,
+    from which a generalised Pareto tail of fixed shape leads on (Pickands 1975). The result is the mean over π by its
+    posterior. Constants were chosen on CamVid's training images. Raises ValueError for no scores.
     """
     if not len(scores):
         raise ValueError("no score to set a threshold on")
     ordered = np.sort(scores.astype(np.float64))
     edges = np.concatenate([[-np.inf], np.linspace(np.quantile(ordered, 0.5), ordered[-1], _BINS), [np.inf]])
     below = np.concatenate([[0.0], np.searchsorted(ordered, edges[1:-1], side="right") / len(ordered), [1.0]])
-    best, share, spread, above = -np.inf, 0.0, 0.0, np.zeros(len(edges))
-    for pi in SHARES:
-        median, quartile = np.quantile(ordered, [(1 - pi) * 0.5, (1 - pi) * _QUARTILE])
+    found = []
+    for share in SHARES:
+        median, quartile = np.quantile(ordered, [(1 - share) * 0.5, (1 - share) * _QUARTILE])
         scale = max(float(quartile - median) / _Z_QUARTILE, 1e-9)
-        known = np.diff(_body((edges - median) / scale))
-        for place, width in product(PLACES, WIDTHS) if pi else ((1.0, 1.0),):
-            unknown = ndtr((edges - median - place * scale) / (width * scale)) if pi else np.zeros(len(edges))
-            likelihood = (np.diff(below) * np.log((1 - pi) * known + pi * np.diff(unknown) + 1e-9)).sum()
-            if likelihood > best:
-                best, share, spread, above = likelihood, float(pi), scale * _DEVIATION, unknown
-    left = np.maximum.accumulate(np.clip((below - share * above) / (1 - share), 0, 1))
-    quartile, tenth = np.interp([_QUARTILE, _TENTH], left[1:-1], edges[1:-1])
-    return KnownTail(float(quartile + (tenth - quartile) * _steps(target_fpr)), spread, share)
+        likelihood, above = _unknown((edges - median) / scale, below, share)
+        left = np.maximum.accumulate(np.clip((below - share * above) / (1 - share), 0, 1))
+        quartile, tenth = np.interp([_QUARTILE, _TENTH], left[1:-1], edges[1:-1])
+        threshold = quartile + (tenth - quartile) * _steps(target_fpr)
+        found.append((PIXELS * likelihood - share / USUAL, threshold, scale * _DEVIATION, share))
+    chance, *columns = np.array(found).T
+    weight = np.exp(chance - chance.max()) * np.gradient(SHARES)
+    threshold, spread, unknown = (float(weight @ column / weight.sum()) for column in columns)
+    return KnownTail(threshold, spread, unknown)
+
+
+def _unknown(
+    z: Float[np.ndarray, " E"], below: Float[np.ndarray, " E"], share: float
+) -> tuple[float, Float[np.ndarray, " E"]]:
+    """The mean log likelihood of the most likely f₁ at one π, and its distribution function at the edges z."""
+    known, seen = np.diff(_body(z)), np.diff(below)
+    best = -np.inf, np.zeros(len(z))
+    for place, width in product(PLACES, WIDTHS) if share else ((0.0, 0.0),):
+        above = ndtr((z - place) / width) if share else best[1]
+        likelihood = float((seen * np.log((1 - share) * known + share * np.diff(above) + 1e-9)).sum())
+        if likelihood > best[0]:
+            best = likelihood, above
+    return best
 
 
 def _body(z: Float[np.ndarray, " E"]) -> Float[np.ndarray, " E"]:
