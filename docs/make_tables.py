@@ -48,8 +48,8 @@ def written(page: str) -> str:
 def missing(page: str) -> list[str]:
     """Folders of the package that have files but no table."""
     shown = {folder_of(match["room"]) for match in _SECTION.finditer(page)}
-    folders = {path.parent for path in PACKAGE.rglob("*.py") if rows(path.parent)}
-    return sorted(str(folder.relative_to(PACKAGE)) for folder in folders - shown)
+    folders = {path.parent for path in PACKAGE.rglob("*.py")} - shown
+    return sorted(str(folder.relative_to(PACKAGE)) for folder in folders if rows(folder))
 
 
 if __name__ == "__main__":

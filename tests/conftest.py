@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import functools
+import itertools
 import json
 import os
 import shutil
@@ -43,6 +45,9 @@ torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # of processes that tests start
 
 
+_COUNTED = itertools.count()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first, or one processor would be left with them when the others are done.
 
@@ -56,7 +61,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def kept_between_tests() -> Iterator[None]:
+def kept_between_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A street of a data set is drawn once, and weights of a package are read once: both take most of many tests."""
     from ignota.models import weights
     from ignota.synthetic.scene import SyntheticScene, draw_scene
@@ -71,7 +76,14 @@ def kept_between_tests() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ignota.synthetic.streets.draw_scene", scene)
         patch.setattr(weights, "_from_package", lambda encoder: dict(read(encoder)))
+        patch.setenv("IGNOTA_STATE", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_allowed(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Code that one test allowed is not allowed in another, nor is what the user of this machine allowed."""
+    monkeypatch.setenv("IGNOTA_STATE", str(tmp_path_factory.getbasetemp() / "states" / str(next(_COUNTED))))
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +100,7 @@ TINY = ExperimentConfig(
     name="tiny",
     size=48,
     data=DataConfig("synthetic", "cityscapes:16+3", train_length=8, evaluate_length=2, height=48, width=96),
-    segmenter=SegmenterConfig(weights="none", decoder_channels=32),
+    segmenter=SegmenterConfig(encoder="test_efficientnet", weights="none", decoder_channels=32),
     closed_set=ClosedSetConfig(steps=4, batch=2, crop=(48, 64), warmup=1, checkpoint_every=4),
     metric_network=MetricNetworkConfig(steps=4),
     meta_channels=MetaChannelConfig(steps=2, batch=2, warmup=1, checkpoint_every=2),
@@ -100,28 +112,70 @@ TINY = ExperimentConfig(
 )
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Fills a folder of some name: the first process of the session that asks does, the others wait for it."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def filled(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = root / name, root / f"{name}.done"
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return filled
+
+
+@pytest.fixture(scope="session")
+def trained(once: Once) -> Path:
     """The bundle of a world that hardly learnt anything; never changed by a test."""
     from ignota.storage import bundle
     from ignota.synthetic.streets import SyntheticStreets
     from ignota.training.stages import Stages
 
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("tiny")
-    data = TINY.data
-    samples = SyntheticStreets("train", data.train_length, (data.height, data.width), 0)
-    bundle.save(Stages(TINY, samples, folder, torch.device("cpu"), quiet=True).world(), folder / "world")
-    return folder / "world"
+
+    def fill(folder: Path) -> None:
+        data = TINY.data
+        samples = SyntheticStreets("train", data.train_length, (data.height, data.width), 0)
+        bundle.save(Stages(TINY, samples, folder, torch.device("cpu"), quiet=True).world(), folder / "world")
+
+    return once("tiny", fill) / "world"
 
 
 @pytest.fixture(scope="session")
-def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def streets(once: Once) -> Path:
     """Synthetic Cityscapes in the size of the tiny world; never changed by a test."""
     from ignota.data.layouts import write_layout
 
-    root = tmp_path_factory.mktemp("streets") / "cityscapes"
-    return write_layout(root, "cityscapes", {"train": 8, "val": 2}, (48, 96))
+    def fill(folder: Path) -> None:
+        write_layout(folder / "cityscapes", "cityscapes", {"train": 8, "val": 2}, (48, 96))
+
+    return once("streets", fill) / "cityscapes"
+
+
+@pytest.fixture
+def catalogues() -> Iterator[None]:
+    """Plugins add entries to the catalogues and folders to the path; afterwards all are as before."""
+    import sys
+
+    from ignota import plugins
+
+    dicts = (plugins.FITTED_SCORES, plugins.DATASETS, plugins._SOURCES)
+    before, path = [dict(one) for one in dicts], list(sys.path)
+    yield
+    sys.path[:] = path
+    for one, was in zip(dicts, before, strict=True):
+        one.clear()
+        one.update(was)
 
 
 @pytest.fixture(scope="session")

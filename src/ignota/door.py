@@ -5,7 +5,7 @@ Training is imported where it is called, as opening a world needs nothing of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +15,7 @@ from ignota.data.datasets import open_dataset
 from ignota.errors import InputError
 from ignota.evaluation.choices import AnomalyChoice, Edges, checked_methods, chosen_shots, default_methods
 from ignota.evaluation.incremental_evaluation import evaluate_incremental as measure_incremental
-from ignota.models.build import open_segmenter
-from ignota.models.smp_segmenter import SmpSpec
+from ignota.models.opening import Hints, open_segmenter, triple
 from ignota.perception.known import RecipeChoice
 from ignota.storage import bundle
 from ignota.training.configuration import System
@@ -92,40 +91,62 @@ def adapt(
     *,
     dataset: str | None = None,
     split: str | None = None,
+    classes: Sequence[str] = (),
     branches: Sequence[System] = (),
     settings: Mapping[str, object] | None = None,
     architecture: str | None = None,
     encoder: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    taps: Mapping[str, str] | None = None,
     device: Device = "auto",
     allow_code: bool = False,
     allow_download: bool = False,
     quiet: bool = False,
+    watch: Callable[[str], object] | None = None,
 ) -> World:
     """A world around a segmenter that somebody already has, written to the new folder `out`, as `ignota adapt`.
 
-    segmenter: a save_pretrained folder, an exported program (.pt2), a state dict of the network that `architecture` and
-    `encoder` name, or "package:function", which needs `allow_code`. dataset: by default the taxonomy of `split`; split:
-    known and novel classes, such as "camvid:8+3", by default all are known. branches: systems of the paper to train on
-    copies of the segmenter. settings: as for `train`. Raises InputError.
+    segmenter: a save_pretrained folder, an exported program (.pt2), an ONNX file, a state dict or checkpoint of the
+    network that `architecture` and `encoder` name, a name on a hub or "torchvision:NAME", which need `allow_download`,
+    or "package:function", which needs `allow_code` once. dataset: by default `folder` where `data` has a classes.yaml,
+    else the taxonomy of `split`; split: known and novel classes, such as "camvid:8+3", by default all are known.
+    classes: what the segmenter's outputs are, in order, by default the names in its files, else in the data set's
+    order. mean, std: how its images are normalised. taps: {tap: node} of an ONNX file. branches: systems of the paper
+    to train on copies of the segmenter. settings: as for `train`. watch: is told how well the segmenter knows its
+    classes. Raises InputError, also where it does not know them.
     """
-    from ignota.training import experiment
+    from ignota.training import adapting
     from ignota.training.progress import hush_training
 
     target, root = Path(out), _path(data)
     if target.exists():
         raise InputError(f"{target} exists already: choose another name or remove it")
-    name = dataset or (split or "").partition(":")[0]
+    name = dataset or (split or "").partition(":")[0] or adapting.folder_at(root)
     if not name:
         raise InputError("which data set is it", "say dataset=NAME, such as cityscapes")
-    taxonomy = open_dataset(name, root, "train").taxonomy
-    if taxonomy is None:
+    images = adapting.training_images(name, root)
+    if images.taxonomy is None:
         raise InputError(f"{name} has no classes to know: adapt needs a data set with classes, such as cityscapes")
-    base = {"data.dataset": name, "data.split": split or taxonomy.name, "meta_channels.branches": list(branches)}
+    base = {"data.dataset": name, "data.train": images.split, "meta_channels.branches": list(branches)}
+    base |= {"data.split": split} if split else {}
     config = configuration(checked(base, "adapt") | checked(settings or {}, "settings"))
     hush_training()
-    network = open_segmenter(str(segmenter), allow_code, _described(architecture, encoder))
-    place = device_called(device)
-    return experiment.adapt(network, name, root, target, config, place, quiet, allow_download, allow_code)
+    known = adapting.known_of(images.taxonomy, split)
+    hints = Hints(architecture, encoder, triple("mean", mean), triple("std", std), taps or {}, len(classes) or known)
+    network = open_segmenter(str(segmenter), hints, allow_code, allow_download)
+    config = adapting.with_classes(config, images.taxonomy, split, network, classes)
+    return adapting.adapt(
+        network,
+        root,
+        target,
+        config,
+        device_called(device),
+        quiet,
+        allow_download,
+        allow_code,
+        watch or (lambda _: None),
+    )
 
 
 def evaluate_anomaly(
@@ -196,12 +217,6 @@ def _opened(world: World | str | Path, device: Device) -> Iterator[World]:
         yield opened
     finally:
         opened.store.close()
-
-
-def _described(architecture: str | None, encoder: str | None) -> SmpSpec | None:
-    usual = SmpSpec(1)
-    given = SmpSpec(1, architecture or usual.architecture, encoder or usual.encoder)
-    return given if architecture or encoder else None
 
 
 def _path(path: str | Path | None) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import difflib
 import re
 from collections.abc import Sequence
@@ -27,6 +28,10 @@ RESERVED_NAMES = frozenset({
 
 UNKNOWN_COLOUR = (255, 64, 160)
 VOID_COLOUR = (0, 0, 0)
+
+
+_GOLDEN = 0.618034
+"""Hues a golden section apart stay distinct however many there are."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,17 @@ class Taxonomy:
         """The classes with these ids, renumbered in the given order."""
         chosen = tuple(ClassLabel(i, self.classes[old].name, self.classes[old].colour) for i, old in enumerate(ids))
         return Taxonomy(name or self.name, chosen)
+
+
+def made_up_colour(index: int) -> tuple[int, int, int]:
+    """A colour for the class at this place where nobody chose one; neighbours differ."""
+    red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN % 1.0, 0.65, 0.55 + 0.4 * (index % 2))
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def plain_name(name: str) -> str:
+    """The name under which classes are matched: lower case, with "_" and "-" as blanks."""
+    return " ".join(re.sub(r"[_\-]", " ", name).lower().split())
 
 
 def nearest(word: str, candidates: Sequence[str]) -> str:
@@ -222,6 +238,23 @@ class ClassSplit:
                 raise ValueError(f"split {text!r}: {error.args[0]}") from None
         known = tuple(i for i in range(len(taxonomy)) if i not in hidden and i not in left_out)
         return cls(taxonomy, known, hidden)
+
+    @classmethod
+    def of_names(cls, taxonomy: Taxonomy, names: Sequence[str]) -> ClassSplit:
+        """The split in which the classes called `names` are known, in this order, and all others are novel.
+
+        Upper case, "_" and "-" make no difference. A name that the taxonomy lacks is a further class, whose id no label
+        has. Raises ValueError where two names are of one class or the classes do not fit in a byte.
+        """
+        ids = {plain_name(label.name): label.id for label in taxonomy.classes}
+        classes = list(taxonomy.classes)
+        for name in names:
+            if plain_name(name) not in ids:
+                ids[plain_name(name)] = len(classes)
+                classes.append(ClassLabel(len(classes), name, made_up_colour(len(classes))))
+        known = tuple(ids[plain_name(name)] for name in names)
+        rest = tuple(label.id for label in taxonomy.classes if label.id not in known)
+        return cls(Taxonomy(taxonomy.name, tuple(classes)), known, rest)
 
     @property
     def known_taxonomy(self) -> Taxonomy:

@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from tests.own_networks import taught
 
 from ignota.cli import main
 from ignota.training.configuration import ExperimentConfig
@@ -115,23 +116,35 @@ def test_a_run_asks_no_hub_without_leave(
     assert "pass --allow-download" in line
 
 
+SMALL = [
+    "--size", "48", "--fit.images", "6", "--fit.things", "4", "--fit.coreset", "50", "--fit.objectness", "none",
+    "--embedder.steps", "2", "--embedder.batch", "16", "--device", "cpu",
+]  # fmt: skip
+
+
 def test_adapt(streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: Callable[..., str]) -> None:
     from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
 
-    torch.save(SmpSegmenter(SmpSpec(16, decoder_channels=32)).state_dict(), tmp_path / "mine.pth")
-    small = ["--size", "48", "--fit.images", "6", "--fit.things", "4", "--fit.coreset", "50", "--quiet"]
-    small += ["--embedder.steps", "2"]
-    small += ["--meta_channels.steps", "2", "--embedder.batch", "16", "--meta-channels.batch", "2"]
-    small += ["--region_embedder.steps", "2", "--region_embedder.batch", "2"]
-    call = ["adapt", str(tmp_path / "mine.pth"), "--data", str(streets), "--out", str(tmp_path / "mine"), *small]
-    split = ["--split", "cityscapes:16+3"]
+    torch.manual_seed(0)
+    network = SmpSegmenter(SmpSpec(16, decoder_channels=32))
+    torch.save(taught(network, network.classifier, streets, network.preprocessing).state_dict(), tmp_path / "mine.pth")
+    call = ["adapt", str(tmp_path / "mine.pth"), "--data", str(streets), "--out", str(tmp_path / "mine"), *SMALL]
+    split, named = ["--split", "cityscapes:16+3"], ["--architecture", "deeplabv3plus"]
     assert "say --architecture and --encoder" in wrong(*call, *split)
-    assert "19 known ones" in wrong(*call, "--dataset", "cityscapes", "--architecture", "deeplabv3plus")
-    assert main([*call, *split, "--architecture", "deeplabv3plus", "--target-fpr", "0.1"]) == 0
-    assert capsys.readouterr().err == ""
+    assert "19 known ones: give --split or --classes" in wrong(*call, "--dataset", "cityscapes", *named)
+    for option in (["--mean", "1,2"], ["--std", "1,b,2"], ["--std", "0,0,0"]):
+        assert f"{option[0]} wants three numbers" in wrong(*call, *split, *named, *option)
+    assert "--taps wants TAP=NODE" in wrong(*call, *split, *named, "--taps", "decoder")
+    assert "taps are named for those alone: no --taps" in wrong(*call, *split, *named, "--taps", "decoder=x")
+    assert "--classes names 1 classes, the segmenter has 16" in wrong(*call, *split, *named, "--classes", "road")
+    assert main([*call, *split, *named, "--target-fpr", "0.1"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert "mIoU on 8 images of cityscapes" in shown[0] and shown[0].endswith(str(tmp_path / "mine-check.jpg"))
+    assert (tmp_path / "mine-check.jpg").is_file()
     document = json.loads((tmp_path / "mine" / "world.json").read_text())
     assert len(document["taxonomy"]["classes"]) == 16
     assert document["recipes"]["light"]["target_fpr"] == 0.1
+    assert document["results"]["check"]["miou"] > 2 * document["results"]["check"]["most_frequent"]
     assert "exists already" in wrong(*call, *split)
 
 

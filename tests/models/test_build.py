@@ -13,10 +13,12 @@ import pytest
 import safetensors.torch
 import segmentation_models_pytorch as smp
 import torch
+import torchvision
 from torch import nn
 
 from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
-from ignota.models.build import SegmenterDescription, build_segmenter, describe, load_strictly, open_segmenter
+from ignota.models.build import SegmenterDescription, build_segmenter, describe, load_strictly
+from ignota.models.opening import Hints, open_segmenter, triple
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec, decoder_features, to_channels_last
 from ignota.models.tapped import TappedModule
@@ -115,6 +117,8 @@ def test_a_factory_in_a_world_needs_leave(tmp_path: Path, monkeypatch: pytest.Mo
     one_line(lambda: open_segmenter(source), "allow_code=True")
     first = open_segmenter(source, allow_code=True)
     description = through_json(describe(first)[0])
+    same(first, build_segmenter(description, first.state_dict()))  # allowed once
+    monkeypatch.setenv("IGNOTA_STATE", str(tmp_path / "another machine"))
     one_line(lambda: build_segmenter(description, first.state_dict()), "allow_code=True")
     same(first, build_segmenter(description, first.state_dict(), allow_code=True))
     strange = dataclasses.replace(description, options={"layer": {}})
@@ -214,22 +218,117 @@ def test_a_timm_encoder_brings_its_own_normalisation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "model."])
-def test_a_state_dict_with_a_spec(make: Make, tmp_path: Path, prefix: str) -> None:
+def test_our_own_state_dict(make: Make, tmp_path: Path, prefix: str) -> None:
     first = make("deeplabv3plus")
-    state = {prefix + name.replace("classifier.", "segmentation_head.0."): v for name, v in first.state_dict().items()}
     path = tmp_path / "net.pth"
-    torch.save({"state_dict": state}, path)
+    torch.save({"state_dict": {prefix + name: value for name, value in first.state_dict().items()}}, path)
     one_line(lambda: open_segmenter(str(path)), "architecture=")
-    same(first, open_segmenter(str(path), spec=SmpSpec(99)))  # classes and width are read from the weights
-    one_line(lambda: open_segmenter(str(path), spec=SmpSpec(5, encoder="resnet18")), str(path))
+    same(first, open_segmenter(str(path), Hints("deeplabv3plus")))  # classes and width are read from the weights
+    one_line(lambda: open_segmenter(str(path), Hints(encoder="resnet18")), str(path))
     torch.save(nn.Linear(2, 2).state_dict(), path)
-    one_line(lambda: open_segmenter(str(path), spec=SPEC), "another network")
+    one_line(lambda: open_segmenter(str(path), Hints("deeplabv3plus")), "another network")
 
 
 def test_a_state_dict_tells_of_its_detail(make: Make, tmp_path: Path) -> None:
     first = make("deeplabv3plus_detail")
     torch.save(first.state_dict(), tmp_path / "net.pth")
-    same(first, open_segmenter(str(tmp_path / "net.pth"), spec=SmpSpec(99)))
+    same(first, open_segmenter(str(tmp_path / "net.pth"), Hints("deeplabv3plus")))
+
+
+SMP: dict[str, dict[str, Any]] = {
+    "Unet": {"decoder_channels": (32, 16, 8), "encoder_depth": 3},
+    "UnetPlusPlus": {"decoder_channels": (32, 16, 8, 8, 8)},
+    "MAnet": {"decoder_channels": (32, 16, 8, 8, 8), "decoder_pab_channels": 8},
+    "Linknet": {},
+    "FPN": {"decoder_pyramid_channels": 24, "decoder_segmentation_channels": 32},
+    "PSPNet": {"psp_out_channels": 16},
+    "DeepLabV3": {"decoder_channels": 16},
+    "DeepLabV3Plus": {"decoder_channels": 16},
+    "PAN": {"decoder_channels": 8},
+    "UPerNet": {"decoder_channels": 16},
+    "Segformer": {"decoder_segmentation_channels": 16},
+}
+
+
+OFTEN = ("Unet", "MAnet", "FPN", "PAN", "Segformer")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in OFTEN else pytest.param(name, marks=pytest.mark.long) for name in SMP]
+)
+def test_a_checkpoint_of_any_smp_network(tmp_path: Path, name: str) -> None:
+    """As Lightning keeps it: below a prefix, beside other tensors and settings."""
+    torch.manual_seed(0)
+    network = getattr(smp, name)("resnet18", encoder_weights=None, classes=5, **SMP[name]).eval()
+    state = {f"model.{key}": value for key, value in network.state_dict().items()} | {"mean": torch.zeros(3)}
+    hyper = {"arch": name, "encoder_name": "resnet18", "lr": 0.1}
+    torch.save({"state_dict": state, "hyper_parameters": hyper, "epoch": 3}, tmp_path / "net.ckpt")
+    told = open_segmenter(str(tmp_path / "net.ckpt"))
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    given = open_segmenter(str(tmp_path / "net.pth"), Hints(name.lower(), "resnet18"))
+    images, read = torch.randn(1, 3, 128, 256), []
+    network.segmentation_head[0].register_forward_hook(lambda _, given, output: read.extend((given[0], output)))
+    with torch.no_grad():
+        network(images)
+        for segmenter in (told, given):
+            output = segmenter(images)
+            torch.testing.assert_close(output.features["decoder"], read[0], atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(output.logits, read[1], atol=1e-5, rtol=1e-4)
+    again = build_segmenter(through_json(describe(given)[0]), given.state_dict())
+    same(given, again)
+
+
+def test_architectures_however_they_are_written(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1)}, tmp_path / "net.pth")
+    for name, words in (
+        ("Unet++", "it is of another network than smp's UnetPlusPlus"), ("deeplab-v3+", "smp's DeepLabV3Plus"),
+        ("unett", "no architecture 'unett'; did you mean 'Unet'?"), ("fcn_resnet50", "than torchvision's fcn_resnet50"),
+    ):  # fmt: skip
+        one_line(lambda name=name: open_segmenter(str(tmp_path / "net.pth"), Hints(name, "resnet18")), words)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return print, ("ran",)
+
+
+def test_a_checkpoint_is_never_unpickled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"state_dict": {}, "callbacks": Bomb()}, tmp_path / "net.ckpt")
+    one_line(lambda: open_segmenter(str(tmp_path / "net.ckpt"), Hints("unet")), "save it again as .safetensors")
+    assert capsys.readouterr().out == ""
+
+
+def test_mean_and_std_of_the_caller_stay(tmp_path: Path) -> None:
+    smp.Unet("resnet18", encoder_weights=None, classes=5).save_pretrained(tmp_path)
+    given = open_segmenter(str(tmp_path), Hints(mean=(0.0, 0.0, 0.0)))
+    assert given.preprocessing == Preprocessing((0.0, 0.0, 0.0), IMAGENET_STD)
+    assert build_segmenter(through_json(describe(given)[0]), None).preprocessing == given.preprocessing
+    torch.save(SmpSegmenter(SPEC).state_dict(), tmp_path / "net.pth")
+    ours = open_segmenter(str(tmp_path / "net.pth"), Hints("deeplabv3plus", mean=(0.0, 0.1, 0.0)))
+    assert ours.preprocessing == Preprocessing((0.0, 0.1, 0.0), (0.5, 0.5, 0.5))
+    assert build_segmenter(through_json(describe(ours)[0]), None).preprocessing == ours.preprocessing
+    for values in ([0.1], [0, 0, float("nan")], [0.0, 1.0, 1.0]):
+        with pytest.raises(InputError, match="std wants three numbers"):
+            triple("std", values)
+
+
+@pytest.mark.parametrize("name", ["deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"])
+def test_torchvision(tmp_path: Path, name: str) -> None:
+    network = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=5).eval()
+    torch.save({"model": network.state_dict(), "epoch": 1}, tmp_path / "net.pth")
+    segmenter = open_segmenter(str(tmp_path / "net.pth"), Hints(name))
+    assert segmenter.num_classes == 5 and {"decoder", "stage5"} <= set(segmenter.taps)
+    with torch.no_grad():
+        images = torch.randn(1, 3, 64, 96)
+        whole = nn.functional.interpolate(segmenter(images).logits, (64, 96), mode="bilinear")
+        torch.testing.assert_close(whole, network(images)["out"], atol=1e-4, rtol=1e-3)
+    same(segmenter, build_segmenter(through_json(describe(segmenter)[0]), segmenter.state_dict()))
+    one_line(lambda: open_segmenter(f"torchvision:{name}"), "allow_download=True")
+    one_line(lambda: open_segmenter("torchvision:fcn_resnet5"), "did you mean 'fcn_resnet50'")
+    strange = SegmenterDescription("torchvision", 5, config={"name": "resnet18", "classes": 5})
+    one_line(lambda: build_segmenter(strange, None), "config.name: torchvision has no segmenter 'resnet18'")
+    strange = SegmenterDescription("torchvision", 5, config={"name": name, "classes": 10**9})
+    one_line(lambda: build_segmenter(strange, None), "config.classes")
 
 
 def test_sources_of_every_kind(saved: Callable[[str], Path], programs: tuple[Path, Path, nn.Module]) -> None:

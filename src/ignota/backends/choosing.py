@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from jaxtyping import UInt8
 
 from ignota.backends.onnx_running import float_runner, int8_runner
 from ignota.models.frozen_encoder import FrozenEncoder
+from ignota.models.onnx_segmenter import OnnxSegmenter
 from ignota.models.precision import has_bfloat16, in_bfloat16
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.perception.networks import Answer, Networks, Runner, run_eagerly
@@ -24,6 +26,8 @@ from ignota.perception.tiles import tiled
 from ignota.structures import InputError
 from ignota.taxonomy import nearest
 from ignota.world.model import OpenWorldModel
+
+_LOG = logging.getLogger(__name__)
 
 DEFAULT = "torch"
 
@@ -38,10 +42,13 @@ def with_backend(
     if name not in BACKENDS:
         raise InputError(f"no backend {name!r}{nearest(name, list(BACKENDS))}")
     networks = world.networks
+    if name != DEFAULT and isinstance(networks.segmenter, OnnxSegmenter):
+        raise InputError(f"this world's segmenter is an ONNX file, which ONNX Runtime runs: take --backend {DEFAULT}")
     made = BACKENDS[name](networks, calibration)
     images = getattr(made, "calibration", "")
     called = name + (f", calibrated on {images}" if images else "") + ("" if tile is None else f", tiles of {tile}")
     runner = tiled(networks, made, tile)
+    _LOG.info("the networks run by %s on %s", called, networks.device)
     return dataclasses.replace(world, networks=dataclasses.replace(networks, runner=runner, backend=called))
 
 

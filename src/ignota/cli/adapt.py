@@ -1,33 +1,48 @@
-"""A world around a segmenter that you already have: D and fit, on request branches; the segmenter stays untouched."""
+"""A world around a segmenter that you already have: it must know its classes, then D and fit; it stays untouched."""
 
 from __future__ import annotations
 
 from jsonargparse import Namespace
 
+from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_branches, add_download, branches_of
 from ignota.cli.settings import add_settings, given
 from ignota.training.settings import leaves
 
 USAGE = (
-    "adapt SEGMENTER --data ROOT --out WORLD [--dataset NAME] [--split TAXONOMY:SPLIT] [--allow-code] [--key value …]"
+    "adapt SEGMENTER --data ROOT --out WORLD [--dataset NAME] [--split TAXONOMY:SPLIT] [--classes A,B,…]"
+    " [--mean R,G,B --std R,G,B] [--key value …]"
 )
 EXAMPLE = "ignota adapt my-segformer/ --data data/cityscapes --dataset cityscapes --out my-world"
 
 _OWN = ("meta_channels.", "region_embedder.", "metric_network.", "regions.", "embedder.", "fit.", "incremental.")
+_SEGMENTER = (
+    "a save_pretrained folder of transformers or smp, .pt2, .onnx, a state dict or checkpoint (.safetensors, .pth,"
+    " .ckpt), OWNER/NAME of a hub, torchvision:NAME, or package:function; see docs/bring-your-own.md"
+)
 
 
 def arguments(parser: Parser) -> None:
-    parser.add_argument("segmenter", type=str, help="a save_pretrained folder, .pt2, state dict, or package:function")
+    parser.add_argument("segmenter", type=str, help=_SEGMENTER)
     parser.renamed |= {"--data": "--data_root", "--target-fpr": "--fit.target_fpr", "--allow-code": "--allow_code"}
-    parser.add_argument("--data_root", type=str | None, default=None, metavar="ROOT", help="where the images lie")
+    options = (
+        ("data_root", "ROOT", "the folder of the labelled images; images/, masks/ and classes.yaml are one, too"),
+        ("dataset", "NAME", "what they are; by default `folder` by its classes.yaml, else the taxonomy of --split"),
+        ("split", "T:S", "known and novel classes, such as camvid:8+3; by default all are known"),
+        ("classes", "A,B", "what the outputs are, in order; by default the names in its files, else as the data set's"),
+        ("mean", "R,G,B", "what is subtracted from pixels in 0..1; by default as its files say, or ImageNet's"),
+        ("std", "R,G,B", "what they are then divided by"),
+        ("taps", "TAP=NODE", "features of an ONNX file by node, such as decoder=/head/Relu; by default none"),
+        ("architecture", "NAME", "of a state dict: smp's or torchvision's name, such as unet or fcn_resnet50"),
+        ("encoder", "NAME", "of a state dict of smp: its encoder, such as resnet34"),
+    )
+    for name, metavar, text in options:
+        parser.add_argument(f"--{name}", type=str | None, default=None, metavar=metavar, help=text)
     parser.add_argument("--out", type=str, required=True, metavar="WORLD", help="the folder to make")
-    parser.add_argument("--dataset", type=str | None, default=None, help="by default the taxonomy of --split")
-    parser.add_argument("--split", type=str | None, default=None, help="such as camvid:8+3; by default all are known")
-    parser.add_argument("--allow_code", action="store_true", help="run the code of package:function")
+    allowed = "run the code of package:function; remembered for this file on this machine"
+    parser.add_argument("--allow_code", action="store_true", help=allowed)
     add_download(parser)
     add_branches(parser, "systems of the paper to train on copies of the segmenter: paper, released, dmlnet")
-    parser.add_argument("--architecture", type=str | None, default=None, help="of a state dict: deeplabv3plus, pspnet")
-    parser.add_argument("--encoder", type=str | None, default=None, help="of a state dict: its encoder")
     add_settings(parser, besides=tuple(key for key in leaves() if not key.startswith(_OWN)))
 
 
@@ -36,9 +51,29 @@ def run(args: Namespace) -> None:
     from ignota.door import adapt
 
     world = adapt(
-        args.segmenter, args.data_root, args.out, dataset=args.dataset, split=args.split,
+        args.segmenter, args.data_root, args.out, dataset=args.dataset, split=args.split, classes=_words(args.classes),
         branches=branches_of(args) or (), settings=given(args), architecture=args.architecture, encoder=args.encoder,
-        device=args.device, allow_code=args.allow_code, allow_download=args.allow_download, quiet=args.quiet,
+        mean=_numbers(args, "mean"), std=_numbers(args, "std"), taps=_taps(args.taps), device=args.device,
+        allow_code=args.allow_code, allow_download=args.allow_download, quiet=args.quiet,
+        watch=None if args.quiet else say,
     )  # fmt: skip
     if not args.quiet:
         say(f"{args.out} is a world of {len(world.taxonomy)} known classes")
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+
+
+def _numbers(args: Namespace, name: str) -> list[float] | None:
+    try:
+        return None if args[name] is None else [float(word) for word in _words(args[name])]
+    except ValueError:
+        raise UsageError(f"--{name} wants three numbers, R,G,B of pixels in 0..1, not {args[name]!r}") from None
+
+
+def _taps(text: str | None) -> dict[str, str]:
+    pairs = [word.partition("=") for word in _words(text)]
+    if not all(tap and node for tap, _, node in pairs):
+        raise UsageError(f"--taps wants TAP=NODE, separated by commas, not {text!r}")
+    return {tap: node for tap, _, node in pairs}

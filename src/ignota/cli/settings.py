@@ -17,10 +17,12 @@ ABSENT = "==SUPPRESS=="
 
 
 def add_settings(parser: ArgumentParser, besides: tuple[str, ...] = ()) -> None:
-    """An option for every key; those not given stay out of the result."""
+    """An option for every key, explained; those not given stay out of the result."""
+    texts = settings.explained()
     for key, (kind, default) in leaves().items():
         if key not in besides:
-            parser.add_argument(f"--{key}", type=kind, default=ABSENT, help=f"default: {_plain(default)}")
+            text = f"{texts[key]}; default: {_plain(default)}".replace("%", "%%")
+            parser.add_argument(f"--{key}", type=kind, default=ABSENT, help=text)
 
 
 def configuration(base: Mapping[str, Any], args: Namespace) -> ExperimentConfig:

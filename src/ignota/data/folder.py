@@ -13,7 +13,6 @@ or, for labels that tell only normal from anomaly, names the values that are ano
 
 from __future__ import annotations
 
-import colorsys
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,11 @@ from ignota.data.files import one_line
 from ignota.data.listing import Layout, Listing, Pair, in_usual_order, pictures, subfolders, value_table
 from ignota.data.yaml_files import YamlError, read_yaml
 from ignota.structures import InputError
-from ignota.taxonomy import IGNORE_INDEX, ClassLabel, Taxonomy
+from ignota.taxonomy import IGNORE_INDEX, ClassLabel, Taxonomy, made_up_colour
 
 _WHOLE = "all"
-_FILE = "classes.yaml"
+CLASSES_FILE = "classes.yaml"
 _LARGEST_FILE = 100_000
-_GOLDEN = 0.618034  # hues a golden section apart stay distinct however many there are
 
 
 def read_classes(path: Path) -> tuple[Taxonomy | None, NDArray[np.int16]]:
@@ -86,8 +84,8 @@ def _values(path: Path, field: str, values: list[Any]) -> list[int]:
 def _class(path: Path, index: int, entry: Any) -> ClassLabel:
     name = entry.get("name") if isinstance(entry, dict) else entry
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
-        mend = "write a name, or {name: …, colour: [r, g, b]}; quote names such as 'no'"
-        raise _wrong(path, f"class {index} is {one_line(repr(entry))[:60]}", mend)
+        remedy = "write a name, or {name: …, colour: [r, g, b]}; quote names such as 'no'"
+        raise _wrong(path, f"class {index} is {one_line(repr(entry))[:60]}", remedy)
     colour = entry.get("colour") if isinstance(entry, dict) else None
     if colour is None:
         return ClassLabel(index, name.strip(), made_up_colour(index))
@@ -97,14 +95,8 @@ def _class(path: Path, index: int, entry: Any) -> ClassLabel:
     return ClassLabel(index, name.strip(), (red, green, blue))
 
 
-def made_up_colour(index: int) -> tuple[int, int, int]:
-    """A colour for the class at this place where nobody chose one; neighbours differ."""
-    red, green, blue = colorsys.hsv_to_rgb(index * _GOLDEN % 1.0, 0.65, 0.55 + 0.4 * (index % 2))
-    return round(red * 255), round(green * 255), round(blue * 255)
-
-
 def _wrong(path: Path, what: str, remedy: str) -> InputError:
-    return InputError(f"{one_line(path)}: {what}; {mend}")
+    return InputError(f"{one_line(path)}: {what}; {remedy}")
 
 
 def _splits(root: Path) -> tuple[str, ...]:
@@ -117,7 +109,7 @@ def _folder(root: Path, split: str) -> Listing:
     inner = "" if split == _WHOLE and not (root / "images" / _WHOLE).is_dir() else split
     masks = root / "masks" / inner
     pairs = tuple(Pair(path.stem, path, masks / f"{path.stem}.png") for path in pictures(root / "images" / inner))
-    taxonomy, table = read_classes(root / _FILE)
+    taxonomy, table = read_classes(root / CLASSES_FILE)
     return Listing(pairs, table, taxonomy)
 
 

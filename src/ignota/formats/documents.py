@@ -9,11 +9,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from ignota.data.files import natural_key, one_line
-from ignota.data.folder import made_up_colour
 from ignota.data.listing import IMAGE_SUFFIXES
 from ignota.formats.labels import MAP_FILE, LabelMap
 from ignota.structures import InputError
-from ignota.taxonomy import IGNORE_INDEX, MAX_CLASSES, ClassLabel
+from ignota.taxonomy import IGNORE_INDEX, MAX_CLASSES, ClassLabel, made_up_colour
 
 T = TypeVar("T")
 

@@ -40,11 +40,13 @@ class AdaptedSegmenter(ClosedSetSegmenter):
 
     logits_stride: the stride of the logits, which may be finer than the decoder's. fixed_size: the one (H, W) that
     the network accepts, or None; an image is then resized to it, without regard to its aspect ratio, and every grid
-    is resized back to ceil(H / stride) by ceil(W / stride). origin: how error messages name the network.
+    is resized back to ceil(H / stride) by ceil(W / stride). needs_decoder: whether it must have that tap. origin: how
+    error messages name the network.
     """
 
     logits_stride: int
     fixed_size: tuple[int, int] | None = None
+    needs_decoder = True
     origin: str = "the network"
 
     @abstractmethod
@@ -66,7 +68,7 @@ class AdaptedSegmenter(ClosedSetSegmenter):
         taps = {name: _tap(grid, name, height, width, self.origin) for name, grid in grids.items()}
         logits = taps.pop("logits")
         self.num_classes, self.logits_stride, self.taps = logits.channels, logits.stride, taps
-        if "decoder" not in taps:
+        if self.needs_decoder and "decoder" not in taps:
             raise InputError(f"{self.origin} has no tap `decoder`: name the layer whose output the classifier reads")
 
     def probe_size(self) -> tuple[int, int]:

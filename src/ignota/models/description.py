@@ -11,16 +11,17 @@ from ignota.models.smp_segmenter import SmpSpec
 from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import nearest
 
-KINDS = ("smp", "transformers", "exported", "module")
+KINDS = ("smp", "transformers", "torchvision", "exported", "onnx", "module")
 
 
 @dataclass(frozen=True)
 class SegmenterDescription:
     """How to build a segmenter again, without its weights.
 
-    kind: "smp" with `smp` (ours) or `config` (a folder that smp's save_pretrained wrote), "transformers" with
-    `config`, "exported" with `file` inside the bundle, its `sha256` and `multiple`, or "module" with `factory` and
-    the `options` of TappedModule. num_classes and preprocessing hold for every kind.
+    kind: "smp" with `smp` (ours) or `config` (a folder that smp's save_pretrained wrote), "transformers" or
+    "torchvision" with `config`, "exported" with `file` inside the bundle, its `sha256` and `multiple`, "onnx" with the
+    same and `options` (its taps), or "module" with `factory` and the `options` of TappedModule. num_classes and
+    preprocessing hold for every kind.
     """
 
     kind: str
@@ -36,8 +37,8 @@ class SegmenterDescription:
 
     @property
     def has_weights(self) -> bool:
-        """Whether the weights live beside the description: an exported program carries its own."""
-        return self.kind != "exported"
+        """Whether the weights live beside the description: an exported program and an ONNX file carry their own."""
+        return self.kind not in ("exported", "onnx")
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object without the fields that do not apply."""
@@ -63,7 +64,9 @@ class SegmenterDescription:
 _NEEDED = {
     "smp": ("smp",),
     "transformers": ("config",),
+    "torchvision": ("config",),
     "exported": ("file", "sha256"),
+    "onnx": ("file", "sha256"),
     "module": ("factory",),
 }
 

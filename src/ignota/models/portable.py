@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ignota.models.depthwise import use_plain_depthwise
 from ignota.models.folding import with_fixed_padding
 from ignota.models.frozen_encoder import FrozenEncoder
+from ignota.models.onnx_segmenter import OnnxSegmenter
 from ignota.models.segmenter import ClosedSetSegmenter, Tap
 from ignota.structures import InputError, Preprocessing
 
@@ -32,6 +33,8 @@ class PortableSegmenter(nn.Module):
 
     def __init__(self, segmenter: ClosedSetSegmenter, taps: Sequence[str]) -> None:
         super().__init__()
+        if isinstance(segmenter, OnnxSegmenter):
+            raise InputError("this world's segmenter is an ONNX file already: take that")
         if getattr(segmenter, "fixed_size", None) is not None:
             raise InputError(f"this segmenter takes images of {segmenter.fixed_size} alone: export it by its own means")
         self.segmenter: Any = _portable(segmenter)

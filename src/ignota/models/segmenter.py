@@ -34,6 +34,7 @@ class ClosedSetSegmenter(nn.Module, ABC):
     preprocessing: Preprocessing
     multiple: int = 1
     factory: str | None = None  # "package:function", where a factory made it
+    class_names: tuple[str, ...] = ()  # in the order of the logits, where its files name them
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> SegmenterOutput: ...

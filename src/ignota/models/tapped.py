@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ignota.models.adapted import AdaptedSegmenter, evaluating, is_resized, prefixed_parameters
+from ignota.models.allowed_code import is_allowed, remember
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import nearest
@@ -177,12 +178,13 @@ class TappedModule(AdaptedSegmenter):
 def from_factory(factory: str, allow_code: bool = False, **options: Any) -> ClosedSetSegmenter:
     """The segmenter that "package.module:function" returns; a plain nn.Module is wrapped by TappedModule(**options).
 
-    Importing runs the package's code, so it is refused unless `allow_code`; raises InputError.
+    Importing runs the package's code, so it is refused unless `allow_code`, or where it was allowed before on this
+    machine in the same files (see `allowed_code`). Raises InputError.
     """
     package, _, name = factory.partition(":")
     if not package or not name:
         raise InputError(f"{factory!r} names no factory: write package.module:function")
-    if not allow_code:
+    if not allow_code and not is_allowed(factory):
         raise InputError(f"{factory} would run code of the package {package!r}", "pass allow_code=True if you trust it")
     try:
         module = import_module(package)
@@ -192,6 +194,8 @@ def from_factory(factory: str, allow_code: bool = False, **options: Any) -> Clos
         names = [found for found in dir(module) if callable(getattr(module, found)) and not found.startswith("_")]
         raise InputError(f"{package} has no function {name!r}{nearest(name, names)}")
     made = getattr(module, name)()
+    if allow_code:
+        remember(factory)
     if isinstance(made, ClosedSetSegmenter):
         made.factory = factory
         return made

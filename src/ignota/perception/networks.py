@@ -20,7 +20,7 @@ from ignota.data.images import fit_short_side, read_image, resize_image
 from ignota.models.build import describe
 from ignota.models.focus_network import FocusNetwork
 from ignota.models.frozen_encoder import FrozenEncoder
-from ignota.models.segmenter import ClosedSetSegmenter
+from ignota.models.segmenter import ClosedSetSegmenter, Tap
 from ignota.perception.digest import feed
 from ignota.structures import Encoding, InputError, Preprocessing
 
@@ -74,7 +74,22 @@ class Networks:
     @property
     def reads_frozen(self) -> bool:
         """Whether any tap that is kept is the frozen encoder's."""
-        return self.frozen is not None and any(tap in self.frozen.taps for tap in self.taps)
+        own = {"decoder": self.stand_in}
+        return self.frozen is not None and any(own.get(tap, tap) in self.frozen.taps for tap in self.taps)
+
+    @property
+    def stand_in(self) -> str | None:
+        """The frozen encoder's tap that is read as `decoder` where the segmenter has none; None where it has one."""
+        if "decoder" in self.segmenter.taps or self.frozen is None:
+            return None
+        return next(iter(self.frozen.taps))
+
+    @property
+    def offered(self) -> dict[str, Tap]:
+        """Every tap that the networks have."""
+        found = dict(self.segmenter.taps) | (self.frozen.taps if self.frozen else {})
+        found |= {} if self.stand_in is None else {"decoder": found[self.stand_in]}
+        return found | (self.objectness.taps if self.objectness else {})
 
     @property
     def frozen_size(self) -> int:
@@ -110,6 +125,8 @@ class Networks:
         if self.objectness is not None:
             objects, more = seen_objects(self.objectness, pixels, self.device)
             features = features | more
+        if self.stand_in is not None and self.stand_in in features:
+            features = features | {"decoder": features[self.stand_in]}
         missing = [tap for tap in self.taps if tap not in features]
         if missing:
             raise InputError(f"the networks have no tap {missing[0]!r}; there are {', '.join(features)}")

@@ -122,7 +122,8 @@ def spans(length: int, side: int, step: int) -> list[Span]:
 def grid_strides(networks: Networks) -> dict[str, int]:
     """How many pixels of the working image a cell of each of the segmenter's grids is wide."""
     segmenter = networks.segmenter
-    found = {"logits": getattr(segmenter, "logits_stride", segmenter.taps["decoder"].stride)}
+    own = getattr(segmenter, "logits_stride", None)
+    found = {"logits": segmenter.taps["decoder"].stride if own is None else own}
     return found | {name: tap.stride for name, tap in segmenter.taps.items() if name in networks.taps}
 
 

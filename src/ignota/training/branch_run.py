@@ -154,7 +154,7 @@ def train_branch(
     config: ExperimentConfig, preset: str, closed_set: ClosedSetSegmenter, samples: Samples, run: StageRun
 ) -> MetaChannelNetwork:
     """Stage 2 by the losses of `preset`, "paper" or "released"; raises InputError as `check_batch`."""
-    split, stage = ClassSplit.parse(config.data.split), config.meta_channels
+    split, stage = config.data.class_split, config.meta_channels
     channels, steps = meta_channel_count(preset, stage, split), steps_of(preset, stage)
     network = starting_branch(closed_set, channels, stage.norm_momentum, run.seed, preset)
     crops = dataclasses.replace(

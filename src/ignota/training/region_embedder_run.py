@@ -19,7 +19,7 @@ from ignota.functional.pooling import region_pool
 from ignota.models.embedder import RegionEmbedder
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.perception.proposals import label_regions
-from ignota.taxonomy import IGNORE_INDEX, ClassSplit
+from ignota.taxonomy import IGNORE_INDEX
 from ignota.training.closed_set_run import crop_loader
 from ignota.training.configuration import ExperimentConfig, RegionEmbedderConfig
 from ignota.training.distributed import gathered_rows, part
@@ -127,7 +127,7 @@ def train_region_embedder(
     config: ExperimentConfig, preset: str, segmenter: ClosedSetSegmenter, samples: Samples, run: StageRun
 ) -> RegionEmbedder:
     """D of a branch by the losses of `preset`: circle loss alone as printed, cross entropy beside it as released."""
-    split, stage = ClassSplit.parse(config.data.split), config.region_embedder
+    split, stage = config.data.class_split, config.region_embedder
     classes, hidden = len(split.known), stage.hidden if preset == "paper" else stage.released_hidden
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from argparse import ArgumentError
 from collections.abc import Mapping
 from importlib import resources
@@ -15,13 +16,34 @@ from jsonargparse import ArgumentParser
 from ignota.data.files import one_line
 from ignota.data.yaml_files import YamlError, read_yaml
 from ignota.errors import InputError
-from ignota.taxonomy import ClassSplit, nearest
-from ignota.training.configuration import ExperimentConfig
+from ignota.taxonomy import nearest
+from ignota.training.configuration import ExperimentConfig, FittedScore
 
 T = TypeVar("T")
 SMALLEST, LARGEST = 32, 8192
 """Of the short side of working images, in pixels."""
 _LARGEST_FILE = 1_000_000
+_TOLD = re.compile(r"(?:^|(?<=[.;] ))((?:[a-z_]+, )*[a-z_]+): ")
+_EVERYWHERE = {
+    "name": "what the experiment is called", "seed": "start of all random numbers",
+    "train_length": "how many drawn images are trained on", "evaluate_length": "how many drawn images are measured",
+    "architecture": "of the network", "encoder": "of the network, by smp's or timm's name",
+    "output_stride": "of the encoder", "decoder_channels": "width of the decoder", "steps": "of training",
+    "batch": "images of a step, or regions where D learns from stored ones", "crop": "height and width of what is seen",
+    "jitter": "how much colours are changed at random", "encoder_lr": "learning rate of the encoder at the start",
+    "head_lr": "learning rate of all other layers at the start", "lr": "learning rate at the start",
+    "momentum": "of stochastic gradient descent", "weight_decay": "of stochastic gradient descent",
+    "warmup": "steps in which the learning rate rises", "power": "of the polynomial decay of the learning rate",
+    "checkpoint_every": "steps between two checkpoints, from which a stopped training goes on",
+    "edge_share": "share of pixels that are taken for edges where alpha and beta are set from images",
+    "rate": "learning rates as a share of those of the closed set", "branches": "systems that train a copy of it",
+    "hidden": "width of D's first layer", "released_hidden": "width of the released code's first layer of D",
+    "embedding": "width of what D gives", "gamma": "scale of the circle loss", "margin": "of the circle loss",
+    "classification": "weight of the cross entropy", "circle": "weight of the circle loss",
+    "purity": "share of one class from which a found region is trained on", "neighbours": "how many nearest ones count",
+    "shots": "examples of each taught class, one measurement for each number",
+}  # fmt: skip
+"""What settings of the same name mean in every group."""
 
 
 def leaves(kind: type = ExperimentConfig, prefix: str = "") -> dict[str, tuple[Any, Any]]:
@@ -34,6 +56,25 @@ def leaves(kind: type = ExperimentConfig, prefix: str = "") -> dict[str, tuple[A
             found |= leaves(inner, f"{prefix}{field.name}.")
         else:
             found[prefix + field.name] = (inner, field.default)
+    return found
+
+
+def explained(kind: type = ExperimentConfig, prefix: str = "") -> dict[str, str]:
+    """What every dotted key means: as the docstring of its group has it ("steps, batch: text"), else as everywhere."""
+    parts = _TOLD.split(" ".join((kind.__doc__ or "").replace("`", "").split()))
+    told = {
+        name: text.strip().rstrip(".;")
+        for names, text in zip(parts[1::2], parts[2::2], strict=True)
+        for name in names.split(", ")
+    }
+    found: dict[str, str] = {}
+    hints = get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        inner = hints[field.name]
+        if isinstance(inner, type) and dataclasses.is_dataclass(inner):
+            found |= explained(inner, f"{prefix}{field.name}.")
+        else:
+            found[prefix + field.name] = told.get(field.name) or _EVERYWHERE[field.name]
     return found
 
 
@@ -66,11 +107,16 @@ def configuration(values: Mapping[str, Any]) -> ExperimentConfig:
     """The configuration that dotted keys set, all others having their defaults; raises InputError."""
     config = _build(ExperimentConfig, values, "")
     try:
-        ClassSplit.parse(config.data.split)
+        _ = config.data.class_split
     except ValueError as error:
         raise InputError(f"data.split: {error}") from None
     if not 0.25 <= config.fit.magnify <= 4:
         raise InputError(f"fit.magnify is in 0.25..4, not {config.fit.magnify:g}")
+    if own := set(config.fit.scores).difference(get_args(FittedScore)):
+        from ignota.scores.fitted_scores import fitted_score  # no help needs to load torch
+
+        for name in own:
+            fitted_score(name, config.fit.coreset, config.fit.neighbours)
     return config
 
 

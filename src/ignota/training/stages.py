@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from ignota.perception.networks import Networks
 from ignota.perception.perception import calibrated
 from ignota.perception.proposals import UncertaintyRegions, fit_edge_thresholds
 from ignota.perception.spaces import MetricSpace
+from ignota.progress import progress
 from ignota.storage.branch_files import beside, make_branch
 from ignota.synthetic.pasting import cut_outs
 from ignota.taxonomy import ClassSplit
@@ -51,6 +51,7 @@ from ignota.training.fitting import (
 from ignota.training.full_recipe import Table, TrialReader, with_full
 from ignota.training.held_out import HeldOutReader
 from ignota.training.metric_network_run import train_metric_network
+from ignota.training.object_cutoff import with_cutoffs
 from ignota.training.records import StageFolder, fingerprint
 from ignota.training.region_embedder_run import train_region_embedder
 from ignota.training.score_calibration import calibrate_scores
@@ -90,7 +91,7 @@ class Stages:
 
     @cached_property
     def split(self) -> ClassSplit:
-        return ClassSplit.parse(self.config.data.split)
+        return self.config.data.class_split
 
     @cached_property
     def segmenter(self) -> ClosedSetSegmenter:
@@ -248,15 +249,23 @@ class Stages:
             known, self.weights, self.trusted = self._calibrated(known, held_out, bar)
             known = calibrate_scores(networks, known, dataclasses.replace(data, images=held_out), bar.update)
         self.objectness_weights: Table = {}
-        return known if self.objectness is None else self._full(known, held_out)
+        known = known if self.objectness is None else self._full(known, held_out)
+        with self._bar("objects", len(held_out)) as bar:
+            return with_cutoffs(self._whole_reader, known, held_out, bar.update)
 
     def _full(self, known: KnownEvidence, held_out: Sequence[int]) -> KnownEvidence:
         """The evidence with the recipe `full` beside `light`."""
-        networks = dataclasses.replace(self.networks(), objectness=self.objectness)
-        trials = TrialReader(dataclasses.replace(self.reader, networks=networks), known)
+        trials = TrialReader(self._whole_reader, known)
         with self._bar("objectness", len(held_out)) as bar:
             known, self.objectness_weights = with_full(trials, held_out, bar.update)
         return known.under("full")
+
+    @property
+    def _whole_reader(self) -> HeldOutReader:
+        """The reader whose networks see objectness, where there is such a network."""
+        return dataclasses.replace(
+            self.reader, networks=dataclasses.replace(self.networks(), objectness=self.objectness)
+        )
 
     @cached_property
     def reader(self) -> HeldOutReader:
@@ -308,10 +317,8 @@ class Stages:
     def _closed_hash(self) -> str:
         config = self.config
         if self.given is not None:
-            weights = hashlib.sha256()
-            for value in self.given.state_dict().values():
-                weights.update(value.detach().cpu().contiguous().numpy().tobytes())
-            return fingerprint(config.seed, config.data, weights.hexdigest())
+            own = Networks(self.given, None, config.size, (), self.device)
+            return fingerprint(config.seed, config.data, own.digest)
         return fingerprint(config.seed, config.data, config.segmenter, config.closed_set)
 
     def _stage(self, name: str, *parts: object) -> StageRun:
@@ -319,7 +326,7 @@ class Stages:
         return StageRun(folder, self.device, self.config.seed, self.quiet)
 
     def _bar(self, title: str, total: int, unit: str = "image") -> tqdm:
-        return tqdm(total=total, desc=title, unit=unit, disable=self.quiet or not is_rank_zero(), mininterval=1.0)
+        return progress(total, title, unit, self.quiet or not is_rank_zero())
 
     @contextmanager
     def _training_bar(self, title: str, total: int, unit: str) -> Iterator[Callable[[], object]]:
