@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from experiments import loop_picture
 from PIL import Image
 
 from ignota.cli import main
@@ -182,7 +183,7 @@ def test_the_readme_s_picture(trained: Path, tmp_path: Path, capsys: pytest.Capt
     from PIL import Image
 
     words = ["--world", str(trained), "--out", str(tmp_path / "new" / "loop.jpg"), "--streets", "2", "--shots", "1"]
-    path = script("docs/make_pictures.py").main([*words, "--width", "200"])
+    path = loop_picture.main([*words, "--width", "200"])
     with Image.open(path) as picture:
         assert picture.size == (2 * 200 + 3 * 8, 2 * (100 + 26) + 3 * 8)
     assert "2 validation streets, seed 0" in capsys.readouterr().out
