@@ -139,7 +139,7 @@ world's own threshold. In brackets lies the middle 95 % of the halves. The FPR c
 
 ## How
 
-1. Each image is read by the world as it was fitted. The regions with the lowest mean score, until they cover 30 % of the
+1. The world reads each image as it was fitted. The regions with the lowest mean score, until they cover 30 % of the
    area of all images, are confident. 1000 of their vectors at most stand beside the coreset from then on.
 2. Each fifth of the images, in their order, is scored with the reference of the other four fifths alone.
 3. A mixture of known and unknown scores is fitted to these (`functional/contamination.py`). The threshold is where the
