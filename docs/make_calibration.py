@@ -133,26 +133,30 @@ HEAD = ["set", "recipe", "F1 fixed", "F1 calibrated", "gain", "AUPR fixed", "AUP
         "FPR fixed", "FPR calibrated", "unknown, estimated"]  # fmt: skip
 TEXT = """# Calibrated on one's own camera
 
-Written by `docs/make_calibration.py`. Percent; over {draws} random halves of each set, `camvid-11` is calibrated on one
-half without labels and measured on the other. *Fixed* is the shipped world as it is. F1 is that of components at the
-world's own threshold. In brackets lies the middle 95 % of the halves. The FPR counts normal pixels above the threshold.
+`ignota calibrate` adapts a world to a camera from unlabelled images. Here `camvid-11` is calibrated on one half of a
+set and measured on the other, over {draws} random halves. Percent. `docs/make_calibration.py` writes this page.
+
+*Fixed* is the shipped world without calibration. F1 is that of components at the world's own threshold. Brackets hold
+the middle 95 % of the halves. The FPR counts normal pixels above the threshold.
 
 ## How
 
-1. The world reads each image as it was fitted. The regions with the lowest mean score, until they cover 30 % of the
-   area of all images, are confident. 1000 of their vectors at most stand beside the coreset from then on.
+1. The fitted world reads each image. The regions with the lowest mean score, up to 30 % of the area of all images,
+   are confident. At most 1000 of their vectors are added to the reference set.
 2. Each fifth of the images, in their order, is scored with the reference of the other four fifths alone.
-3. A mixture of known and unknown scores is fitted to these (`functional/contamination.py`). The threshold is where the
-   known part has the target rate; the share of the unknown part is told with it.
+3. A mixture of known and unknown scores is fitted to these (`functional/contamination.py`). The threshold is where
+   the known part has the target rate. The estimated share of the unknown part is reported.
 
-`ignota calibrate camera/ --world my-world --target-fpr 0.01` stores all of it as one row; `ignota undo` takes it back.
+`ignota calibrate camera/ --world my-world --target-fpr 0.01` stores all of it as one row; `ignota undo` takes it
+back.
 
 ## What was chosen where
 
-Shape of the tail, grid, prior and the confident share come from CamVid's training images, distorted by three fixed
-cameras, with drawn things pasted in or with car, pedestrian and bicyclist unknown. The sets below were read three
-times: once with confident regions chosen class by class, once with today's choice and the most likely share alone, and
-once as it is. The first two readings told that a second look was due; no constant was fitted to them.
+Shape of the tail, grid, prior and the confident share were chosen on CamVid's training images, distorted by three
+fixed cameras. Unknown there were drawn objects pasted in, or car, pedestrian and bicyclist.
+
+The sets below were read three times: with confident regions chosen per class, with the current choice and the most
+likely share alone, and in the final form. The first two results led to a revision; no constant was fitted to them.
 
 ## What it gives
 

@@ -113,7 +113,7 @@ def adapt(
     else the taxonomy of `split`; split: known and novel classes, such as "camvid:8+3", by default all are known.
     classes: what the segmenter's outputs are, in order, by default the names in its files, else in the data set's
     order. mean, std: how its images are normalised. taps: {tap: node} of an ONNX file. branches: systems of the paper
-    to train on copies of the segmenter. settings: as for `train`. watch: is told how well the segmenter knows its
+    to train on copies of the segmenter. settings: as for `train`. watch: called with the segmenter's check on its
     classes. Raises InputError, also where it does not know them.
     """
     from ignota.training import adapting

@@ -131,9 +131,8 @@ def adapt(
 ) -> OpenWorldModel:
     """A world round a segmenter that knows its classes: meta channels, D and `fit`; its weights stay untouched.
 
-    config: its data are those of `with_classes`. watch: is told how well it knows them, before anything is fitted; the
-    picture of that lies beside `out`, as do the intermediate stages, hidden, so that a stopped run goes on. Raises
-    InputError.
+    config: its data are those of `with_classes`. watch: called with the check of the segmenter before anything is fitted. The
+    check's picture and the hidden intermediate stages are beside `out`, so a stopped run resumes. Raises InputError.
     """
     check_frozen(config, allow_download)
     check_trainable(config, segmenter)
