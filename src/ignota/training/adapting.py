@@ -131,7 +131,7 @@ def adapt(
 ) -> OpenWorldModel:
     """A world round a segmenter that knows its classes: meta channels, D and `fit`; its weights stay untouched.
 
-    config: its data are those of `with_classes`. watch: called with the check of the segmenter before anything is fitted. The
+    config: its data are those of `with_classes`. watch: called with the segmenter's check before `fit`. The
     check's picture and the hidden intermediate stages are beside `out`, so a stopped run resumes. Raises InputError.
     """
     check_frozen(config, allow_download)
