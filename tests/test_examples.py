@@ -120,7 +120,7 @@ def test_worlds_are_opened_by_the_public_door(name: str) -> None:
 def test_own_segmenter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     example = script("examples/own_segmenter.py")
-    example.SETTINGS["fit.things"] = 4
+    example.SETTINGS |= {"fit.things": 4, "fit.objectness": "none"}
     said = example.main()
     assert said[0] == "decoder: 24 channels, stride 8"
     assert said[-1].startswith("17 classes;")
@@ -197,7 +197,7 @@ TWO_STEPS = {
     "meta_channels": {"branches": ["paper"], "steps": 2, "batch": 2},
     "region_embedder": {"steps": 2, "batch": 2, "hidden": 16, "embedding": 8, "views": 2},
     "embedder": {"steps": 2, "batch": 16, "hidden": 16, "embedding": 8},
-    "fit": {"things": 4, "coreset": 50, "reference": 50, "images": 4},
+    "fit": {"objectness": "none", "things": 4, "coreset": 50, "reference": 50, "images": 4},
     "incremental": {"shots": [1]},
 }
 SRUN = """#!/usr/bin/env bash
