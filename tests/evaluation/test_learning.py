@@ -48,11 +48,7 @@ THINGS = {
 }  # fmt: skip
 FEW = ("raml", "raml_paper", "plm_all_frozen", "npm_frozen", "ft_frozen")
 METHODS = (
-<<<<<<< HEAD
-    *FEW, "raml_released", "raml_tuned", "npm", "plm_latest", "ft", "plm_latest_frozen", "plm_all",
-=======
     *FEW, "raml_released", "raml_tuned", "npm", "plm_latest", "plm_all", "ft", "plm_latest_frozen",
->>>>>>> 09e46e8ffd86e24d246cf5a65f6fc2dd7ae978ea
 )  # fmt: skip
 """The other members of each family learn in `make test-long` alone."""
 
