@@ -20,7 +20,7 @@ from ignota.taxonomy import TAXONOMIES, ClassLabel, ClassSplit, Taxonomy, plain_
 from ignota.training.class_check import check_classes
 from ignota.training.configuration import ExperimentConfig, FitConfig
 from ignota.training.experiment import check_frozen, open_split
-from ignota.training.stages import Stages
+from ignota.training.stages import Stages, check_trainable
 from ignota.world.model import OpenWorldModel
 
 _WHOLE = "all"
@@ -136,8 +136,7 @@ def adapt(
     InputError.
     """
     check_frozen(config, allow_download)
-    if config.meta_channels.branches and not list(segmenter.parameters()):
-        raise InputError("branches are trained on copies of the segmenter, and this one has no weights", "no branches=")
+    check_trainable(config, segmenter)
     config = with_taps_of(config, segmenter)
     split = config.data.class_split
     images = open_split(config.data, root, "train", config.seed)
