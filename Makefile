@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+unexport PYTHONDONTWRITEBYTECODE # hundreds of processes would compile the same files
 
-.PHONY: install demo test test-long test-all lint bench clean
+.PHONY: install demo test test-long test-all wheel-test lint bench clean
 
 install: $(VENV)/.installed
 
@@ -16,6 +17,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	$(BIN)/ignota demo
 
+test test-long: export OMP_NUM_THREADS = 1
+
 test: install
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
@@ -23,6 +26,9 @@ test-long: install
 	$(BIN)/python -m pytest -m long -n auto --dist worksteal
 
 test-all: test test-long
+
+wheel-test:
+	.ci/wheel
 
 lint: install
 	$(BIN)/ruff check .

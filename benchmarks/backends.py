@@ -4,7 +4,7 @@
     python benchmarks/backends.py accuracy --data $IGNOTA_DATA/camvid [--every 2]    what each backend changes, on val
     python benchmarks/backends.py training                                           seconds a step of the closed set
 
-The rival of every backend is PyTorch in float32 with its default memory layout (contiguous), everything after the
+The baseline of every backend is PyTorch in float32 with its default memory layout (contiguous), everything after the
 networks alike. Ways take turns within one run.
 """
 
@@ -49,12 +49,12 @@ from ignota.training.closed_set_run import build_segmenter
 from ignota.training.configuration import ClosedSetConfig, SegmenterConfig
 from ignota.world.model import OpenWorldModel
 
-RIVAL = "float32, contiguous"
+BASELINE = "float32, contiguous"
 FIGURES = Path(__file__).parents[1] / "docs" / "performance-backends.json"
 QUICK = tuple(name for name in BACKENDS if name != "compile")
 
 
-def rival(world: OpenWorldModel) -> OpenWorldModel:
+def baseline(world: OpenWorldModel) -> OpenWorldModel:
     """The world with its networks in float32 and PyTorch's default memory layout, one operation after another."""
     segmenter = use_plain_depthwise(copy.deepcopy(world.networks.segmenter)).to(memory_format=torch.contiguous_format)
     frozen = world.networks.frozen
@@ -71,9 +71,9 @@ def rival(world: OpenWorldModel) -> OpenWorldModel:
 
 
 def opened(name: str, size: int | None, backends: Sequence[str], calibration: Sequence[Path]) -> dict[str, Any]:
-    """The rival and every backend that runs here, by name; the others with the reason why not."""
+    """The baseline and every backend that runs here, by name; the others with the reason why not."""
     world = bundle.load(name, size=size)
-    found: dict[str, Any] = {RIVAL: rival(world)}
+    found: dict[str, Any] = {BASELINE: baseline(world)}
     for backend in backends:
         for images in ((), calibration):  # calibrated once, then from the cache
             try:
@@ -105,7 +105,7 @@ def segment_times(
     running = {backend: world for backend, world in worlds.items() if not isinstance(world, str)}
     whole = timed({key: lambda w=w: w.segment(image).labels_with_unknown() for key, w in running.items()}, rounds)
     networks = timed({key: lambda w=w: w.encode(image) for key, w in running.items()}, rounds)
-    seen = running[RIVAL].encode(image).image.shape
+    seen = running[BASELINE].encode(image).image.shape
     rows = {key: {"networks": networks[key], "segment": whole[key]} for key in running}
     return {"world": name, "seen": [seen[0], seen[1]], "rows": rows} | {
         "faults": {key: world for key, world in worlds.items() if isinstance(world, str)}
@@ -119,7 +119,7 @@ def accuracy(
     dataset = open_dataset("camvid", root, "val")
     worlds = opened(name, None, backends, calibration)
     running = {backend: world for backend, world in worlds.items() if not isinstance(world, str)}
-    split = world_split(running[RIVAL], dataset.taxonomy)
+    split = world_split(running[BASELINE], dataset.taxonomy)
     closed = {key: SegmentationMetrics(split.known_taxonomy, len(split.known)) for key in running}
     anomaly = {key: AnomalyMetrics("standard") for key in running}
     changed: dict[str, list[tuple[float, float]]] = {key: [] for key in running}
@@ -169,7 +169,7 @@ def training_ways(batch: int = 8, crop: tuple[int, int] = (352, 480)) -> dict[st
 
         return step
 
-    ways = {RIVAL: way(False, False), "float32, channels last": way(True, False)}
+    ways = {BASELINE: way(False, False), "float32, channels last": way(True, False)}
     if has_bfloat16(torch.device("cpu")):
         ways["bfloat16, channels last"] = way(True, True)
     return ways

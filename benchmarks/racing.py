@@ -1,6 +1,6 @@
-"""A race: floor, ours and rivals take turns in one run, so that what is reported is a ratio and not a time.
+"""A race: floor, ours and references alternate in one run, so that the result is a ratio and not a time.
 
-Nothing here knows pytest; `conftest.py` hands out races and keeps what they found.
+Nothing here depends on pytest; `conftest.py` provides races and stores their outcomes.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from ignota.functional.meta_channels import PAPER, RELEASED, aggregate, overall_
 SHAPE = (4, 20, 512, 512)
 KNOWN = 16
 COPY = "one read and one write of the tensor"
-WARM = "the same into memory that is at hand"
+WARM = "the same into memory already mapped"
 
 
 def drawn(device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -93,7 +93,7 @@ def test_curves(race, device: str, request) -> None:
     exact = metrics_by_three_sorts(scores, labels)
     errors = {f"error of {name}": abs(found[name] - value) for name, value in exact.items()}
     few = 10**6
-    rivals = {
+    references = {
         "scikit-learn": lambda: metrics_by_three_sorts(scores, labels),
         "torchmetrics, AUPR and AUROC of a million of them": lambda: _torchmetrics(scores[:few], labels[:few]),
         "pytorch-ood, of a million of them": lambda: _pytorch_ood(scores[:few], labels[:few]),
@@ -104,7 +104,7 @@ def test_curves(race, device: str, request) -> None:
         {
             OURS: lambda: streamed(scores, labels, device),
             "reading scores and labels once": lambda: (scores.max(), labels.any(), labels.all()),
-            **rivals,
+            **references,
         },
         [Bar("scikit-learn", OURS, least=5)],
         device,

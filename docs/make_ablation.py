@@ -1,11 +1,11 @@
-"""What each part of the recipe is worth: one trained closed set, and all that follows it by several seeds.
+"""The contribution of each part of the recipe: one trained closed set, and all later stages by several seeds.
 
     python docs/make_ablation.py RUN ROOT [--seeds 5] [--images N] [--keep FOLDER]
 
 RUN is a folder of `ignota run`; ROOT its data set. Branches, which `raml` does not use, are left out. Weights of
-the evidence are chosen anew for every choice of features, on held-out training images as always.
-Prints a table in Markdown: mean ± standard deviation over the seeds. What a seed gave is kept in FOLDER, and a call
-that was stopped goes on with the next.
+the evidence are chosen again for every choice of features, on held-out training images.
+Prints a table in Markdown: mean ± standard deviation over the seeds. FOLDER stores the result of each seed, so a
+stopped call resumes with the next.
 """
 
 from __future__ import annotations

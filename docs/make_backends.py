@@ -12,12 +12,13 @@ from typing import Any
 
 HERE = Path(__file__).parent
 FIGURES, PAGE = HERE / "performance-backends.json", HERE / "performance-backends.md"
-RIVAL = "float32, contiguous"
+BASELINE = "float32, contiguous"
 
 HEAD = """# Backends and training
 
-`--backend` says what runs the large networks of a world; all that follows reads the same taps. `ignota benchmark`
-measures all of them on your machine. The rival is PyTorch in float32 with its default memory layout (contiguous).
+`--backend` selects what runs the large networks of a world; everything after them reads the same taps. `ignota
+benchmark` measures all backends on your machine. The baseline is PyTorch in float32 with its default memory layout
+(contiguous).
 
 """
 
@@ -25,26 +26,30 @@ measures all of them on your machine. The rival is PyTorch in float32 with its d
 TAIL = """
 ## How it is done, and what was tried
 
-* **torch-bf16** (`models/precision.py`). Batch normalisation is folded into the convolutions before it, and checked
-  by one pass. The convolutions before the image is reduced to an eighth of its sides stay in float32: in bfloat16
-  throughout, more labels change than the bar allows. Keeping the last layers or the decoder in float32 instead
-  helps nothing. Where the processor has no bfloat16 instructions the backend refuses to run.
-* **compile**. torch.compile compiles every image size for itself, which takes a minute or more each, and needs a
-  C++ compiler; without one it says so.
-* **onnx** (`backends/onnx_running.py`). Each network is exported once for all sizes; its labels are those of float32.
-* **onnx-int8** (`backends/quantising.py`). QDQ, weights by output channel, ranges from training images. The first
-  layers and the last stay in float32, and so does the whole frozen encoder: in 8 bits its features are far off,
-  whichever of its convolutions are left out, though its activations have no outliers; the cause was not found.
-* **Tiles** (`perception/tiles.py`). Each overlaps the next by a quarter; the outer half of the overlap counts for
-  nothing. Equal to the whole image within the reach of the networks; pooling over the whole image becomes pooling
-  over a tile.
-* **Training** (`training/closed_set_run.py`). Mixed precision in bfloat16, channels last, with a backward pass of its
-  own for depthwise convolutions (`models/depthwise.py`). One process beside the model's decodes or draws and
-  augments; it outlives the epochs and keeps what it has decoded, as far as memory is allowed. A step copies nothing
-  back from a GPU, the loss is read every tenth; `benchmarks/test_training.py` asks CUDA itself, and is skipped
-  where there is none.
-* What follows the networks (regions, pooling, nearest neighbours) is the same for all backends, so the ratio of
-  `segment` stays below that of the networks, the more so the smaller the image.
+* **torch-bf16** (`models/precision.py`). Batch normalisation is folded into the preceding convolutions and checked by
+  one pass. Convolutions before the image is reduced to an eighth of its sides stay in float32. With bfloat16
+  throughout, more labels change than the target allows; keeping the last layers or the decoder in float32 instead
+  does not help. The backend refuses to run on processors without bfloat16 instructions.
+* **compile**. torch.compile compiles every image size separately, a minute or more each. It needs a C++ compiler and
+  says so if there is none.
+* **onnx** (`backends/onnx_running.py`). Each network is exported once for all sizes. Its labels equal those of
+  float32.
+* **onnx-int8** (`backends/quantising.py`). QDQ, weights by output channel, ranges from training images. The first and
+  last layers stay in float32, and so does the whole frozen encoder. In 8 bits its features are far off, whichever
+  convolutions are left out. Its activations have no outliers; the cause was not found.
+* **Tiles** (`perception/tiles.py`). Neighbouring tiles overlap by a quarter; the outer half of the overlap is
+  discarded. The result equals the whole image within the receptive field. Pooling over the whole image becomes
+  pooling over a tile.
+* **Training** (`training/closed_set_run.py`). Mixed precision in bfloat16, channels last, with a custom backward pass
+  for depthwise convolutions (`models/depthwise.py`).
+  - One further process decodes or draws, and augments. It persists over the epochs and caches decoded images within
+    the
+    memory limit.
+  - A step copies nothing back from a GPU; the loss is read at every tenth step. `benchmarks/test_training.py`
+    verifies this
+    with CUDA, and is skipped where there is none.
+* **After the networks** (regions, pooling, nearest neighbours) all backends do the same. The ratio of `segment` is
+  therefore below that of the networks, most of all for small images.
 """
 
 
@@ -53,7 +58,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
-def told(machine: dict[str, Any]) -> str:
+def described(machine: dict[str, Any]) -> str:
     has = "with" if machine["bfloat16"] else "without"
     return (
         f"{machine['processor']}, {machine['threads']} threads, {has} bfloat16 instructions; torch {machine['torch']}, "
@@ -65,7 +70,7 @@ def times(found: dict[str, Any]) -> str:
     """One table a world and size."""
     parts = []
     for entry in found.values():
-        rows, base = entry["rows"], entry["rows"][RIVAL]
+        rows, base = entry["rows"], entry["rows"][BASELINE]
         height, width = entry["seen"]
         cells = [
             [name, f"{1000 * row['networks']:.0f}", f"{base['networks'] / row['networks']:.2f}",
@@ -79,14 +84,14 @@ def times(found: dict[str, Any]) -> str:
             + table(columns, cells)
         )
     machine = next(iter(found.values()))["machine"]
-    return "## An image\n\n" + told(machine) + ".\n\n" + "\n".join(parts)
+    return "## An image\n\n" + described(machine) + ".\n\n" + "\n".join(parts)
 
 
 def accuracy(found: dict[str, Any]) -> str:
     """What each backend changes."""
     parts = []
     for entry in found.values():
-        base = entry["rows"][RIVAL]
+        base = entry["rows"][BASELINE]
         columns = ["backend", "labels changed, %", "unknown or not changed, %", "mIoU, %", "Δ, points"]
         novel = "aupr" in base
         columns += ["AUPR of `raml`, %", "Δ, points"] if novel else []
@@ -103,11 +108,11 @@ def accuracy(found: dict[str, Any]) -> str:
 
 def training(found: dict[str, Any]) -> str:
     """Ratios of a step."""
-    base = found["rows"][RIVAL]
+    base = found["rows"][BASELINE]
     cells = [[name, f"{1000 * taken:.0f}", f"{base / taken:.2f}"] for name, taken in found["rows"].items()]
     return (
         "## A training step\n\nClosed set, 480×352, batch 8, forward, backward and optimiser; "
-        + told(found["machine"])
+        + described(found["machine"])
         + ".\n\n"
         + table(["way", "ms", "× as fast"], cells)
         + "\nWhere the processor has no bfloat16 instructions, training stays in float32, channels last.\n"

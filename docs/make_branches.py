@@ -27,15 +27,17 @@ CALLS = (
 )
 HEAD = """# Branches of the paper's systems
 
-What `camvid-8+3` measures on CamVid's validation images with its branches, written by `docs/make_branches.py` from the
-commands named below, each with `--world camvid-8+3 --data $IGNOTA_DATA/camvid`. Percent. One training each, seed 0;
-the exemplars are the training images with the largest area of a class. `raml_tuned` was chosen on every fifth training
-image; nothing was chosen on the images measured here.
+Figures of `camvid-8+3` with its branches on CamVid's validation images. Percent. Each branch was trained once, seed
+0. The exemplars are the training images with the largest area of a class. `raml_tuned` was chosen on every fifth
+training image; nothing was chosen on the images measured here.
+
+`docs/make_branches.py` writes this page from the commands below, each with `--world camvid-8+3 --data
+$IGNOTA_DATA/camvid`.
 
 """
 
 FOOT = """`meta_mass` is transductive: stage 2 saw training images of the same streets with the novel classes as void.
-`old before` and `old after` leave novel pixels out; for a method on a branch they are those of its own known labels.
+`old before` and `old after` exclude novel pixels; for a method on a branch they refer to the branch's own known labels.
 """
 
 

@@ -1,12 +1,12 @@
-"""How taught classes are recognised, chosen on training images: each known class in turn is forgotten and taught anew.
+"""How taught classes are recognised, chosen on training images: each known class in turn is forgotten and taught again.
 
     python docs/make_choices.py RUN ROOT [--shots 5] [--draw N]
 
 RUN is a folder of `ignota run`, ROOT its data set. The class is left out of logits, training pixels and class means,
 taught from images that were not held out, and looked for on the held-out ones. Margins stand on every other of these
 and are used on the rest, and the other way round. Prints in Markdown the harmonic mean of its IoU and the mean IoU of
-the other classes, averaged over all classes: a row for each likeness, a column for each share that may be stolen and
-for margins that may or may not be negative.
+the other classes, averaged over all classes: a row for each similarity, a column for each share that may be taken from
+known classes and for margins that may or may not be negative.
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ MARGINS = {
     "1 %": (0.01, -np.inf),
     "2 %": (0.02, -np.inf),
 }
-"""The share that may be stolen, and the smallest margin."""
+"""The share that may be taken from known classes, and the smallest margin."""
 SURPRISES = (0.0, 0.02, 0.05, 0.1)
 
 
 @dataclass(frozen=True)
 class View:
-    """One held-out image. top: "2 H W" the two likeliest classes. strange: by the class that is left out, "R"."""
+    """One held-out image. top: "2 H W" the two likeliest classes. anomaly: by the class that is left out, "R"."""
 
     label: UInt8[np.ndarray, "H W"]
     top: UInt8[np.ndarray, "2 H W"]
     reading: RegionReading
     owner: Tensor
     area: Float[Tensor, " R"]
-    strange: dict[int, Float[Tensor, " R"]]
+    anomaly: dict[int, Float[Tensor, " R"]]
 
 
 def view(world: OpenWorldModel, image: np.ndarray, label: np.ndarray, classes: int) -> View:
@@ -73,13 +73,13 @@ def view(world: OpenWorldModel, image: np.ndarray, label: np.ndarray, classes: i
     logits = torch.nn.functional.interpolate(encoding.logits[None], size=size, mode="bilinear")[0]
     owner, share = region_majority(label, regions, classes)
     labelled = region_mean(torch.from_numpy((label != IGNORE_INDEX).astype(np.float32)), regions) > 0.5
-    strange = {}
+    anomaly = {}
     for c in range(classes):
         score = joined_score(own_parts(encoding, known, reading, c), reading.hierarchy, known)
-        strange[c] = (region_mean(score, regions) - known.recipe.threshold) / known.recipe.scale
+        anomaly[c] = (region_mean(score, regions) - known.recipe.threshold) / known.recipe.scale
     owner = torch.where(labelled & (share > 0), owner.long(), IGNORE_INDEX)
     top = logits.topk(2, 0).indices.to(torch.uint8).numpy()
-    return View(label, top, reading, owner, region_areas(regions) / label.size, strange)
+    return View(label, top, reading, owner, region_areas(regions) / label.size, anomaly)
 
 
 def without(space: FeatureSpace, c: int) -> FeatureSpace:
@@ -108,18 +108,18 @@ def taught_from(
 
 
 def excesses(space: FeatureSpace, seen: View, taught: TaughtRows, c: int) -> Iterator[tuple[str, Float[Tensor, " R"]]]:
-    """Every likeness to the taught class beyond that to known ones, by the name of its row."""
+    """Every similarity to the taught class beyond that to known ones, by the name of its row."""
     vectors = seen.reading.embeddings
     nearest = space.known_similarity(vectors)
     pieces = space.taught_similarity(vectors, taught)
     like = space.taught_likeness(vectors, taught, pieces)
-    yield "nearest pieces alone", pieces[:, 0] - nearest
+    yield "nearest regions alone", pieces[:, 0] - nearest
     for surprise in SURPRISES:
-        strange = surprise * seen.strange[c].clamp(-3, 3)
+        added = surprise * seen.anomaly[c].clamp(-3, 3)
         for shots, name in ((torch.ones_like(taught.shots), ""), (taught.shots, " by the number of shots")):
             if surprise or not name:
-                excess = space.excess(vectors, nearest, strange, like, shots)[:, 0]
-                yield f"pieces and wholes, surprise {surprise:g}{name}", excess
+                excess = space.excess(vectors, nearest, added, like, shots)[:, 0]
+                yield f"regions and wholes, anomaly × {surprise:g}{name}", excess
 
 
 def figures(seen: Sequence[View], found: Sequence[Tensor], c: int, steal: float, least: float, classes: int) -> float:
@@ -179,7 +179,7 @@ def main(words: Sequence[str] | None = None) -> str:
                 rows.setdefault(name, []).append(
                     [figures(seen, found, c, *margin, classes) for margin in MARGINS.values()]
                 )
-    head = f"| {args.shots} shots; stolen at most | {' | '.join(MARGINS)} |\n|---|{'---:|' * len(MARGINS)}\n"
+    head = f"| {args.shots} shots; taken at most | {' | '.join(MARGINS)} |\n|---|{'---:|' * len(MARGINS)}\n"
     lines = [f"| {name} | {' | '.join(f'{100 * v:.1f}' for v in np.mean(found, 0))} |" for name, found in rows.items()]
     return head + "\n".join(lines) + "\n"
 

@@ -21,25 +21,25 @@ PAGE = Path(__file__).resolve().parent / "compared.md"
 FITTED = "dml_frozen dml_eds_frozen dml_mmsp_frozen ensemble mc_dropout max_entropy autoencoder rbm duir"
 IMAGES = 92
 
-HEAD = f"""# The paper's rivals, measured
+HEAD = f"""# Baselines of the paper, measured
 
-What the paper compares with, each method as [methods.md](methods.md) describes it, around the closed sets of this
-project. The page is written by `docs/make_compared.py` from what the commands left; no figure is typed by hand.
-Percent; the rows are sorted by pooled AUPR. One run, seed 0; states come from {IMAGES} training images.
-Around the worlds as they shipped on 2026-11-25; [results.md](results.md) has what `raml` reaches in those of today.
+The methods that the paper compares with, as [methods.md](methods.md) describes them, on the closed sets of this
+project. Percent; rows are sorted by pooled AUPR. One run, seed 0; states come from {IMAGES} training images. The
+worlds are those shipped on 2026-11-25; [results.md](results.md) has the figures of `raml` in the current ones.
+`docs/make_compared.py` writes this page from the output of the commands.
 
 """
 
 
 def page(words: Sequence[str]) -> str:
     """The whole page."""
-    text, told = HEAD, set()
+    text, seen = HEAD, set()
     for word in words:
         world, _, file = word.rpartition(":")
         found = json.loads(Path(file).read_text(encoding="utf-8"))
-        if world not in told:
+        if world not in seen:
             text += f"## {Path(world).name}\n\n```sh\n{fit(world, richer(world, Path(file)))}\n```\n\n"
-            told.add(world)
+            seen.add(world)
         text += section(world, Path(file), found)
     return text.rstrip() + "\n"
 
@@ -55,7 +55,7 @@ def fit(world: str, out: Path) -> str:
 
 
 def section(world: str, file: Path, found: dict[str, Any]) -> str:
-    """What one data set says of the richer world."""
+    """The figures of one data set with the richer world."""
     name, scores = found["dataset"], found["scores"]
     root = name if name == "camvid" else f"{name}_val"
     ordered = dict(sorted(scores.items(), key=lambda item: -item[1]["pooled"]["aupr"]))

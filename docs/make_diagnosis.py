@@ -76,7 +76,7 @@ class View:
 
     @cached_property
     def truth(self) -> RegionSet:
-        """Connected pieces of each class, and of void."""
+        """Connected components of each class, and of void."""
         ids, count = np.zeros(self.label.shape, np.int32), 0
         for value in np.unique(self.label):
             found, pieces = cv2.connectedComponents((self.label == value).astype(np.uint8), connectivity=8)

@@ -27,26 +27,30 @@ _FIGURES = ("figure-1", "figure-2", "figure-3", "figure-4", "figure-5", "figure-
 
 HEAD = """# The paper, table by table
 
-What Dong et al. (IJCAI 2022) print, and what `ignota reproduce` measures beside it. The page is written by
-`docs/make_paper.py` from the files that the command leaves; nothing is typed by hand. Rows called *paper* are the
-published figures, rows called *here* ours: *as printed* and *as released* are the two presets of
-[the architecture page](architecture.md#where-paper-released-code-and-ignota-differ), *tuned* is the first with
-deviations that held-out training images chose. Headings name the data that were measured, and in brackets the paper's.
+The tables and figures of Dong et al. (IJCAI 2022) beside those of `ignota reproduce`. `docs/make_paper.py` writes the
+page from the output of that command. Rows called *paper* are published figures; rows called *here* are ours:
+
+- *as printed* and *as released* are the two variants of [the architecture
+  page](architecture.md#where-paper-released-code-and-ignota-differ);
+- *tuned* is the first with deviations chosen on held-out training images.
+
+Headings name the data that were measured, and in brackets the paper's.
 
 ```sh
 ignota reproduce all --world synthetic --fidelity full
 ignota reproduce all --world camvid --data $IGNOTA_DATA --fidelity full --reuse camvid-8+3,camvid-11
-ignota reproduce all --world cityscapes --data $IGNOTA_DATA --fidelity full --device cuda
+ignota reproduce all --world cityscapes --data $IGNOTA_DATA --fidelity full --device cuda --allow-download
 ```
 
-**Fidelity.** `full`, which this page shows, trains the presets and measures on all images. `quick` is a smoke test: it
-trains a few steps on small images to show that everything runs, and its figures support no claim. The command estimates
-its time before it starts and goes on where it was stopped. Each configuration is trained once: a closed set for each
-set of known classes, beside it a branch for each choice of losses, K and seed, and D on its features for each seed.
-`--reuse` takes closed sets that were trained before with the same configuration, from runs or from worlds; two such
-worlds come with the package, in half precision.
+**Fidelity.** This page shows `full`, which trains the presets and measures on all images. `quick` is a smoke test: a
+few steps on small images show that everything runs, and its figures support no claim.
 
-**Schedules.** Steps are scaled to the presets and stand in the notes of the tables beside the paper's 30,000 (stage 1)
+**Cost.** The command estimates its time before it starts, and resumes where it was stopped. Each configuration is
+trained once: a closed set for each set of known classes, a branch for each choice of losses, K and seed, and D on the
+branch's features for each seed. `--reuse` takes closed sets trained before with the same configuration, from runs or
+worlds. Two such worlds come with the package, in half precision.
+
+**Schedules.** Steps are scaled to the presets. The notes of the tables state them beside the paper's 30,000 (stage 1)
 and 10,000 (stages 2 and 3).
 
 """
@@ -58,7 +62,7 @@ WHY = {
     "released code; Table *choices* has the row with them.",
     "table-3": "Network, data and schedules are smaller.",
     "table-d": "Another image of another world: the pattern counts, not the figures.",
-    "table-e": "As in Table 2; URS takes every region between edges of the image for a candidate.",
+    "table-e": "As in Table 2; URS takes every region between edges of the image as a candidate.",
     "table-f": "As in Table 2; the spread of cosines depends on D and its training data, so that the best θ_novel need "
     "not be 0.8.",
     "table-g": "As in Table 2; the paper does not say from which images it draws.",
@@ -113,7 +117,7 @@ def _setting(one: dict[str, Any]) -> str:
     return (
         f"**{_title(one)}.** {one['stands_for']} Short side {one['size']} pixels, {one['images']} images measured, "
         f"{one['seeds']} seeds of shots and D, {one['branches']} trainings of each branch of Tables 3 and E; {steps}. "
-        f"All of it, trainings included, took {processor:.0f} minutes of processor time and {wall:.0f} of wall clock, "
+        f"Everything, trainings included, took {processor:.0f} minutes of processor time and {wall:.0f} of wall clock, "
         "with other work beside.\n\n"
     )
 
@@ -142,7 +146,7 @@ def _picture(name: str) -> str:
 
 
 def _missing(found: Sequence[dict[str, Any]]) -> str:
-    """What was not run, said plainly."""
+    """What was not run."""
     lines = []
     for one in found:
         lacking = [n for n in _NAMES if n not in one["tables"]] + [n for n in _FIGURES if n not in one["figures"]]

@@ -33,7 +33,7 @@ def blocks(races: dict[str, Any], curves: dict[str, Any]) -> dict[str, str]:
 
 
 def written(page: str, found: dict[str, str]) -> str:
-    """The page with every block anew; raises ValueError for one that the page has no marks for."""
+    """The page with every block replaced; raises ValueError for one that the page has no marks for."""
     for name, text in found.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
         if not pattern.search(page):
@@ -46,7 +46,7 @@ def machine(races: dict[str, Any], curves: dict[str, Any]) -> str:
     """What measured, and when; both runs must have been on one machine."""
     here = races["machine"]
     if here != curves["machine"]:
-        raise ValueError("races and curves come from different machines or versions; measure both anew")
+        raise ValueError("races and curves come from different machines or versions; measure both again")
     rows = [f"| {name} | {value} |" for name, value in here.items()]
     widths = {o["device"]: o["bandwidth"] for o in races["outcomes"].values()}
     rows += [f"| copy bandwidth, {device} | {value / 1e9:.0f} GB/s |" for device, value in widths.items()]
@@ -54,8 +54,8 @@ def machine(races: dict[str, Any], curves: dict[str, Any]) -> str:
 
 
 def bars(outcomes: list[dict[str, Any]]) -> str:
-    """One row a bar: what was asked, what was found."""
-    lines = ["| path | threads | what is asked | found | |", "|---|---:|---|---:|---|"]
+    """One row per target, with what was found."""
+    lines = ["| path | threads | target | found | |", "|---|---:|---|---:|---|"]
     for outcome in outcomes:
         where = "" if outcome["device"] == "cpu" else f" ({outcome['device'].upper()})"
         for text, found, met in (*_ratios(outcome), *_figures(outcome)):
@@ -80,7 +80,7 @@ def _ratios(outcome: dict[str, Any]) -> list[tuple[str, str, bool]]:
 
 
 def _figures(outcome: dict[str, Any]) -> list[tuple[str, str, bool]]:
-    """Bars that are no ratio of times."""
+    """Targets that are not ratios of times."""
     notes, rows = outcome["notes"], []
     if "most ms" in notes:
         ms = 1e3 * outcome["seconds"]["ours"]
@@ -108,8 +108,8 @@ def race(outcome: dict[str, Any]) -> str:
         lines.append(f"| {shown} | {_time(value)} | {value / ours:,.3g} × | {outcome['rounds'][name]} |")
     notes = {k: v for k, v in outcome["notes"].items() if k != "most ms"}
     if notes:
-        told = ", ".join(f"{name} {value:.3g}" for name, value in notes.items())
-        lines += ["", f"{told[0].upper()}{told[1:]}."]
+        listed = ", ".join(f"{name} {value:.3g}" for name, value in notes.items())
+        lines += ["", f"{listed[0].upper()}{listed[1:]}."]
     return "\n".join(lines) + "\n"
 
 

@@ -23,16 +23,21 @@ _LIMIT, _BRANCHED = 16_000_000, 40_000_000
 
 HEAD = """# Results
 
-Every figure on this page was written by a command, named beside it, and copied here by `docs/make_results.py`; nothing
-is typed by hand. Percent. One run each, seed 0, on 2 CPU cores with other work beside. `pooled` counts all pixels of a
-set together, `per image` is the mean over images; AUPR, AUROC: higher is better, FPR95: lower. Sizes, weights and
-thresholds were chosen on training images, a part of them held out; what was tried on the way, failures included, stands
-in [the log](../LOG.md). Not untouched: that `camvid-11` distorts the held-out pictures and leaves the nearest class out
-was decided after RoadAnomaly21 and RoadObstacle21 had been read with other settings; that margins of taught classes may
-be below 0, and that strangeness counts less with more exemplars, after CamVid's validation images had been; and that
-regions come on two scales, after all three sets had been read with three and with a tree of them.
-Figures of `raml` are those of the recipe `light`, and its rows of learnt classes were measured before counter-examples
-came: today's, by both recipes, stand in [wild.md](wild.md).
+Anomaly scores and few-shot learning of the shipped worlds. Percent; one run each, seed 0, on 2 CPU cores with other
+work beside. `pooled` counts all pixels of a set together; `per image` is the mean over images. AUPR, AUROC: higher is
+better; FPR95: lower is better. `docs/make_results.py` copies every figure from the output of the command beside it.
+
+Figures of `raml` are those of the recipe `light`. Its rows of learnt classes were measured before counter-examples
+existed; [wild.md](wild.md) has the current ones by both recipes.
+
+Sizes, weights and thresholds were chosen on training images, a part of them held out. [The log](../LOG.md) has what
+was tried, failures included. These choices were made after the test sets had been seen:
+
+- `camvid-11` distorts the held-out images and leaves the nearest class out: after RoadAnomaly21 and RoadObstacle21
+  had been read with other settings.
+- Margins of taught classes may be below 0, and the anomaly counts less with more exemplars: after CamVid's validation
+  images had been read.
+- Regions have two scales: after all three sets had been read with three scales and with a tree of them.
 
 """
 
@@ -79,9 +84,7 @@ def components(scores: dict[str, Any]) -> str:
         [f"`{name}`", *(percent((found.get(kind) or {}).get(m)) for kind in kinds for m in metrics)]
         for name, found in counted.items()
     )
-    said = (
-        "Whole components; threshold with the best pixel F1 on this very set (oracle), or of training images (fixed):"
-    )
+    said = "Whole components; threshold with the best pixel F1 on this set (oracle), or from training images (fixed):"
     return f"{said}\n\n{table(['score', *(f'{m}, {kind}' for kind in kinds for m in metrics)], rows)}"
 
 
@@ -111,7 +114,7 @@ def run_section(folder: Path) -> str:
     data = "" if name.startswith("synthetic") else " --data $IGNOTA_DATA/camvid"
     took = f"training took {training / 60:.0f} minutes"
     if not seconds.get("closed_set"):  # it was put there by `ignota.reproduce.given.take`
-        took = f"closed set of the world that was shipped before, all that follows took {training / 60:.0f} minutes"
+        took = f"closed set of the formerly shipped world; the later stages took {training / 60:.0f} minutes"
     text = f"## {name}\n\n`ignota run {name}{data} --out runs/{name}`; {took}.\n\n"
     text += f"Closed set on the evaluation images:\n\n{closed_set(results['closed_set'])}"
     if "anomaly" in results:
@@ -158,31 +161,31 @@ def card(name: str, document: dict[str, Any], size: int, sections: str) -> str:
 A world of {len(document["taxonomy"]["classes"])} known classes ({classes}); split `{split}`.
 
 - **Made by** `ignota run {name} --data $IGNOTA_DATA/camvid --out runs/{name}`, seed {config["seed"]}; configuration
-  {document["provenance"]["configuration_hash"]}. Everything that it sets stands in `world.json`.
+  {document["provenance"]["configuration_hash"]}. `world.json` has all its settings.
 - **Trained on** CamVid's training images, 367 frames of 480×360 from drives through Cambridge. CamVid is research data
-  (Brostow et al., Pattern Recognition Letters 2009); no image of it is in this world, but every number in it comes from
+  (Brostow et al., Pattern Recognition Letters 2009). This world contains no image of it, but every number comes from
   them. Ask its authors before other use.
 - **Holds** a DeepLabV3+ with EfficientNet-Lite0, D as printed and as released, and what `fit` found{branches}:
-  {size / 1e6:.1f} MB in half precision. Its encoder started from ImageNet weights. The frozen encoder is not in
-  it: it is `{frozen["encoder"]}` of the package `{frozen.get("package", frozen["source"])}`, SHA-256
+  {size / 1e6:.1f} MB in half precision. Its encoder started from ImageNet weights. The frozen encoder is not
+  included: it is `{frozen["encoder"]}` of the package `{frozen.get("package", frozen["source"])}`, SHA-256
   {frozen["sha256"]}.
-{recipes(document)}- **Mind** that an ImageNet encoder has seen many of the things that count as
-  unknown here: animals, vehicles, furniture. The figures say nothing of things that are strange to ImageNet too, of
-  night, rain, other countries or other cameras. Of `camvid-11`, `fit.distort` and `fit.by_class` were decided after
-  the two SegmentMeIfYouCan sets had been read. It is no safety device. Thin things (poles, signs) are often missed.
+{recipes(document)}- **Limits** An ImageNet encoder has seen many of the objects that count as unknown
+  here: animals, vehicles, furniture. The figures do not cover objects unknown to ImageNet too, night, rain, other
+  countries or other cameras. For `camvid-11`, `fit.distort` and `fit.by_class` were decided after the two
+  SegmentMeIfYouCan sets had been read. This is not a safety device. Thin objects (poles, signs) are often missed.
 
 {sections}"""
 
 
 def recipes(document: dict[str, Any]) -> str:
-    """What a model card says of a second recipe."""
+    """A model card's lines on a second recipe."""
     entry = document["objectness"]
     if entry is None:
         return ""
     return f"""- **Recipes** `light`, and `full`, which reads the objectness network of the package `{entry["package"]}`
   {entry["version"]} (SHA-256 {entry["sha256"]};
-  its training data are not documented). The figures below are those of `light`, of learnt classes before
-  counter-examples came; today's by both: docs/wild.md.
+  its training data are not documented). The figures below are those of `light`, for learnt classes before
+  counter-examples existed; docs/wild.md has the current ones by both recipes.
 """
 
 

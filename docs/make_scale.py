@@ -64,8 +64,8 @@ def engines(runs: dict[str, Any]) -> str:
         [what, number(run["per_second"]), number(run["per_second_with_start"]), number(run["start"])]
         for what, run in (("local, one thread", local), ("Ray, 1 worker", one), ("Ray, 2 workers", two))
     ]
-    told = table(["engine", "frames a second", "start counted", "seconds until the first row"], rows)
-    return told + (
+    shown = table(["engine", "frames a second", "start counted", "seconds until the first row"], rows)
+    return shown + (
         f"\n{local['frames']} frames of {local['size']}×{local['size'] * 4 // 3}, world `{local['world']}` at that"
         f" size, {local['cores']} cores. Ray with one worker reaches **{one['per_second'] / local['per_second']:.2f}**"
         f" of the plain loop, with two **{two['per_second'] / one['per_second']:.2f}** × one.\n"
@@ -187,7 +187,7 @@ FIGURES = {"engines": engines, "deaths": deaths, "memory": memory, "costs": cost
 
 
 def written(page: str, runs: dict[str, Any], prices: argparse.Namespace) -> str:
-    """The page with all figures anew. Raises KeyError for a place of another name."""
+    """The page with all figures replaced. Raises KeyError for a place of another name."""
     texts = {name: figure(runs) if NEEDS.get(name, "cost") in runs else MISSING for name, figure in FIGURES.items()}
     texts["plan"] = plan(runs, prices)
     return re.sub(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", lambda m: m[1] + texts[m[2]] + m[3], page, flags=re.DOTALL)

@@ -41,15 +41,15 @@ def folder_of(room: str) -> Path:
 
 
 def written(page: str) -> str:
-    """The page with every table anew."""
+    """The page with every table replaced."""
     return _SECTION.sub(lambda match: match["head"] + rows(folder_of(match["room"])), page)
 
 
 def missing(page: str) -> list[str]:
     """Folders of the package that have files but no table."""
     shown = {folder_of(match["room"]) for match in _SECTION.finditer(page)}
-    folders = {path.parent for path in PACKAGE.rglob("*.py") if rows(path.parent)}
-    return sorted(str(folder.relative_to(PACKAGE)) for folder in folders - shown)
+    folders = {path.parent for path in PACKAGE.rglob("*.py")} - shown
+    return sorted(str(folder.relative_to(PACKAGE)) for folder in folders if rows(folder))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import functools
 import itertools
 import json
@@ -99,7 +100,7 @@ TINY = ExperimentConfig(
     name="tiny",
     size=48,
     data=DataConfig("synthetic", "cityscapes:16+3", train_length=8, evaluate_length=2, height=48, width=96),
-    segmenter=SegmenterConfig(weights="none", decoder_channels=32),
+    segmenter=SegmenterConfig(encoder="test_efficientnet", weights="none", decoder_channels=32),
     closed_set=ClosedSetConfig(steps=4, batch=2, crop=(48, 64), warmup=1, checkpoint_every=4),
     metric_network=MetricNetworkConfig(steps=4),
     meta_channels=MetaChannelConfig(steps=2, batch=2, warmup=1, checkpoint_every=2),
@@ -111,28 +112,70 @@ TINY = ExperimentConfig(
 )
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Fills a folder of some name: the first process of the session that asks does, the others wait for it."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def filled(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = root / name, root / f"{name}.done"
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return filled
+
+
+@pytest.fixture(scope="session")
+def trained(once: Once) -> Path:
     """The bundle of a world that hardly learnt anything; never changed by a test."""
     from ignota.storage import bundle
     from ignota.synthetic.streets import SyntheticStreets
     from ignota.training.stages import Stages
 
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("tiny")
-    data = TINY.data
-    samples = SyntheticStreets("train", data.train_length, (data.height, data.width), 0)
-    bundle.save(Stages(TINY, samples, folder, torch.device("cpu"), quiet=True).world(), folder / "world")
-    return folder / "world"
+
+    def fill(folder: Path) -> None:
+        data = TINY.data
+        samples = SyntheticStreets("train", data.train_length, (data.height, data.width), 0)
+        bundle.save(Stages(TINY, samples, folder, torch.device("cpu"), quiet=True).world(), folder / "world")
+
+    return once("tiny", fill) / "world"
 
 
 @pytest.fixture(scope="session")
-def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def streets(once: Once) -> Path:
     """Synthetic Cityscapes in the size of the tiny world; never changed by a test."""
     from ignota.data.layouts import write_layout
 
-    root = tmp_path_factory.mktemp("streets") / "cityscapes"
-    return write_layout(root, "cityscapes", {"train": 8, "val": 2}, (48, 96))
+    def fill(folder: Path) -> None:
+        write_layout(folder / "cityscapes", "cityscapes", {"train": 8, "val": 2}, (48, 96))
+
+    return once("streets", fill) / "cityscapes"
+
+
+@pytest.fixture
+def catalogues() -> Iterator[None]:
+    """Plugins add entries to the catalogues and folders to the path; afterwards all are as before."""
+    import sys
+
+    from ignota import plugins
+
+    dicts = (plugins.FITTED_SCORES, plugins.DATASETS, plugins._SOURCES)
+    before, path = [dict(one) for one in dicts], list(sys.path)
+    yield
+    sys.path[:] = path
+    for one, was in zip(dicts, before, strict=True):
+        one.clear()
+        one.update(was)
 
 
 @pytest.fixture(scope="session")

@@ -7,11 +7,14 @@ import importlib.util
 import json
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
+import ignota
 from ignota.cli import main
 from ignota.cli.commands import find_command
 from ignota.evaluation.head_methods import HEAD_METHODS
@@ -105,7 +108,7 @@ def test_every_method_has_a_paragraph_with_a_citation() -> None:
         assert re.search(r"\b(19|20)\d\d\b|as above|After Dong et al", paragraphs[name]), name
 
 
-def test_the_rivals_page_copies_what_was_measured_best_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_of_baselines_lists_the_best_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     values = {
         name: dict.fromkeys(("aupr", "auroc", "fpr95"), value) for name, value in (("msp", 0.2), ("dml_frozen", 0.4))
@@ -138,6 +141,42 @@ def test_every_equation_has_a_function_and_a_test() -> None:
                 assert hasattr(module, name), f"{file}: {name}"
         for test in re.findall(r"`([\w/]+\.py)`", tests):
             assert (ROOT / "tests" / test).is_file(), test
+
+
+def extras() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return set(project["optional-dependencies"])
+
+
+def test_one_version_everywhere() -> None:
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None and newest[1] == ignota.__version__
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == ignota.__version__
+
+
+def test_the_page_on_installing_names_every_extra() -> None:
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    named = {
+        name for cell in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)
+    }
+    assert named == extras() - {"dev"}
+
+
+def test_the_image_is_made_of_files_extras_and_commands_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    sent = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
+    copied = [name for line in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE) for name in line.split()]
+    assert sorted(copied) == sorted(sent) and all((ROOT / name).exists() for name in copied)
+    named = re.findall(r"^ARG EXTRAS=(.+)$", text, re.MULTILINE)[0].split(",")
+    assert set(named) <= extras() and "serve" in named
+    shell, option, line = json.loads(re.findall(r"^CMD (\[.*\])$", text, re.MULTILINE)[-1])
+    assert (shell, option) == ("sh", "-c")
+    for call in re.findall(r"ignota (\w[^;]*)", line):
+        command, *words = call.split()
+        assert main([command, "--help"]) == 0
+        help_text = capsys.readouterr().out
+        assert all(f"{word} " in help_text for word in words if word.startswith("--")), call
+    assert " serve " in line and re.findall(r"^EXPOSE (\d+)$", text, re.MULTILINE) == ["8642"]
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,11 @@ def test_importing_loads_neither_torch_nor_numpy() -> None:
     assert ended.stdout.strip() == f"[] {sorted(ignota.__all__)}"
 
 
-def test_opening_a_world_loads_nothing_of_training() -> None:
-    code = "import sys, ignota; ignota.load; print(sorted({'lightning', 'matplotlib', 'ray'} & set(sys.modules)))"
+def test_opening_a_world_loads_nothing_of_training(trained: Path) -> None:
+    code = (
+        f"import sys, ignota; ignota.load({str(trained)!r}); "
+        "print(sorted({'lightning', 'matplotlib', 'ray'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

@@ -6,8 +6,11 @@ import importlib.util
 import json
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,12 +20,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from ignota.data.datasets import DATASETS
-from ignota.scores.fitted_scores import FITTED_SCORES
+from ignota.cli import main
 from ignota.storage import bundle
 from ignota.synthetic import SyntheticStreets
 
 ROOT = Path(__file__).resolve().parents[1]
+MEASURED = ("results", "wild")
 
 
 def script(path: str) -> ModuleType:
@@ -66,6 +69,46 @@ def test_the_readme_s_python(trained: Path, tmp_path: Path, monkeypatch: pytest.
     names["world"].store.close()
 
 
+def test_the_readme_s_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each line: `ignota` runs here, as does the server until the browser opens; `make` and `pip` are looked up."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    lines = [words for block in blocks for line in block.splitlines() if (words := shlex.split(line, comments=True))]
+    assert len([words for words in lines if words[0] == "ignota"]) == 5
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ignota.world.previewing.FLOOD", 1.0)  # photographs are what the world was trained on
+    monkeypatch.setattr("webbrowser.open", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    street = SyntheticStreets("anomaly", 1, (48, 96), 4)[0]
+    assert street.label is not None
+    for name in ("photo.jpg", "a.jpg"):
+        Image.fromarray(street.image).save(tmp_path / name)
+    Image.fromarray((street.label == 1).astype(np.uint8)).save(tmp_path / "a.png")
+    for words in lines:
+        if words[0] == "make":
+            assert words[1] in targets
+        elif words[0] == "pip":
+            assert words[:2] == ["pip", "install"] and set(words[2][2:-1].split(",")) <= set(extras)
+        elif words[0] == "ignota":
+            more = ["--port", "0"] if words[1] == "serve" else []
+            recipe = ["--recipe", "light"] if words[1] in ("segment", "learn", "serve") else []
+            assert main([*words[1:], *recipe, *more]) == 0, words
+        else:
+            assert words == [".", ".venv/bin/activate"]
+    for name in ("photo_labels.png", "photo_anomaly.png", "photo_overlay.jpg", "photo.json"):
+        assert (tmp_path / "out" / name).is_file() and (tmp_path / "out2" / name).is_file()
+
+
+def test_the_readme_is_short_and_its_figures_are_measured() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md") if path.stem in MEASURED)
+    figures = re.findall(r"\d+\.\d", text.partition("## What to expect")[2].partition("\n## ")[0])
+    assert len(figures) >= 7
+    for figure in figures:
+        assert f"| {figure} |" in pages, figure
+
+
 @pytest.mark.parametrize("name", ["README.md", "examples/quickstart.py", "examples/own_segmenter.py"])
 def test_worlds_are_opened_by_the_public_door(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
@@ -75,40 +118,58 @@ def test_worlds_are_opened_by_the_public_door(name: str) -> None:
 
 def test_own_segmenter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    said = script("examples/own_segmenter.py").main()
+    example = script("examples/own_segmenter.py")
+    example.SETTINGS["fit.things"] = 4
+    said = example.main()
     assert said[0] == "decoder: 24 channels, stride 8"
     assert said[-1].startswith("17 classes;")
 
 
+def ignota(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
 @pytest.fixture
-def catalogues(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Examples add entries to the catalogues; afterwards they are as before."""
-    monkeypatch.setattr("ignota.scores.fitted_scores.FITTED_SCORES", dict(FITTED_SCORES))
-    monkeypatch.setattr("ignota.data.datasets.DATASETS", dict(DATASETS))
-
-
-def test_new_score(trained: Path, streets: Path, tmp_path: Path, catalogues: None) -> None:
-    said = script("examples/new_score.py").main(str(trained), str(streets), str(tmp_path / "new"))
-    assert [line.partition(": ")[0] for line in said] == ["margin", "region:margin", "fuse:margin+knn"]
-    assert all("(48, 96)" in line for line in said)
-    world = bundle.load(tmp_path / "new")
-    assert "margin" in world.known.recipe.extra
-    assert float(world.known.states["margin"]["mean"]) > 0
-
-
-def test_new_dataset(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], catalogues: None) -> None:
+def gravel(tmp_path: Path) -> Path:
+    """Pictures in the form of the tutorial's data set."""
     for folder in ("pictures", "truth"):
-        (tmp_path / folder).mkdir()
+        (tmp_path / "gravel" / folder).mkdir(parents=True)
     for i, sample in enumerate(SyntheticStreets("anomaly", 2, (48, 96), 3)):
         assert sample.label is not None
         truth = np.where(sample.label == 1, 255, np.where(sample.label == 255, 128, 0)).astype(np.uint8)
-        Image.fromarray(sample.image).save(tmp_path / "pictures" / f"{i}.png")
-        Image.fromarray(truth).save(tmp_path / "truth" / f"{i}_mask.png")
-    assert script("examples/new_dataset.py").main(str(tmp_path), str(trained)) == 0
-    shown = capsys.readouterr().out
-    assert "gravel, val, 2 images: fine" in shown
-    assert "gravel, 2 images" in shown
-    assert "region:max_logit" in shown
+        Image.fromarray(sample.image).save(tmp_path / "gravel" / "pictures" / f"{i}.png")
+        Image.fromarray(truth).save(tmp_path / "gravel" / "truth" / f"{i}_mask.png")
+    return tmp_path / "gravel"
+
+
+def test_a_score_and_a_data_set_of_one_s_own_in_every_command(
+    trained: Path, gravel: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], catalogues: None
+) -> None:
+    own = ("--plugin", ROOT / "examples" / "new_score.py", "--plugin", ROOT / "examples" / "new_dataset.py", "--quiet")
+    names, new = "margin,region:margin,fuse:margin+knn,msp", tmp_path / "new"
+    assert ignota("fit", "margin", "--world", trained, "--out", new, *own) == 0
+    assert ignota("data", "check", "gravel", gravel, *own) == 0
+    assert "gravel, val, 2 images: fine" in capsys.readouterr().out
+    call = ("gravel", "--data", gravel, "--world", new, "--scores", names, *own)
+    assert ignota("evaluate", "anomaly", *call, "--json", tmp_path / "e.json") == 0
+    assert ignota("compare", *call, "--draws", 5, "--json", tmp_path / "c.json") == 0
+    measured = json.loads((tmp_path / "e.json").read_text())["scores"]
+    (ranking,) = json.loads((tmp_path / "c.json").read_text())["comparisons"]
+    assert set(measured) == set(names.split(",")) == {row["name"] for row in ranking["scores"]}
+    for row in ranking["scores"]:
+        assert {metric: row[metric]["value"] for metric in ("aupr", "auroc", "fpr95")} == measured[row["name"]][
+            "pooled"
+        ]
+        assert row["component"] == measured[row["name"]]["component"]
+    assert set(measured["margin"]["component"]) == {"oracle", "fixed"}  # its threshold travels in the world
+    maps = tmp_path / "maps"
+    assert ignota("maps", gravel / "pictures", "--scores", "margin", "--world", new, "--out", maps, *own) == 0
+    assert np.load(maps / "margin" / "0.npy").shape == (48, 96)
+    outside = ("--maps", f"again={maps / 'margin'}", "--json", tmp_path / "m.json")
+    assert ignota("evaluate", "anomaly", *call, *outside) == 0
+    again = json.loads((tmp_path / "m.json").read_text())["scores"]["again"]
+    assert again["pooled"] == measured["margin"]["pooled"]
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize("name", ["new_score", "new_dataset"])
@@ -130,10 +191,10 @@ def test_the_readme_s_picture(trained: Path, tmp_path: Path, capsys: pytest.Capt
 TWO_STEPS = {
     "size": 48,
     "data": {"train_length": 4, "evaluate_length": 2, "height": 48, "width": 96},
-    "segmenter": {"weights": "none", "decoder_channels": 32},
+    "segmenter": {"encoder": "test_efficientnet", "weights": "none", "decoder_channels": 16},
     "closed_set": {"steps": 2, "batch": 2, "crop": [48, 64]},
     "meta_channels": {"branches": ["paper"], "steps": 2, "batch": 2},
-    "region_embedder": {"steps": 2, "batch": 2},
+    "region_embedder": {"steps": 2, "batch": 2, "hidden": 16, "embedding": 8, "views": 2},
     "embedder": {"steps": 2, "batch": 16, "hidden": 16, "embedding": 8},
     "fit": {"things": 4, "coreset": 50, "reference": 50, "images": 4},
     "incremental": {"shots": [1]},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from ignota.errors import InputError
+
 
 def main() -> int:
     """Runs the command that the process was called with."""
@@ -14,6 +16,9 @@ def main() -> int:
     except KeyboardInterrupt:  # before or after what `run` guards
         sys.stderr.write("ignota: stopped; run the same command again to go on\n")
         return 1
+    except InputError as error:  # of a system that it does not run on
+        sys.stderr.write(f"ignota: {error}\n")
+        return 2
 
 
 if __name__ == "__main__":

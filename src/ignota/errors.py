@@ -9,9 +9,9 @@ _ARGUMENT = re.compile(r'\b([a-z][\w.]*)=("?)(\w*)\2')
 
 
 class InputError(ValueError):
-    """Something that came from outside is wrong: one line that says what, where and how to mend it.
+    """Something that came from outside is wrong: one line that says what, where and how to fix it.
 
-    remedy: how to mend it, where that is an argument, as Python takes it: `allow_download=True`, `data=ROOT`.
+    remedy: how to fix it, where that is an argument, as Python takes it: `allow_download=True`, `data=ROOT`.
     command_line: the whole line with options in place of arguments: `--allow-download`, `--data ROOT`. The command
     line prints it to standard error and ends with exit code 2.
     """

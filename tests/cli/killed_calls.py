@@ -25,7 +25,11 @@ import torch
 from ignota.cli import main as ignota
 from ignota.cli.commands import COMMANDS
 
-_LIBRARIES = ("onnx", "onnxscript", "pyarrow.parquet", "pyarrow.compute", "sklearn.cluster", "torch.onnx", "lightning")
+_LIBRARIES = {
+    "segment": ("pyarrow.parquet", "pyarrow.compute"),
+    "discover": ("pyarrow.parquet", "pyarrow.compute", "sklearn.cluster"),
+    "export": ("onnx", "onnxscript", "torch.onnx"),
+}
 
 
 def calls(folder: Path) -> dict[str, list[str]]:
@@ -94,8 +98,9 @@ def trial(command: str, start: Path, place: Path, kill_after: float | None) -> d
 def main(start: Path, place: Path, commands: Sequence[str], kills: int, seed: int) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    for name in (*(COMMANDS[command].module for command in commands), *_LIBRARIES):
-        importlib.import_module(name)
+    for command in commands:
+        for name in (COMMANDS[command].module, *_LIBRARIES.get(command, ())):
+            importlib.import_module(name)
     rng = random.Random(seed)
     for command in commands:
         whole = trial(command, start, place, None)

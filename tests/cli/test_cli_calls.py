@@ -47,8 +47,11 @@ CONTRACT = {
     "data check": "data check",
     "data synthesize": "data synthesize",
 }
-LATER = {"compare", "fit", "reproduce", "discover", "suggest", "export", "benchmark", "seal", "upgrade"}
-EVERYWHERE = ("--device", "--size", "--seed", "--quiet", "--version", "--help")
+LATER = {
+    "maps", "compare", "fit", "reproduce", "discover", "suggest", "export", "benchmark", "seal", "upgrade", "push",
+    "pull", "calibrate",
+}  # fmt: skip
+EVERYWHERE = ("--device", "--size", "--seed", "--quiet", "--verbose", "--version", "--help")
 
 
 def test_every_command_is_in_the_contract() -> None:
@@ -252,7 +255,7 @@ runpy.run_module("ignota", run_name="__main__", alter_sys=True)
 """
 
 
-@pytest.mark.parametrize("module", ["ignota.cli", "ignota.heap", "jsonargparse", "ignota.world", "torch"])
+@pytest.mark.parametrize("module", ["ignota.cli", "ignota.heap", "jsonargparse", "ignota.storage", "torch"])
 def test_a_call_that_is_stopped_while_it_starts_says_so_in_one_line(module: str) -> None:
     words = [sys.executable, "-c", INTERRUPTED, module, "classes"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
@@ -264,3 +267,10 @@ def test_a_reader_that_leaves_early_is_no_failure() -> None:
     script = f"{sys.executable} -m ignota --help | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=300, check=False)
     assert (done.stdout.strip(), done.stderr) == ("0", "")
+
+
+def test_a_system_without_posix_locks_is_refused_in_one_line() -> None:
+    code = "import sys; sys.modules['fcntl'] = None; from ignota.__main__ import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "ignota: this system has no POSIX file locks: on Windows, run ignota in WSL 2 or Docker\n"

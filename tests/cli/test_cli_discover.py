@@ -153,7 +153,7 @@ def test_groups_names_and_tables_belong_to_their_run_and_world(
     other = tmp_path / "other"
     opened = bundle.load(world)
     known = calibrated(opened.known, threshold=opened.known.recipe.threshold + 0.01)
-    bundle.save(dataclasses.replace(opened, known=known), other)
+    bundle.save(dataclasses.replace(opened, fitted=known), other)
     opened.store.close()
     table = out / "regions" / "regions.parquet"
     assert "another world" in wrong(*accept, "--world", other)

@@ -133,10 +133,10 @@ def check(name: str, ground: Path, place: Path, seeds: range, capfd: pytest.Capt
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_few_mutations(name: str, ground: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert check(name, ground, tmp_path / "place", range(4), capfd) > 0
+    assert check(name, ground, tmp_path / "place", range(3), capfd) > 0
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_many_mutations(name: str, ground: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert check(name, ground, tmp_path / "place", range(100, 200), capfd) > 20
+    assert check(name, ground, tmp_path / "place", range(100, 130), capfd) > 5

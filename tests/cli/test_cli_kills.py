@@ -67,11 +67,11 @@ def kills(start: Path, place: Path, commands: Sequence[str], count: int, seed: i
 
 
 def test_a_few_kills(start: Path, tmp_path: Path) -> None:
-    kills(start, tmp_path / "place", ("learn", "segment", "init"), 3, 0)
+    kills(start, tmp_path / "place", ("learn", "segment", "init"), 1, 0)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_thirty_kills(start: Path, tmp_path: Path, command: str) -> None:
-    assert kills(start, tmp_path / "place", (command,), 30, 1) >= 20
+def test_many_kills(start: Path, tmp_path: Path, command: str) -> None:
+    assert kills(start, tmp_path / "place", (command,), 9, 1) >= 6

@@ -101,15 +101,14 @@ def test_a_killed_run_goes_on(trained: Path, tmp_path: Path) -> None:
     call = ["segment", str(photos), "--world", str(trained), "--engine", "local", "--quiet", "--out"]
     assert run(*call, whole) == 0
     env = os.environ | {"OMP_NUM_THREADS": "1"}
-    for least in (1, 2):
-        process = subprocess.Popen([sys.executable, "-c", _SOON, *call, str(out)], env=env)
-        limit = time.monotonic() + 200
-        while len(parts(out)) < least and process.poll() is None and time.monotonic() < limit:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+    process = subprocess.Popen([sys.executable, "-c", _SOON, *call, str(out)], env=env)
+    limit = time.monotonic() + 200
+    while not parts(out) and process.poll() is None and time.monotonic() < limit:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
     kept = parts(out)
-    assert len(kept) >= 2
+    assert kept
     assert 0 < len(rows(out)) < 40
     assert run(*call, out) == 0
     assert kept.items() <= parts(out).items()

@@ -221,7 +221,7 @@ def test_a_few_mutations(kind: str, tiny_world: Path, run: Run) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("kind", "number"), [
-    ("document", 300), ("tensors", 150), ("store", 150), ("resealed document", 300),
+    ("document", 60), ("tensors", 30), ("store", 30), ("resealed document", 60),
 ])  # fmt: skip
 def test_many_mutations_of_a_shipped_world(kind: str, number: int, shipped_world: Path, run: Run) -> None:
     told = check(shipped_world, run, SPOILERS[kind](shipped_world), number, same=kind != "resealed document")
@@ -243,5 +243,5 @@ def test_many_mutations_of_a_document_of_schema_1(
     shipped_world: Path, run: Run, schema_1: Callable[[Path], dict[str, Any]]
 ) -> None:
     schema_1(shipped_world)
-    told = check(shipped_world, run, document_spoiler(shipped_world), 220, same=False)
-    assert told["refused"] > 80, told
+    told = check(shipped_world, run, document_spoiler(shipped_world), 40, same=False)
+    assert told["refused"] > 10, told

@@ -196,7 +196,7 @@ def test_groups_of_an_older_version_are_refused(found: RegionTable, space: Featu
     content = json.loads((tmp_path / FILE).read_text())
     del content["world"], content["regions_sha256"]
     (tmp_path / FILE).write_text(json.dumps(content))
-    with pytest.raises(InputError, match="is of an older version: run `ignota discover` anew"):
+    with pytest.raises(InputError, match="is of an older version: run `ignota discover` again"):
         read_discovery(tmp_path / FILE)
 
 

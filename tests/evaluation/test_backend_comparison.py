@@ -28,9 +28,13 @@ def test_each_is_measured_against_float32(world: OpenWorldModel, monkeypatch: py
 
     monkeypatch.setitem(backends.BACKENDS, "turned", lambda networks, calibration: turned)
     monkeypatch.setitem(backends.BACKENDS, "absent", absent)
-    ticks = []
+    ticks: list[int] = []
+    estimates: list[tuple[float, int]] = []
     images = street_images(2, (48, 96))
-    found = compare_backends(world, ["turned", "absent"], images, 2, tile=0, tick=ticks.append)
+    found = compare_backends(
+        world, ["turned", "absent"], images, 2, tile=0, tick=ticks.append,
+        announce=lambda seconds: estimates.append((seconds, sum(ticks))),
+    )  # fmt: skip
     rows = found["backends"]
     assert list(rows) == ["torch", "turned", "absent"]
     assert rows["absent"] == {"fault": "not on this machine"}
@@ -39,6 +43,8 @@ def test_each_is_measured_against_float32(world: OpenWorldModel, monkeypatch: py
     assert 0 < rows["turned"]["networks"] < rows["turned"]["segment"]
     assert found["images"] == 2 and found["size"] == [48, 96]
     assert sum(ticks) == 2 * 2 * (1 + 2)
+    ((seconds, before),) = estimates
+    assert before == 2 and seconds > 2 * 2 * 2 * rows["torch"]["segment"] / 2  # told when torch alone had its turn
     assert fastest(found) == "torch"  # whatever the other's time, it changes too much
 
 

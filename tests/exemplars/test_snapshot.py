@@ -27,14 +27,14 @@ def other(world: OpenWorldModel) -> Iterator[OpenWorldModel]:
 
 
 def teach(world: OpenWorldModel, photo: NDArray[np.uint8], name: str = "all of it") -> None:
-    """Teaches the largest region of a photo."""
-    region = max(world.segment(photo).unknown_at(0.0), key=lambda r: r.area)
+    """Teaches a whole photo."""
+    region = world.segment(photo).region(np.ones(photo.shape[:2], bool))
     world.learn(name, [(photo, region)], force=True)
 
 
 def told(scene: Scene) -> tuple[object, ...]:
     """All that a scene says."""
-    regions = [(region.nearest, region.box, region.score) for region in scene.unknown_at(0.0)]
+    regions = [(region.nearest, region.box, region.score) for region in scene.unknown]
     return scene.taxonomy, regions, scene.labels.tobytes(), scene.anomaly.tobytes()
 
 
@@ -52,7 +52,7 @@ def test_names_and_labels_come_from_one_snapshot(world: OpenWorldModel, other: O
     scene = world.segment(photos[0])
     assert int(scene.labels.max()) == known
     assert scene.taxonomy.names[known:] == ("all of it",)
-    assert {region.nearest for region in scene.unknown_at(0.0)} <= set(scene.taxonomy.names)
+    assert {region.nearest for region in scene.unknown} <= set(scene.taxonomy.names)
 
 
 def test_a_scene_is_the_same_for_ever(world: OpenWorldModel, photos: Photos) -> None:

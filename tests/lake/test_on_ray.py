@@ -1,7 +1,11 @@
-"""The Ray engine: the rows of the local one, whoever dies. Each test starts Ray, which takes seconds."""
+"""The Ray engine: the rows of the local one, whoever dies.
+
+One test starts Ray by default, as its workers import everything anew; the others do in `make test-long`.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -125,7 +129,7 @@ def test_a_frame_that_workers_die_of_is_given_up(
     assert set(attempts.counts) == {frames[1].id}  # should the worker die later, it is not tried again
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ray_here() -> Iterator[None]:
     """A small Ray that tests of one module share."""
     import ray
@@ -164,7 +168,7 @@ def test_the_rows_are_those_of_the_local_engine(
     assert len(found) == 5 and sum(row["labels"] is not None for row in found) == 3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @ray_warnings
 def test_workers_that_cannot_open_their_world_end_the_run(trained: Path, lake: Path, ray_here: None) -> None:
     work = work_of([str(lake / "a")], "0" * 16)
@@ -172,26 +176,35 @@ def test_workers_that_cannot_open_their_world_end_the_run(trained: Path, lake: P
         list(tables_on_ray(work, Pool(str(trained), "0" * 16, 1)))
 
 
-_LISTENING = """
-import psutil
-from ignota.lake.on_ray import Pool, _ray
-with _ray(Pool("w", "0", 1)) as ray:
-    ray.get(ray.remote(num_cpus=0)(lambda: 1).remote())
+_WATCHED = """
+import json, sys, psutil
+from ignota.lake.on_ray import Pool, tables_on_ray
+from ignota.lake.spans import Span
+world, state, *work = sys.argv[1:]
+addresses, errors = set(), {}
+for table in tables_on_ray([Span.from_json(text) for text in work], Pool(world, state, 1)):
     me = psutil.Process()
-    found = {
+    addresses |= {
         socket.laddr.ip for each in (me, *me.children(recursive=True)) for socket in each.net_connections("inet")
         if socket.status == psutil.CONN_LISTEN
     }
-print(*sorted(each.removeprefix("::ffff:") for each in found))
+    errors |= {row["image"]: row["error"] for row in table.to_pylist()}
+print(json.dumps([sorted(addresses), errors]))
 """
 
 
 @pytest.mark.slow
-def test_a_ray_that_is_started_here_listens_to_this_machine_alone() -> None:
+def test_a_ray_that_is_started_here_does_the_work_and_listens_to_this_machine_alone(trained: Path, lake: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    done = subprocess.run([sys.executable, "-c", _LISTENING], env=environment, capture_output=True, text=True)
+    environment["RAY_worker_niceness"] = "0"
+    state = world_fingerprint(bundle.load(trained))
+    words = [trained, state, *(span.to_json() for span in work_of([str(lake / "a")], state))]
+    done = subprocess.run([sys.executable, "-c", _WATCHED, *words], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert set(done.stdout.split()) == {"127.0.0.1"}
+    addresses, errors = json.loads(done.stdout.splitlines()[-1])
+    assert {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
+    assert len(errors) == 5
+    assert [Path(image).name for image, error in errors.items() if error is not None] == ["bad.png"]
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:

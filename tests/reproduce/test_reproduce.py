@@ -18,7 +18,7 @@ from PIL import Image
 from ignota.data.layouts import write_layout
 from ignota.reproduce import example, measuring, publishing, runner
 from ignota.reproduce.cells import AnomalyCell, Cell, ClosedCell, ExampleCell, IncrementalCell, Ledger, Variant
-from ignota.reproduce.estimate import estimate
+from ignota.reproduce.estimate import Estimate, estimate
 from ignota.reproduce.given import closed_hash, trained_hash
 from ignota.reproduce.grounds import GROUNDS, Setting
 from ignota.reproduce.publishing import opened, reproduce
@@ -280,13 +280,17 @@ def test_a_caption_states_the_share_of_pixels_on() -> None:
     assert share_on("channel 1", on) == "channel 1: 5.0% on"
 
 
-def test_the_time_is_estimated_from_what_is_missing(whole: Path, setting: Setting, tmp_path: Path) -> None:
+def test_the_time_is_estimated_from_what_is_missing(
+    whole: Path, setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done, fresh = (opened(setting, out, CPU, quiet=True) for out in (whole, tmp_path))
     nothing = estimate(done, ["table-e"])
     assert nothing.training == nothing.measuring == 0
     table, more = estimate(fresh, ["table-e"]), estimate(fresh, ["table-3", "table-e"])
     assert 0 < table.training < more.training and 0 < table.measuring < more.measuring
     assert "core-hours are left" in str(table) and not list(tmp_path.iterdir())
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert ": 2.0 hours on the 4 cores here;" in str(Estimate(7 * 3600, 3600))
 
 
 def test_draws_differ_and_the_largest_are_the_default(teacher: Teacher) -> None:

@@ -51,11 +51,7 @@ def main(source: Path, target: Path, instants: int) -> None:
     reading, writing = os.pipe()
     upgraded(Path(shutil.copytree(source, target / "whole")), 0, writing)
     total = int(os.read(reading, 100))
-    chosen = (
-        range(1, total + 1)
-        if instants == 0
-        else sorted({1 + i * (total - 1) // (instants - 1) for i in range(instants)})
-    )
+    chosen = sorted({1 + i * (total - 1) // (instants - 1) for i in range(instants)})
     for last in chosen:
         folder = Path(shutil.copytree(source, target / str(last)))
         upgraded(folder, last)

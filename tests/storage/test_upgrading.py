@@ -89,7 +89,7 @@ def test_a_copy_of_a_world_of_schema_1_is_of_schema_2(taught_1: Path, photos: li
     same(bundle.load(taught_1), bundle.load(taught_1.parent / "copy"), photos[1])
 
 
-@pytest.mark.parametrize("instants", [3, pytest.param(0, marks=pytest.mark.long)])
+@pytest.mark.parametrize("instants", [2, pytest.param(24, marks=pytest.mark.long)])
 def test_a_kill_at_any_step_leaves_a_world(
     taught_1: Path, photos: list[NDArray[np.uint8]], tmp_path: Path, instants: int
 ) -> None:
@@ -98,7 +98,7 @@ def test_a_kill_at_any_step_leaves_a_world(
     call = [sys.executable, script, taught_1, tmp_path, str(instants)]
     done = subprocess.run(call, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     folders = [Path(line) for line in done.stdout.splitlines()]
-    assert len(folders) >= (instants or 6), done.stdout
+    assert len(folders) >= instants, done.stdout
     schemas = set()
     for folder in folders:
         schemas.add(read_json(folder / "world.json")["schema"])

@@ -34,18 +34,18 @@ from ignota.training.configuration import (
 from ignota.training.stages import Stages
 
 CPU = torch.device("cpu")
-STEPS = 6
+STEPS = 4
 EXPERIMENT = ExperimentConfig(
     name="shared",
     size=48,
     data=DataConfig("synthetic", "cityscapes:16+3", train_length=8, evaluate_length=2, height=48, width=96),
-    segmenter=SegmenterConfig(weights="none", decoder_channels=32, detail=8),
+    segmenter=SegmenterConfig(encoder="test_efficientnet", weights="none", decoder_channels=16, detail=8),
     closed_set=ClosedSetConfig(
-        steps=STEPS, batch=3, crop=(48, 64), warmup=2, checkpoint_every=3, dice=0.5, frozen_norm=True,
+        steps=STEPS, batch=3, crop=(48, 64), warmup=2, checkpoint_every=2, dice=0.5, frozen_norm=True,
         encoder_lr=0.002, head_lr=0.02,
     ),
     meta_channels=MetaChannelConfig(
-        steps=STEPS, batch=3, warmup=2, checkpoint_every=3, encoder_lr=0.002, head_lr=0.02
+        steps=STEPS, batch=3, warmup=2, checkpoint_every=2, encoder_lr=0.002, head_lr=0.02
     ),
     region_embedder=RegionEmbedderConfig(steps=STEPS, batch=3, hidden=16, released_hidden=8, embedding=8, views=2),
     embedder=EmbedderConfig(steps=STEPS, batch=32, hidden=16, embedding=8),

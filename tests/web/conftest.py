@@ -124,10 +124,14 @@ def best_region(world: OpenWorldModel, photo: NDArray[np.uint8], twin: NDArray[n
 
 @dataclass
 class Served:
-    """A server process, where it listens and what it printed."""
+    """A server process and the links that it printed, for other machines first."""
 
     process: subprocess.Popen[str]
-    link: str
+    links: list[str]
+
+    @property
+    def link(self) -> str:
+        return self.links[-1]
 
     @property
     def port(self) -> int:
@@ -152,9 +156,9 @@ def serving() -> Iterator[Callable[..., Served]]:
         )
         assert process.stdout is not None
         line = process.stdout.readline()
-        found = re.search(r"http://\S+", line)
-        assert found is not None, line
-        started.append(Served(process, found[0]))
+        found = re.findall(r"http://[^\s;]+", line)
+        assert found, line
+        started.append(Served(process, found))
         return started[-1]
 
     try:

@@ -126,7 +126,7 @@ def garbage(rng: np.random.Generator) -> bytes:
     return b"POST /api/learn HTTP/1.1\r\nHost: localhost\r\n" + lines[int(kind)] + b"\r\n\r\n" + rng.bytes(30)
 
 
-@pytest.mark.parametrize("number", [150, pytest.param(5000, marks=long)])
+@pytest.mark.parametrize("number", [100, pytest.param(3000, marks=long)])
 def test_garbage_is_refused(folder: Path, serve: Callable[..., Served], number: int) -> None:
     served, rng, seen = serve(folder), np.random.default_rng(0), Counter[str]()
     for _ in range(number):
@@ -200,7 +200,7 @@ def test_memory_stays_within_its_limit(tmp_path: Path, serve: Callable[..., Serv
     limit = 1536
     bundle.copy("camvid-11", tmp_path / "world")
     served, seen = serve(tmp_path / "world", "--memory", str(limit)), Counter[int]()
-    until = time.monotonic() + 180
+    until = time.monotonic() + 60
     clients = [threading.Thread(target=flood, args=(served.port, n, size, until, seen)) for n in range(12)]
     for client in clients:
         client.start()
@@ -210,7 +210,7 @@ def test_memory_stays_within_its_limit(tmp_path: Path, serve: Callable[..., Serv
         most = max(most, int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) >> 10)
         time.sleep(0.5)
     assert {status for status in seen if status >= 500} <= {503}, seen
-    assert seen[200] > 5, seen
+    assert seen[200] > 2, seen
     assert most <= 1.25 * limit, (most, seen)
 
 

@@ -161,7 +161,7 @@ def calls(number: int, rng: np.random.Generator, seeds: list[bytes], key: str) -
                 yield method, path, b"", odd[rng.integers(4)] if rng.random() < 0.5 else {}
 
 
-@pytest.mark.parametrize("number", [600, pytest.param(5200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("number", [300, pytest.param(3000, marks=pytest.mark.long)])
 def test_malformed_requests(
     world: OpenWorldModel, seeds: list[bytes], tmp_path: Path, listed: Callable[[Path], dict[str, bytes]], number: int
 ) -> None:

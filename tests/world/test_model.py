@@ -49,7 +49,7 @@ def test_forgetting_restores_every_bit(world: OpenWorldModel, photos: Photos) ->
 
 
 def test_the_taught_thing_is_found_where_it_was_shown(world: OpenWorldModel, photos: Photos) -> None:
-    region = max(world.segment(photos[0]).unknown_at(0.0), key=lambda r: r.area)
+    region = world.segment(photos[0]).region(np.ones(photos[0].shape[:2], bool))
     known = len(world.taxonomy)
     world.learn("all of it", [(photos[0], region)], force=True)
     scene = world.segment(photos[0])
@@ -146,9 +146,9 @@ def test_an_image_is_read_once_for_as_long_as_its_encoding_is_kept(world: OpenWo
     first = world.tables(encoding)
     assert world.tables(encoding) is first
     assert world.tables(dataclasses.replace(encoding)) is not first
-    known, world.known = world.known, calibrated(world.known, trusted=0.9)
+    world.fitted = calibrated(world.fitted, trusted=0.9)
+    world.refresh()
     assert world.tables(encoding) is not first  # another reading asks for other tables
-    world.known = known
     del encoding, first
     gc.collect()
     assert not world._read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from ignota.data.drafts import draft_folder
 from ignota.data.files import write_atomically
 from ignota.perception.networks import Networks
 from ignota.structures import InputError
+
+_LOG = logging.getLogger(__name__)
 
 VARIABLE = "IGNOTA_CACHE"
 
@@ -37,7 +40,9 @@ def artefact(networks: Networks, name: str, *versions: object) -> Path:
 def built(path: Path, build: Callable[[Path], None]) -> Path:
     """`path`, made by `build` (which writes to the path that it is given) where it is not there yet."""
     if path.exists():
+        _LOG.info("%s is taken from the cache", path)
         return path
+    _LOG.info("%s is built", path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft_folder(path) as folder:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from ignota.perception.tiles import tiled
 from ignota.structures import InputError
 from ignota.taxonomy import nearest
 from ignota.world.model import OpenWorldModel
+
+_LOG = logging.getLogger(__name__)
 
 DEFAULT = "torch"
 
@@ -45,6 +48,7 @@ def with_backend(
     images = getattr(made, "calibration", "")
     called = name + (f", calibrated on {images}" if images else "") + ("" if tile is None else f", tiles of {tile}")
     runner = tiled(networks, made, tile)
+    _LOG.info("the networks run by %s on %s", called, networks.device)
     return dataclasses.replace(world, networks=dataclasses.replace(networks, runner=runner, backend=called))
 
 

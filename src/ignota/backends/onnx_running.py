@@ -31,9 +31,9 @@ class Graph:
         options.log_severity_level = 3
         try:
             self.session: Any = library.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # of the runtime's own kinds, all derived from RuntimeError or not at all
+        except Exception as error:  # of the runtime's own kinds, some without a common base class
             cause = str(error).splitlines()[0][:120]
-            raise InputError(f"{path} cannot be run ({cause}): remove its folder, it is built anew") from None
+            raise InputError(f"{path} cannot be run ({cause}): remove its folder, it is built again") from None
         self.names = [output.name for output in self.session.get_outputs()]
 
     def __call__(self, image: UInt8[np.ndarray, "H W 3"]) -> dict[str, Tensor]:

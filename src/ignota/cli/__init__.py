@@ -6,6 +6,9 @@ import io
 import sys
 import warnings
 from importlib import import_module
+from types import ModuleType
+
+from jsonargparse import Namespace
 
 from ignota import __version__
 from ignota.cli.commands import COMMANDS, find_command, overview
@@ -35,6 +38,10 @@ def _dispatch(words: list[str]) -> None:
         sys.stdout.write(overview(__version__))
     elif words[0] == "--version":
         sys.stdout.write(f"ignota {__version__}\n")
+    elif words[0] == "--print-completion":
+        from ignota.cli.completion import completion
+
+        sys.stdout.write(completion(words[1:]))
     else:
         name, rest = find_command(words)
         if name not in COMMANDS:  # a group such as `evaluate`, asked for help
@@ -45,4 +52,24 @@ def _dispatch(words: list[str]) -> None:
         if "--version" in rest:
             sys.stdout.write(f"ignota {__version__}\n")
             return
-        module.run(parser.parse(rest))
+        args = parser.parse(rest)
+        if not args.verbose:
+            _run(module, args)
+            return
+        from ignota.cli.terminal import logging_here
+
+        with logging_here():
+            _run(module, args)
+
+
+def _run(module: ModuleType, args: Namespace) -> None:
+    """A command, after what installed packages and `--plugin` bring. A package that fails is told and left out."""
+    from importlib.metadata import entry_points
+
+    if args.plugin or any(entry_points(group=group) for group in ("ignota.scores", "ignota.datasets")):
+        from ignota.cli.terminal import note
+        from ignota.plugins import load_plugins
+
+        for fault in load_plugins(args.plugin):
+            note(f"{fault}; it is left out")
+    module.run(args)

@@ -38,17 +38,30 @@ def run(args: Namespace) -> None:
     from ignota.backends.choosing import BACKENDS
     from ignota.cli.measuring import finish, words_of
     from ignota.cli.opening import calibration_images, opened_world
-    from ignota.cli.terminal import progress, say, show_table
+    from ignota.cli.terminal import note, progress, say, show_table
     from ignota.evaluation.backend_comparison import compare_backends, fastest, street_images
     from ignota.evaluation.choices import chosen
 
     names = chosen(words_of(args.backends), "backend", list(BACKENDS))
     calibration = calibration_images(args.calibrate)
     images = street_images(args.count) if args.images is None else _chosen(args.images, args.count)
+
+    def tell(seconds: float) -> None:
+        note(f"about {seconds / 60:.1f} minutes are left, and more where a backend builds a graph first")
+
     with finish(args.json) as write, opened_world(args) as world:
         steps = (len(names) + 1) * len(images) * (args.rounds + 1)
         with progress(steps, "benchmark", "image", args.quiet) as bar:
-            found = compare_backends(world, names, images, args.rounds, calibration, args.tile, bar.update)
+            found = compare_backends(
+                world,
+                names,
+                images,
+                args.rounds,
+                calibration,
+                args.tile,
+                bar.update,
+                (lambda _: None) if args.quiet else tell,
+            )
         write(found)
     size = found["size"]
     title = (

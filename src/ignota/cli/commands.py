@@ -25,6 +25,7 @@ COMMANDS: dict[str, Command] = {
     "segment": Command("ignota.cli.segment", "labels, anomaly and unknown regions of images"),
     "serve": Command("ignota.cli.serve", "a world on a web page and over HTTP"),
     "learn": Command("ignota.cli.learn", "teaches a class from a few images and what shows it there"),
+    "calibrate": Command("ignota.cli.calibrate", "reference and threshold from unlabelled images of your camera"),
     "forget": Command("ignota.cli.forget", "drops a taught class"),
     "undo": Command("ignota.cli.undo", "takes the last change of a world back"),
     "rename": Command("ignota.cli.rename", "gives a taught class another name"),
@@ -34,6 +35,9 @@ COMMANDS: dict[str, Command] = {
     "classes": Command("ignota.cli.classes", "lists the classes of a world"),
     "seal": Command("ignota.cli.seal", "checks a world whose document was edited, and seals it again"),
     "upgrade": Command("ignota.cli.upgrade", "brings a world of an older schema to today's"),
+    "push": Command("ignota.cli.push", "writes a world to a repository on a hub"),
+    "pull": Command("ignota.cli.pull", "fetches a world from a repository on a hub"),
+    "maps": Command("ignota.cli.maps", "raw maps of any anomaly scores, one .npy an image and score"),
     "evaluate anomaly": Command("ignota.cli.evaluate_anomaly", "measures anomaly scores on a data set"),
     "evaluate incremental": Command("ignota.cli.evaluate_incremental", "measures few-shot learning of new classes"),
     "evaluate wild": Command("ignota.cli.evaluate_wild", "teaches every object of a data set of anomalies once"),
@@ -84,5 +88,5 @@ def overview(version: str, group: str = "") -> str:
     width = max(map(len, shown))
     lines = [f"  {name:<{width}}  {command.summary}" for name, command in shown.items()]
     head = f"ignota {version}: open-world semantic segmentation. See the unknown, learn it, prove it."
-    tail = "`ignota COMMAND --help` shows its options and an example."
+    tail = "`ignota COMMAND --help` shows its options and an example, `--print-completion bash` completes them."
     return "\n".join([head, "", *lines, "", tail, ""])

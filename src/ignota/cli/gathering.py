@@ -23,7 +23,7 @@ from ignota.world.model import OpenWorldModel
 
 FOLDER = "regions"
 """Where the regions of images that were read are kept, below --out."""
-_FORM = "pieces 3"
+_FORM = "pieces 3"  # a stored name
 """Raised whenever other regions come to be found in the same image."""
 
 

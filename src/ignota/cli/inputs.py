@@ -100,7 +100,7 @@ def _frames(path: Path, every: int) -> int:
     try:
         return frame_count(path, every)
     except InputError:
-        return 1  # its fault is told when its turn comes
+        return 1  # its fault is reported when its turn comes
 
 
 def _one_name(first: Path, second: Path, name: str) -> InputError:

@@ -24,7 +24,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UsageError(Exception):
-    """The call is wrong: one line that says what and how to mend it. It speaks of options alone."""
+    """The call is wrong: one line that says what and how to fix it. It speaks of options alone."""
 
 
 class CutShortError(Exception):
@@ -126,7 +126,7 @@ def _complain(line: str, code: int, cut_short: bool) -> None:
 
 
 def _drop_stdout() -> None:
-    """Who read our output has left: the interpreter must not trip over it once more on its way out."""
+    """The reader closed the pipe; avoid a second BrokenPipeError at exit."""
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError):

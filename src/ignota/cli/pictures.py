@@ -74,9 +74,8 @@ def document_text(document: dict[str, Any]) -> str:
 def tagged_overlay(
     image: UInt8[np.ndarray, "H W 3"], labels: UInt8[np.ndarray, "H W"], scene: Scene
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Labels over the image, unknown regions outlined, the largest piece of each class and unknown regions named."""
-    unknown = labels == UNKNOWN_INDEX
-    picture = overlay(image, labels, scene.taxonomy.palette(), unknown_mask=unknown)
+    """Labels over the image; unknown objects outlined and named, and the largest component of each class."""
+    picture = overlay(image, labels, scene.taxonomy.palette(), unknown_mask=scene.object_ids() > 0)
     pieces = np.zeros(labels.shape, np.int32)
     names: dict[int, str] = {}
     for label in scene.taxonomy.classes:

@@ -18,7 +18,7 @@ EXAMPLE = "ignota serve --world my-world --open"
 def arguments(parser: Parser) -> None:
     add_world(parser)
     add_backend(parser)
-    parser.add_argument("--host", type=str, default="127.0.0.1", help="the address to listen on")
+    parser.add_argument("--host", type=str, default="127.0.0.1", help="the address to listen on; 0.0.0.0 takes all")
     parser.add_argument("--port", type=int, default=8642, help="the port; 0 takes a free one")
     parser.add_argument("--token", type=str | None, default=None, help="what clients must bear; made up off loopback")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")

@@ -1,4 +1,4 @@
-"""regions.parquet: the unknown regions of all results in a folder, one row each, written whole or not at all."""
+"""regions.parquet: the unknown regions of all results in a folder, one row each, written atomically."""
 
 from __future__ import annotations
 

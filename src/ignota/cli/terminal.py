@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ignota.cli.outcome import plain, said
+from ignota.progress import progress as progress
 
 _WIDTH_OF_A_PIPE = 160
-_SELDOM = 10.0
-"""Seconds between two states of a bar that is written to a file or a pipe."""
 
 
 def say(text: str) -> None:
@@ -54,15 +56,6 @@ def swatch(colour: tuple[int, int, int]) -> Text:
     return Text.assemble(("  ", f"on rgb({red},{green},{blue})"), f" {number}")
 
 
-def progress(total: int, title: str, unit: str, quiet: bool) -> tqdm:
-    """A bar with the time left and the units a second, means over the whole run.
-
-    In a file or a pipe it is written every ten seconds, and not at all for work that takes less.
-    """
-    often, wait = (0.5, 0) if sys.stderr.isatty() else (_SELDOM, _SELDOM)
-    return tqdm(total=total, desc=title, unit=f" {unit}", disable=quiet, mininterval=often, delay=wait, smoothing=0)
-
-
 def skip(bar: tqdm) -> None:
     """Counts one unit that was finished before: done, but no part of the units a second."""
     bar.initial = getattr(bar, "initial", 0) + 1  # a bar that is not shown has none
@@ -82,6 +75,30 @@ def reach(bar: tqdm) -> Callable[[int, int], None]:
 def percent(fraction: float | None) -> str:
     """A fraction in percent; a dash where there is none."""
     return "–" if fraction is None else f"{100 * fraction:.2f}"
+
+
+class _PlainFormatter(logging.Formatter):
+    """Log lines without what a terminal would act on."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain(super().format(record))
+
+
+@contextmanager
+def logging_here() -> Iterator[None]:
+    """Writes what the loggers `ignota.*` are told to standard error, above a progress bar."""
+    logger, handler = logging.getLogger("ignota"), logging.StreamHandler()
+    handler.setFormatter(_PlainFormatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
+    before, logger.propagate = (logger.level, logger.propagate), False
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
+    try:
+        with logging_redirect_tqdm([logger]) if sys.stderr.isatty() else nullcontext():
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 def complain(faults: Sequence[Exception]) -> None:

@@ -44,7 +44,7 @@ class Problem(Enum):
 
 @dataclass(frozen=True)
 class CheckRow:
-    """One kind of problem: how often it occurs, the first examples, how to mend it."""
+    """One kind of problem: how often it occurs, the first examples, how to fix it."""
 
     problem: Problem
     count: int

@@ -6,7 +6,6 @@ the system releases when that process ends, even by SIGKILL: a draft that can be
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import secrets
@@ -16,6 +15,13 @@ from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 from typing import IO
+
+from ignota.errors import InputError
+
+try:
+    import fcntl
+except ModuleNotFoundError:
+    raise InputError("this system has no POSIX file locks: on Windows, run ignota in WSL 2 or Docker") from None
 
 _DRAFT = re.compile(r"\..*\.[0-9a-f]{8}\.part", re.DOTALL)
 
@@ -59,6 +65,15 @@ def sweep(folder: Path, name: str | None = None) -> None:
             _sweep(draft)
 
 
+def is_ours(descriptor: int) -> bool:
+    """Locks a file for this process alone; false where another one holds it, or the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def _new_file(path: Path) -> tuple[Path, IO[bytes]]:
     while True:
         draft = _name(path)
@@ -100,10 +115,8 @@ def _sweep(draft: Path) -> None:
     except OSError:  # gone meanwhile, or not ours
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _remove(draft)
-    except OSError:  # a living process writes it, or this file system has no locks
-        return
+        if is_ours(descriptor):
+            _remove(draft)
     finally:
         os.close(descriptor)
 

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, listed in the order people expect."""
+"""Files: written atomically, listed in natural order."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ def open_regular(path: Path) -> BufferedReader:
     """A file for reading; raises InputError for what is missing, not to be read, or no regular file."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"{path} is no regular file: a world holds nothing else; copy the world anew")
+            raise InputError(f"{path} is no regular file: a world holds nothing else; copy the world again")
         stream = os.fdopen(os.open(path, os.O_RDONLY | _AT_ONCE), "rb")
     except FileNotFoundError:
-        raise InputError(f"{path.parent} has no {path.name}: the world is damaged; copy it anew") from None
+        raise InputError(f"{path.parent} has no {path.name}: the world is damaged; copy it again") from None
     except PermissionError:
         raise InputError(f"{path} may not be read: ask its owner for the permission to read it") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check the disk and the path") from None
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
-        raise InputError(f"{path} is no regular file: a world holds nothing else; copy the world anew")
+        raise InputError(f"{path} is no regular file: a world holds nothing else; copy the world again")
     return stream
 
 
@@ -68,7 +68,7 @@ def read_regular(path: Path, most: int | None = None) -> bytes:
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
         if most is not None and size > most:
-            raise InputError(f"{path} is damaged ({size} bytes, at most {most} belong there): copy the world anew")
+            raise InputError(f"{path} is damaged ({size} bytes, at most {most} belong there): copy the world again")
         try:
             return stream.read()
         except OSError as error:
@@ -77,7 +77,7 @@ def read_regular(path: Path, most: int | None = None) -> bytes:
 
 @contextmanager
 def new_folder(root: Path) -> Iterator[Path]:
-    """A folder to fill, beside `root`, which takes its place at the end: `root` is there whole or not at all.
+    """A folder to fill, beside `root`, which takes its place at the end: `root` is complete or absent.
 
     Raises InputError where `root` is there already and not empty.
     """

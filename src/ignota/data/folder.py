@@ -84,8 +84,8 @@ def _values(path: Path, field: str, values: list[Any]) -> list[int]:
 def _class(path: Path, index: int, entry: Any) -> ClassLabel:
     name = entry.get("name") if isinstance(entry, dict) else entry
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
-        mend = "write a name, or {name: …, colour: [r, g, b]}; quote names such as 'no'"
-        raise _wrong(path, f"class {index} is {one_line(repr(entry))[:60]}", mend)
+        remedy = "write a name, or {name: …, colour: [r, g, b]}; quote names such as 'no'"
+        raise _wrong(path, f"class {index} is {one_line(repr(entry))[:60]}", remedy)
     colour = entry.get("colour") if isinstance(entry, dict) else None
     if colour is None:
         return ClassLabel(index, name.strip(), made_up_colour(index))
@@ -95,8 +95,8 @@ def _class(path: Path, index: int, entry: Any) -> ClassLabel:
     return ClassLabel(index, name.strip(), (red, green, blue))
 
 
-def _wrong(path: Path, what: str, mend: str) -> InputError:
-    return InputError(f"{one_line(path)}: {what}; {mend}")
+def _wrong(path: Path, what: str, remedy: str) -> InputError:
+    return InputError(f"{one_line(path)}: {what}; {remedy}")
 
 
 def _splits(root: Path) -> tuple[str, ...]:

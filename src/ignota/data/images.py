@@ -1,4 +1,4 @@
-"""Pictures on disk: hostile files in, checked arrays out; results written whole or not at all."""
+"""Images on disk: reads untrusted files into checked arrays; writes results atomically."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ignota.structures import InputError
 MAX_PIXELS = 200_000_000
 """Larger pictures are refused from their header, before anything is decoded."""
 
-# Told apart by content, never by suffix. Formats with an interpreter behind them (EPS, PDF) stay out.
+# Recognised by content, never by suffix. Formats that run an interpreter (EPS, PDF) are excluded.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
 
 # What Pillow raises on broken files, plugin by plugin.
@@ -40,8 +40,8 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarr
     """The picture as RGB, upright by its EXIF orientation.
 
     16-bit values are scaled to 8 bits (v / 257), transparent pixels are laid over black, of an animation the first
-    frame is taken. Returns uint8 "H W 3". Raises InputError (what, where, how to mend) for whatever is no whole
-    picture of at most `max_pixels` pixels.
+    frame is taken. Returns uint8 "H W 3". Raises InputError (what, where, how to fix it) for anything but a
+    complete picture of at most `max_pixels` pixels.
     """
     with _open_file(Path(path)) as stream:
         return _decode_rgb(stream, str(path), max_pixels)
@@ -253,7 +253,7 @@ def _broken(where: str, error: BaseException | str) -> InputError:
     if isinstance(error, OSError) and error.errno is not None:
         return _unreadable(where, error)
     reason = one_line(str(error) or type(error).__name__)
-    return InputError(f"{one_line(where)} is damaged or cut short ({reason}); copy it again or save it anew")
+    return InputError(f"{one_line(where)} is damaged or cut short ({reason}); copy it again or save it again")
 
 
 def _unreadable(where: str, error: OSError | ValueError) -> InputError:

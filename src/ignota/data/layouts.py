@@ -184,7 +184,7 @@ def write_layout(
     """Writes synthetic scenes as the data set `layout` into `root`, which must be empty or absent; returns it.
 
     lengths: scenes by split, by default a few. on_step: called with (done, total) after every scene. All is written to
-    a folder beside `root` first, so that `root` is there whole or not at all. Raises InputError for an unknown layout
+    a folder beside `root` first, so that `root` is complete or absent. Raises InputError for an unknown layout
     or split, or where something stands in the way.
     """
     if layout not in LAYOUTS:

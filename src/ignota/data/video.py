@@ -27,7 +27,7 @@ _LOST = 0.05
 
 
 def is_video(path: Path) -> bool:
-    """By its suffix, as what a folder holds has to be told apart without opening it."""
+    """By its suffix, because the contents of a folder are classified without opening them."""
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 

@@ -65,7 +65,7 @@ def read_discovery(path: Path) -> Discovery:
         given, table = content["groups"], Path(as_name(_text(content["table"])))
         groups = tuple(_from_dict(each, _KEY) for each in given)
         if not {"regions_sha256", "world"} <= content.keys():
-            raise InputError(f"{one_line(path)} is of an older version: run `ignota discover` anew")
+            raise InputError(f"{one_line(path)} is of an older version: run `ignota discover` again")
         regions, world, state = (_text(content[key]) for key in ("regions_sha256", "world", "state"))
         if state != _state(given, regions, world) or len({group.key for group in groups}) < len(groups):
             raise ValueError("changed")
@@ -74,7 +74,7 @@ def read_discovery(path: Path) -> Discovery:
     except (OSError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{one_line(path)} is damaged ({type(error).__name__}): run `ignota discover` anew") from None
+        raise InputError(f"{one_line(path)} is damaged ({type(error).__name__}): run `ignota discover` again") from None
     return Discovery(groups, (), table, regions, world, state)
 
 
@@ -82,7 +82,7 @@ def check_rows(made: Discovery, found: RegionTable) -> None:
     """Raises InputError where the table is no longer the one that the groups number."""
     rows = [row for group in made.groups for each in (group, *group.parts) for row in each.rows]
     if found.digest != made.regions or any(not 0 <= row < len(found) for row in rows):
-        raise InputError(f"{one_line(made.table)} is not what the groups were made of: run `ignota discover` anew")
+        raise InputError(f"{one_line(made.table)} is not what the groups were made of: run `ignota discover` again")
 
 
 def _state(groups: list[dict[str, Any]], regions: str, world: str) -> str:

@@ -29,8 +29,8 @@ class Group:
     """Unknown regions that look alike.
 
     key: "1", "2", … by rank, "1a" for a part. rows: regions, those that show most of the group first. images: how many
-    different ones. compactness: mean cosine of its regions to their mean. strangeness: mean anomaly by area, 0..1.
-    rank: what the order goes by. nearest: known classes with their likeness, the nearest first. exemplars: how many of
+    different ones. compactness: mean cosine of its regions to their mean. `strangeness`: mean anomaly by area, 0..1.
+    rank: the key of the order. nearest: known classes with their similarity, the nearest first. exemplars: how many of
     `rows` are suggested to teach it. parts: what a split makes of it, two or none.
     """
 
@@ -91,7 +91,7 @@ def taught_likeness(
 
 
 def worth(images: int, compactness: float, strangeness: float) -> float:
-    """What groups are ranked by: log₂(1 + images) · compactness · strangeness.
+    """What groups are ranked by: log₂(1 + images) · compactness · anomaly.
 
     A group that many images show is worth more than one that a single image shows often; twice as many images weigh
     as much as a little more compactness.

@@ -1,4 +1,4 @@
-"""Teaching a world the groups that were named, each with what it would steal."""
+"""Teaching a world the groups that were named, each with what it would take from other classes."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def picture(found: RegionTable, row: int) -> UInt8[np.ndarray, "H W 3"]:
         frames = read_frames(path, 1, lambda index: index == frame)
         shown = next((each.image for each in frames if each.index == frame), None)
         if shown is None:
-            raise InputError(f"{one_line(path)} has no frame {frame}: run `ignota discover` anew")
+            raise InputError(f"{one_line(path)} has no frame {frame}: run `ignota discover` again")
         image = shown
     if image.shape[:2] != tuple(found.sizes[row]):
-        raise InputError(f"{one_line(path)} has another size than when its regions were found: run it anew")
+        raise InputError(f"{one_line(path)} has another size than when its regions were found: run it again")
     return image
 
 

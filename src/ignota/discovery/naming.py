@@ -21,7 +21,7 @@ _COLUMNS = ("group", "name", "without", "of")
 class NamedRows:
     """A class to be taught: its name, and the regions that show it, those that show most first.
 
-    keys: of the groups that bear the name. exemplars: how many of the regions are suggested.
+    keys: of the groups with this name. exemplars: how many of the regions are suggested.
     """
 
     name: str
@@ -89,7 +89,7 @@ def _row(
     cells = {key: str(row.get(key) or "").strip() for key in _COLUMNS}
     if state is not None and cells["of"] != state:
         raise InputError(
-            f"{where}: it names groups of another run of `ignota discover`: export it anew from groups.html"
+            f"{where}: it names groups of another run of `ignota discover`: export it again from groups.html"
         )
     if cells["group"] not in found:
         known = f"1 to {sum(key.isdigit() for key in found)}" if found else "none"

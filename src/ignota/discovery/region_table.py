@@ -112,9 +112,9 @@ def read_table(path: Path, features: int, perception: str) -> RegionTable:
     except (pa.ArrowException, OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{one_line(path)} cannot be read ({one_line(error)[:120]}): write it anew") from None
+        raise InputError(f"{one_line(path)} cannot be read ({one_line(error)[:120]}): write it again") from None
     except _Wrong as wrong:
-        raise InputError(f"{one_line(path)}: {wrong}: write it anew with `ignota segment`") from None
+        raise InputError(f"{one_line(path)}: {wrong}: write it again with `ignota segment`") from None
     return _concatenated(batches, features, path.parent)
 
 

@@ -1,8 +1,7 @@
-"""Which images to label next: those whose unknown regions stand for the most of what is still unknown.
+"""Which images to label next: those whose unknown regions represent the most of what is still unknown.
 
-Greedy facility location over the unknown regions of all images. A region counts by how strange it is, how large, how
-near it lies to the border with known classes, and how rare its group is; what exemplars that were taught already show
-is covered from the start.
+Greedy facility location over the unknown regions of all images. A region's weight grows with its anomaly, its area, its
+nearness to known classes and the rarity of its group. What taught exemplars already show counts as covered.
 """
 
 from __future__ import annotations

@@ -39,15 +39,20 @@ def compare_backends(
     calibration: Sequence[Path] = (),
     tile: int | None = None,
     tick: Callable[[int], object] | None = None,
+    announce: Callable[[float], object] = lambda _: None,
 ) -> dict[str, Any]:
     """For each backend median seconds an image and the share of pixels whose labels are those of float32.
 
-    Backends take turns on every image, so that what else the machine does hits all alike; float32 is always among
-    them, as the rival of all. A backend that cannot run here has its reason under `fault`.
+    Backends alternate on every image, so other load on the machine affects all equally. float32 is always included, as
+    the baseline. A backend that cannot run here has its reason under `fault`. announce: receives the
+    estimated seconds, as if every backend were as slow as float32.
     """
     turn = tick or (lambda _: None)
     worlds, faults = _opened(world, names, calibration, tile)
-    scenes = {name: [_warm(other, image, turn) for image in images] for name, other in worlds.items()}
+    began = time.perf_counter()
+    scenes = {DEFAULT: [_warm(worlds[DEFAULT], image, turn) for image in images]}
+    announce((time.perf_counter() - began) * (len(worlds) * (rounds + 1) - 1))
+    scenes |= {name: [_warm(worlds[name], image, turn) for image in images] for name in worlds if name != DEFAULT}
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in worlds}
     for _ in range(rounds):
         for image in images:

@@ -46,7 +46,7 @@ class IncrementalState:
     """What some images of a data set showed of worlds that were taught. States that saw different images add up.
 
     before: what the known labels alone said, by `closed` for the closed set and `closed:SYSTEM` for a branch.
-    lessons: of each draw the keys of its exemplars and a state of each method.
+    `lessons`: of each draw the keys of its exemplars and a state of each method.
     """
 
     dataset: str

@@ -26,7 +26,7 @@ from ignota.structures import InputError, Sample
 from ignota.taxonomy import Taxonomy
 
 DOCUMENT, ARRAYS, MAPS = "state.json", "histograms.safetensors", "maps"
-_FORM = 2
+_FORM = 3
 _BROKEN = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError)
 """What comes of values that are not what they should be."""
 State = AnomalyState | IncrementalState
@@ -106,7 +106,7 @@ class PartOfImages:
 
 @contextmanager
 def stored_part(folder: Path) -> Iterator[Path]:
-    """A folder for maps and, at the end, the state: it takes its place whole or not at all."""
+    """A folder for maps and, at the end, the state: renamed into place once complete."""
     with new_folder(folder) as draft:
         (draft / MAPS).mkdir()
         yield draft
@@ -191,7 +191,7 @@ class _Part:
 
 def _no_state(folder: Path, error: Exception) -> InputError:
     reason = one_line(error)[:120] if isinstance(error, OSError) else type(error).__name__
-    return InputError(f"{one_line(folder)} is no state of `ignota evaluate … --state` ({reason}): measure it anew")
+    return InputError(f"{one_line(folder)} is no state of `ignota evaluate … --state` ({reason}): measure it again")
 
 
 def _reading(reading: ComponentReading | None) -> dict[str, Any] | None:

@@ -13,7 +13,8 @@ from ignota.structures import InputError
 
 @dataclass(frozen=True)
 class Event:
-    """One learn, forget, rename, merge, recolour or undo. undone_by: the event that took it back."""
+    """One learn, forget, rename, merge, recolour, calibrate or undo; name: of the class, or of the recipe that was
+    calibrated. undone_by: the event that took it back."""
 
     key: int
     at: str

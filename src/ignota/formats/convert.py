@@ -62,7 +62,7 @@ def export_labels(
 ) -> int:
     """Writes the labels of a `folder` data set, or of what `segment` left, as a format; returns how many images.
 
-    `out` is there whole or not at all. Raises InputError.
+    `out` is complete or absent. Raises InputError.
     """
     chosen = find_format(name)
     labelling = folder_form.read(source, split)

@@ -86,14 +86,14 @@ def _parsed(path: Path) -> Element:
             raise wrong(path, "it is larger than 1 GB", "split it")
         text = path.read_bytes().decode("utf-8-sig")
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
-            raise wrong(path, "it declares a document type", "export it anew from CVAT")
+            raise wrong(path, "it declares a document type", "export it again from CVAT")
         return ElementTree.fromstring(text)
     except OSError as error:
         raise wrong(path, str(error.strerror), "name annotations.xml or its folder") from error
     except UnicodeDecodeError as error:
-        raise wrong(path, "it is not in UTF-8", "export it anew from CVAT") from error
+        raise wrong(path, "it is not in UTF-8", "export it again from CVAT") from error
     except (ElementTree.ParseError, RecursionError) as error:
-        raise wrong(path, f"it is no XML ({error})", "export it anew from CVAT") from error
+        raise wrong(path, f"it is no XML ({error})", "export it again from CVAT") from error
 
 
 def _attributes(name: str, mask: Bool[np.ndarray, "H W"]) -> dict[str, str]:
@@ -124,7 +124,7 @@ def _stored_mask(path: Path, shape: Element, size: tuple[int, int]) -> Bool[np.n
         counts = [int(count) for count in shape.get("rle", "").split(",")]
         window = counts_mask(counts, (width, height)).T
     except (ValueError, OverflowError) as error:
-        raise wrong(path, f"the RLE of a mask is damaged ({error})", "export it anew from CVAT") from error
+        raise wrong(path, f"the RLE of a mask is damaged ({error})", "export it again from CVAT") from error
     mask = np.zeros(size, bool)
     mask[top : top + height, left : left + width] = window
     return mask

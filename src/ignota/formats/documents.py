@@ -21,9 +21,9 @@ _LARGEST_NUMBER = 10**9
 _WORDS = {dict: "an object {…}", list: "a list […]", str: "text", int: "a whole number"}
 
 
-def wrong(path: Path, what: str, mend: str) -> InputError:
-    """One line: where, what, how to mend."""
-    return InputError(f"{one_line(path)}: {one_line(what)[:300]}; {mend}")
+def wrong(path: Path, what: str, remedy: str) -> InputError:
+    """One line: where, what, how to fix it."""
+    return InputError(f"{one_line(path)}: {one_line(what)[:300]}; {remedy}")
 
 
 def load_json(path: Path, kind: type[T]) -> T:
@@ -46,7 +46,7 @@ def load_json(path: Path, kind: type[T]) -> T:
 def typed(path: Path, value: Any, kind: type[T], where: str) -> T:
     """`value` itself if it is of `kind` (true and false are no numbers); raises InputError."""
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise wrong(path, f"{where} is {one_line(repr(value))[:60]}, not {_WORDS.get(kind, kind.__name__)}", "mend it")
+        raise wrong(path, f"{where} is {one_line(repr(value))[:60]}, not {_WORDS.get(kind, kind.__name__)}", "fix it")
     return value
 
 
@@ -128,7 +128,7 @@ def label_map(path: Path, names: Iterable[str], values: dict[str, int] | None = 
     try:
         return LabelMap(tuple(sorted(labels, key=lambda label: label.id)))
     except ValueError as error:
-        raise wrong(path, str(error), "mend its classes") from error
+        raise wrong(path, str(error), "correct its classes") from error
 
 
 def value_of(path: Path, labels: LabelMap, name: str) -> int:
@@ -156,7 +156,7 @@ def read_map(path: Path) -> LabelMap:
     try:
         return LabelMap(tuple(sorted(classes, key=lambda label: label.id)), tuple(ignore))
     except ValueError as error:
-        raise wrong(path, str(error), "mend it") from error
+        raise wrong(path, str(error), "fix it") from error
 
 
 def json_files(folder: Path, besides: Sequence[str] = ()) -> list[Path]:

@@ -124,7 +124,7 @@ def _names(path: Path, results: Sequence[dict[str, Any]]) -> list[str]:
 def _name(path: Path, result: dict[str, Any]) -> str:
     names = entry(path, entry(path, result, "value", dict, "a result"), result["type"], list, "a result")
     if len(names) != 1:
-        raise wrong(path, f"a result bears {len(names)} labels", "give it one")
+        raise wrong(path, f"a result has {len(names)} labels", "give it one")
     return typed(path, names[0], str, "a label")
 
 

@@ -116,7 +116,7 @@ def pieces(
     if undefined:
         listed = ", ".join(map(str, sorted(undefined)[:8]))
         raise InputError(
-            f"{one_line(picture.key)}: label value {listed} is neither a class nor void; mend classes.yaml"
+            f"{one_line(picture.key)}: label value {listed} is neither a class nor void; correct classes.yaml"
         )
     for label in labels.classes:
         if label.id not in present:

@@ -106,7 +106,7 @@ def decode_rle(rle: Mapping[str, Any], max_pixels: int = 200_000_000) -> Bool[np
         size = (height, width)
         mask = decode_mask(counts, size) if isinstance(counts, str) else counts_mask(counts, size)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"an RLE of {width}×{height} pixels is damaged ({error}): encode the mask anew") from None
+        raise InputError(f"an RLE of {width}×{height} pixels is damaged ({error}): encode the mask again") from None
     return np.ascontiguousarray(mask)
 
 

@@ -61,7 +61,7 @@ def _blocks(scores: Pixels, labels: Marks, device: torch.device) -> Iterator[tup
         part = _on(flat[start : start + step], device).to(torch.float32)
         if not part.sum().isfinite() and part.isnan().any():
             holes = int(part.isnan().sum())
-            raise InputError(f"scores hold {holes} NaN of {len(part)}; no order is possible, mend them")
+            raise InputError(f"scores hold {holes} NaN of {len(part)} and cannot be ordered")
         bits = (part + 0.0).view(torch.int32)  # -0 becomes 0
         yield bits ^ ((bits >> 31) & 0x7FFFFFFF), _on(positive, device)
 

@@ -1,4 +1,4 @@
-"""The confusion matrix and what is read from it: IoU, harmonic mean, stolen pixels."""
+"""The confusion matrix and its figures: IoU, harmonic mean, pixels taken from known classes."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def checked(scores: NDArray, labels: NDArray) -> tuple[NDArray, NDArray[np.bool_
     flat, marks = np.ravel(scores), np.ravel(labels)
     flat = flat.astype(np.float32 if flat.dtype in (np.float32, np.float16) else np.float64, copy=False)
     if np.isnan(flat).any():
-        raise InputError(f"scores hold {int(np.isnan(flat).sum())} NaN of {flat.size}; no order is possible, mend them")
+        raise InputError(f"scores hold {int(np.isnan(flat).sum())} NaN of {flat.size} and cannot be ordered")
     positive = marks == 1
     if not (positive | (marks == 0)).all():
         other = marks[~positive & (marks != 0)][0]

@@ -1,4 +1,4 @@
-"""How often each piece of work was begun: a module of its own, as the process that counts needs nothing else."""
+"""How often each unit of work was begun; a separate module, so that the counting process loads nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 
 
 class Attempts:
-    """Counts how often each piece of work was begun: an actor beside the workers, so that it outlives them."""
+    """Counts how often each unit of work was begun: an actor beside the workers that outlives them."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

@@ -12,7 +12,7 @@ _USUAL = ("image", "bytes", "jpg", "jpeg", "png", "img", "data")
 
 
 def holds_images(uri: str) -> bool:
-    """Whether a Parquet file has a column of images; one that cannot be read counts, so that its fault is told."""
+    """Whether a Parquet file has a column of images; one that cannot be read counts, so that its fault is reported."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

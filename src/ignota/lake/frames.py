@@ -195,7 +195,7 @@ def _parquet(uri: str, every: int, done: set[int]) -> Iterator[_Read]:
     except (pa.ArrowException, *faults()) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{one_line(uri)} cannot be read ({one_line(error)[:200]}): write it anew") from None
+        raise InputError(f"{one_line(uri)} cannot be read ({one_line(error)[:200]}): write it again") from None
 
 
 def _from_bytes(index: int, data: bytes, where: str, member: str | None = None) -> _Read:

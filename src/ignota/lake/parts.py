@@ -5,7 +5,6 @@ The part files are the only record of what was done: there is no second one that
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import time
@@ -14,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ignota.data.drafts import sweep
+from ignota.data.drafts import is_ours, sweep
 from ignota.data.files import one_line
 from ignota.lake.places import address, faults, is_local, located, opened, write_whole
 from ignota.lake.sources import Source
@@ -46,10 +45,8 @@ def sole_writer(out: str) -> Iterator[None]:
         raise InputError(f"{one_line(out)} is no folder: name another --out")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"another command writes to {one_line(out)}: wait, or name another --out") from None
+        if not is_ours(lock.fileno()):
+            raise InputError(f"another command writes to {one_line(out)}: wait, or name another --out")
         yield
 
 

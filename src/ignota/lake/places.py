@@ -1,4 +1,4 @@
-"""Files in folders and at fsspec URLs: named by one text, listed, read, and written whole or not at all."""
+"""Files in folders and at fsspec URLs: named by one text, listed, read, and written atomically."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def opened(uri: str) -> IO[bytes]:
 
 
 def write_whole(uri: str, data: bytes) -> None:
-    """Writes a file whole or not at all: here by renaming, elsewhere in one call, as object stores do it.
+    """Writes a file atomically: here by renaming, on object stores in one call.
 
     Raises InputError where it cannot be written.
     """

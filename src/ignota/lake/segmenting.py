@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from ignota.lake.spans import Span, spans
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_LOG = logging.getLogger(__name__)
 
 Engine = Callable[[Sequence[Span]], Iterable["pa.Table"]]
 Tick = Callable[[int], object]
@@ -51,7 +54,7 @@ def left(lake: Lake, again: Again | None = None) -> tuple[list[Span], int]:
 
 
 def segment_lake(work: Sequence[Span], engine: Engine, parts: Parts, tick: Tick) -> Outcome:
-    """Does the work and writes its rows, also where it is stopped. tick: is told of rows as they come."""
+    """Does the work and writes its rows, also when it is stopped. tick: called with the rows as they arrive."""
     outcome = Outcome()
     try:
         for table in engine(work) if work else ():
@@ -60,6 +63,7 @@ def segment_lake(work: Sequence[Span], engine: Engine, parts: Parts, tick: Tick)
             outcome.done += count
             outcome.errors += len(faults)
             outcome.fault = faults[-1] if faults else outcome.fault
+            _LOG.debug("%d rows, %d of them with an error", count, len(faults))
             tick(count)
     finally:
         parts.flush()

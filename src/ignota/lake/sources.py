@@ -48,7 +48,7 @@ class Source:
 
 
 def kind_of(path: str) -> Kind | None:
-    """By the suffix, as what a folder holds has to be told apart without opening it; None for what is not read."""
+    """By the suffix, as files are classified without opening them; None for what is not read."""
     suffixes = [suffix.lower() for suffix in PurePosixPath(path).suffixes[-2:]]
     last = suffixes[-1] if suffixes else ""
     if last in IMAGE_SUFFIXES:

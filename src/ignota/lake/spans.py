@@ -1,4 +1,4 @@
-"""The work that is left of a source, in pieces that one worker does at a time, and what each frame is called."""
+"""The remaining work of a source, in spans for one worker at a time, and the name of each frame."""
 
 from __future__ import annotations
 

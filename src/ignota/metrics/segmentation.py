@@ -83,9 +83,9 @@ class SegmentationMetrics:
 
     @property
     def old_without_novel_pixels(self) -> float | None:
-        """mIoU over the known classes on pixels that truly are of a known class, so that only theft shows.
+        """mIoU over the known classes on pixels that truly belong to one, so only conflicts lower it.
 
-        Comparable before and after learning: before it, novel pixels are bound to be taken for known classes.
+        Comparable before and after learning: before it, novel pixels are always labelled as known classes.
         """
         confusion = self.confusion.clone()
         confusion[self.known :] = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
 import hashlib
 import shutil
@@ -21,6 +22,7 @@ from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.models.smp_checkpoint import SmpCheckpoint
 from ignota.models.smp_segmenter import SmpSegmenter
 from ignota.models.tapped import TappedModule, from_factory
+from ignota.models.timm_levels import Undrawn
 from ignota.models.torchvision_segmenter import TorchvisionSegmenter
 from ignota.models.transformers_segmenter import TransformersSegmenter
 from ignota.models.weights import load_strictly
@@ -41,7 +43,9 @@ def build_segmenter(
     folder: the bundle, for an exported program. weights None leaves them as built. Nothing is downloaded; any misfit
     raises InputError.
     """
-    segmenter = _build(description, folder, allow_code)
+    replaced = weights is not None and description.smp is not None  # others are probed while they are built
+    with Undrawn() if replaced else contextlib.nullcontext():
+        segmenter = _build(description, folder, allow_code)
     if segmenter.num_classes != description.num_classes:
         raise InputError(
             f"segmenter.num_classes is {description.num_classes}, "

@@ -40,12 +40,12 @@ def refuse_place(value: object, field: str) -> None:
 
 def timm_name(name: object, field: str = "encoder") -> str:
     """`name`, if timm registers it, with or without a tag of its weights; raises InputError for anything else."""
-    known = timm.list_models()
-    if isinstance(name, str):
+    if isinstance(name, str) and timm.is_model(name):
         architecture, dot, _ = name.partition(".")
-        if architecture in known and (not dot or name in timm.list_pretrained()):
+        if timm.list_models(architecture) and (not dot or timm.is_model_pretrained(name)):  # no name of before
             return name
-    raise InputError(f"{field}: timm registers no encoder {shown(name)}{close_to(name, known) or '; ' + _EXAMPLE}")
+    hint = close_to(name, timm.list_models()) or f"; {_EXAMPLE}"
+    raise InputError(f"{field}: timm registers no encoder {shown(name)}{hint}")
 
 
 def smp_name(name: object, field: str = "encoder") -> str:

@@ -9,23 +9,26 @@ from typing import Any
 import timm
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ignota.models.segmenter import Tap
 from ignota.structures import InputError
 
 _PLACE = re.compile(r"(block)?([0-9]{1,4})")
-_DRAWING = (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_)
+_DRAWING = (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_, nn.init.uniform_, nn.init.normal_,
+            nn.init.kaiming_uniform_)  # fmt: skip
 _UNFIT = (RuntimeError, AssertionError, ValueError, TypeError, KeyError, IndexError, AttributeError,
           NotImplementedError)  # fmt: skip
 
 
-class _Undrawn(TorchFunctionMode):
-    """Leaves out the drawing of random weights that loaded ones replace: most of the time that building a ViT takes."""
+class Undrawn(TorchFunctionMode):
+    """Leaves out the drawing of random weights that loaded ones replace: most of the time that building takes."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func in _DRAWING else func(*args, **(kwargs or {}))
+        if func in _DRAWING:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def build_levels(encoder: str) -> Any:
@@ -34,7 +37,7 @@ def build_levels(encoder: str) -> Any:
     Raises InputError where it cannot be built or its inner features cannot be read.
     """
     try:
-        with _Undrawn():
+        with Undrawn():
             try:
                 network: Any = timm.create_model(encoder, dynamic_img_size=True)
             except TypeError:  # of a network that is of any size by itself, or never

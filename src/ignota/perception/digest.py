@@ -1,4 +1,4 @@
-"""Values of any kind into a hash, so that no two of them meet."""
+"""Collision-safe hashing of nested values."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ from ignota.perception.spaces import Pooled
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Regions of training images that were kept from everything else, to set margins on and to tell thefts by.
+    """Regions of held-out training images, used only to set margins and to count conflicts.
 
-    vectors: "V F" raw, as pooled. label: "V" training ids. area: "V" how much known area each stands for. strange: "V"
-    its anomaly in units of the score's scale, 0 at the threshold.
+    vectors: "V F" raw, as pooled. label: "V" training ids. area: "V" how much known area each stands for.
+    `strange`: "V" its anomaly in units of the score's scale, 0 at the threshold.
     """
 
     vectors: Float[Tensor, "V F"]
@@ -125,8 +125,8 @@ class FeatureSpace:
 
         e_c = mean of the min(n_c, k) largest cos(f, P_c) - mean of the k largest cos(f, X ∪ A_c) + s / n_c, with the
         class's regions P_c, training pixels X (`nearest`: what `nearest` says of the regions), the class's
-        counter-examples A_c and the number of its exemplars n_c. surprise: s, what is added where the region is unknown
-        anyway; the more of a class was seen, the less must be guessed.
+        counter-examples A_c and the number of its exemplars n_c. `surprise`: s, added where the region is
+        unknown; it counts less the more exemplars a class has.
         """
         classes = len(taught.margin)
         against = owner_cosines(embeddings, taught.against, taught.against_owner, classes, self.neighbours)

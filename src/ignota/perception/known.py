@@ -13,14 +13,16 @@ from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from ignota.models.embedder import RegionEmbedder
+from ignota.perception.calibration import Calibration
 from ignota.perception.features import FeatureSpace, HeldOut
 from ignota.perception.hierarchy import RegionSettings
 from ignota.perception.proposals import UncertaintyRegions
 from ignota.perception.spaces import MetricSpace
-from ignota.scores.fitted_scores import RENAMED, fitted_score
+from ignota.scores.fitted_scores import RENAMED, held_score, ready_scores
 from ignota.scores.logit_scores import LOGIT_SCORES
 from ignota.scores.nearest import NearestNeighbours
 from ignota.scores.score import AnomalyScore, State
+from ignota.structures import InputError
 
 STEALS_HELD = 0.1
 """Of what held-out images show of a known class, a taught one takes no more."""
@@ -43,13 +45,14 @@ class Recipe:
     share of an image, that most like training pixels, whose regions count as known ones for the others. by_class:
     whether the nearest class has a say in the features' evidence beside the nearest pixels. threshold: of the world's
     own score, at the target false positive rate; scale: its spread on held-out images. theta: θ_novel of Equation 12.
-    kappa: Equation 13, as printed; kappa_released: as released. steal: the share of known area that a new class may
-    claim; steal_class: of one known class; steal_counter: of the class's own counter-examples, each judged by the
-    others. lowest_margin: where none of these is exceeded. surprise: what a region's anomaly above the threshold, in
-    scales of the score and at most `strangest` of them, adds to its likeness to a class of one exemplar. parts: regions
-    of an exemplar that are stored at most; inside: the share of a region that must lie in the mask. extra: further
-    scores that are held. regions: which regions an image has. objectness: the weight of the objectness map in the
-    world's own score; level: how much of the image's median score is taken off before.
+    kappa: Equation 13, as printed; kappa_released: as released. `steal`: the share of known area that a new class
+    may claim; `steal_class`: of one known class; `steal_counter`: of the class's own counter-examples, each judged by
+    the others. lowest_margin: where none of these is exceeded. `surprise`: what a region's anomaly above the threshold,
+    in scales of the score and at most `strangest` of them, adds to its similarity to a class of one exemplar. parts:
+    regions of an exemplar that are stored at most; inside: the share of a region that must lie in the mask. extra:
+    further scores that are held. regions: which regions an image has. objectness: the weight of the objectness map in
+    the world's own score; level: how much of the image's median score is taken off before. cutoff: what the score of an
+    unknown object must exceed; None: unknown regions are connected pixels above the threshold.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -83,6 +86,7 @@ class Recipe:
     regions: RegionSettings = field(default_factory=RegionSettings)
     objectness: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     level: Share = 0.0
+    cutoff: Real | None = None
 
     def surprised(self, strange: Float[Tensor, " R"]) -> Float[Tensor, " R"]:
         """What an anomaly (in scales above the threshold) adds to the likeness to a taught class of one exemplar."""
@@ -93,10 +97,14 @@ class Recipe:
         return UncertaintyRegions(self.alpha, self.beta, self.min_area)
 
     def scores(self) -> dict[str, AnomalyScore]:
-        """Every pixel score of this world by name, without its state."""
+        """Every pixel score that this world holds, without its state; raises InputError for a missing plugin."""
         own = {"knn": NearestNeighbours(self.taps, self.coreset, self.neighbours)}
-        further = {name: fitted_score(name, self.coreset, self.neighbours) for name in self.extra}
+        further = {name: held_score(name, self.coreset, self.neighbours) for name in self.extra}
         return LOGIT_SCORES | own | further
+
+    def readable(self) -> dict[str, AnomalyScore]:
+        """The scores that it holds, and those of plugins that need no state."""
+        return ready_scores(self.coreset, self.neighbours) | self.scores()
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,21 @@ class KnownEvidence:
     means: Tensor
     name: RecipeName = "light"
     others: Mapping[RecipeName, Recipe] = field(default_factory=dict)
+    calibration: Calibration | None = None
+
+    def on_camera(self, calibration: Calibration | None) -> KnownEvidence:
+        """The same evidence with the threshold of a calibration, and its vectors beside the coreset.
+
+        Raises InputError for vectors or classes of another world.
+        """
+        if calibration is None:
+            return self
+        width, classes = len(self.states["knn"]["mean"]), len(self.means)
+        owner = calibration.owner
+        if calibration.vectors.shape[1] != width or (len(owner) and int(owner.max()) >= classes):
+            raise InputError("the calibration is of another world: `ignota undo` takes it back")
+        numbers = {name: getattr(calibration, name) for name in ("threshold", "scale", "target_fpr")}
+        return replace(self, recipe=replace(self.recipe, **numbers), calibration=calibration)
 
     @property
     def recipes(self) -> dict[RecipeName, Recipe]:
@@ -133,12 +156,13 @@ class KnownEvidence:
 
     @cached_property
     def space(self) -> FeatureSpace:
-        """The space of the world's own recipe, on the coreset of its nearest neighbours."""
-        state = self.states["knn"]
-        return FeatureSpace(
-            self.recipe.taps, state["mean"], state["std"], state["coreset"].float(), state["owner"],
-            self.recipe.neighbours,
-        )  # fmt: skip
+        """The space of the world's own recipe, on the coreset of its nearest neighbours and what a camera adds."""
+        state, added = self.states["knn"], self.calibration
+        known, owner = state["coreset"].float(), state["owner"]
+        if added is not None:
+            vectors, classes = added.on(known.device)
+            known, owner = torch.cat([known, vectors]), torch.cat([owner, classes])
+        return FeatureSpace(self.recipe.taps, state["mean"], state["std"], known, owner, self.recipe.neighbours)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Everything to be stored, by a flat name."""

@@ -197,7 +197,7 @@ def as_pixels(image: ImageLike) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def _structure(segmenter: ClosedSetSegmenter) -> object:
-    """What builds the segmenter again, or, where it lives in memory alone, what can be told of it."""
+    """The description that rebuilds the segmenter, or, for one in memory alone, what is known of it."""
     try:
         return describe(segmenter)[0].to_json()
     except InputError:

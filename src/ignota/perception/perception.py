@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,6 +29,8 @@ from ignota.perception.snapshot import Snapshot, nothing_taught
 from ignota.structures import Encoding
 from ignota.taxonomy import Taxonomy
 
+_LOG = logging.getLogger(__name__)
+
 _MOST_CHANNELS = 16
 
 
@@ -34,13 +38,13 @@ _MOST_CHANNELS = 16
 class Perception:
     """A closed-set segmenter that sees what is unknown. It knows no taught class; `OpenWorldModel` adds these.
 
-    known: fitted on training images, frozen. branches: of the paper's systems, built when they are first asked for.
-    exemplar_branches: those that read every example that is taught, so that their methods know the class.
+    fitted: known evidence from training images, frozen. branches: of the paper's systems, built when they are first
+    asked for. exemplar_branches: those that read every example that is taught, so that their methods know the class.
     """
 
     taxonomy: Taxonomy
     networks: Networks
-    known: KnownEvidence
+    fitted: KnownEvidence
     branches: Branches = field(default_factory=Branches, kw_only=True)
     exemplar_branches: tuple[str, ...] = field(default=(), kw_only=True)
 
@@ -53,9 +57,14 @@ class Perception:
         return self.networks.device
 
     @property
+    def known(self) -> KnownEvidence:
+        """What images are read by: the fitted evidence, with what a calibration adds."""
+        return self.fitted
+
+    @property
     def snapshot(self) -> Snapshot:
         """What was taught. Take it once where several of its parts must agree."""
-        return nothing_taught(self.taxonomy, self.known)
+        return nothing_taught(self.taxonomy, self.fitted)
 
     @property
     def classes(self) -> Taxonomy:
@@ -116,15 +125,18 @@ class Perception:
 
     def segment(self, image: ImageLike | Encoding | UnknownRegion) -> Scene:
         """Labels, anomaly and unknown regions of a path, PIL image, array, tensor or encoding."""
-        encoding = self.encoding_of(image)
-        return self.scene(encoding, self.tables(encoding))
+        began, encoding = time.perf_counter(), self.encoding_of(image)
+        scene = self.scene(encoding, self.tables(encoding))
+        _LOG.debug("segmented %d×%d pixels in %.2f s", encoding.size[1], encoding.size[0], time.perf_counter() - began)
+        return scene
 
     def scene(self, encoding: Encoding, tables: Tables) -> Scene:
-        """The scene of an image whose tables are at hand: no network runs, and what is taught later changes nothing."""
-        recipe, snapshot = self.known.recipe, self.snapshot
+        """The scene of an image from its tables: no network runs, and later teaching does not change it."""
+        snapshot = self.snapshot
+        recipe = snapshot.known.recipe
         return Scene(
             encoding, snapshot.classes, len(self.taxonomy), tables, self.taught(tables, snapshot.novel),
-            recipe.threshold, recipe.scale, self.known.space,
+            recipe.threshold, recipe.scale, snapshot.known.space, recipe.cutoff,
         )  # fmt: skip
 
     def scores(self, encoding: Encoding, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:

@@ -29,7 +29,7 @@ def score_names(known: KnownEvidence) -> tuple[str, ...]:
         OWN,
         *objects,
         *(name for name, space in _SPACE_OF.items() if space in known.spaces),
-        *known.recipe.scores(),
+        *known.recipe.readable(),
     )
 
 
@@ -65,7 +65,10 @@ def anomaly_maps(
             return objectness_map(encoding)
         if name in _SPACE_OF:
             return uncertainty(encoding, known, _SPACE_OF[name])
-        return to_image(known.recipe.scores()[name].score(encoding, known.states[name]), encoding)
+        grid = known.recipe.readable()[name].score(encoding, known.states.get(name, {}))
+        if grid.ndim != 2:
+            raise InputError(f"the score {name!r} gave {tuple(grid.shape)}: it must give one number for each cell, h w")
+        return to_image(grid.float(), encoding)
 
     with torch.inference_mode():
         return {name: composed(name, read, lambda: reading().hierarchy, known.states) for name in names}
@@ -109,10 +112,9 @@ def read_regions(encoding: Encoding, known: KnownEvidence) -> RegionReading:
 def likeness(known: KnownEvidence, reading: RegionReading, without: int | None = None) -> Float[Tensor, " R"]:
     """Similarity of the finest regions to the nearest known pixels, or half to these and half to the nearest class.
 
-    Pixels are those of training images and of what in this very image surely is known: regions with the largest
-    similarity, averaged over scales, until they cover the share τ of the image (the recipe's `trusted`), vouch for
-    their like. Under another sun or by another camera a road resembles its own next stretch more than any road of the
-    training images. τ = 0 trusts training pixels alone.
+    Confidently known regions of the same image serve as extra reference, because appearance shifts between cameras:
+    those with the largest similarity, averaged over scales, until they cover the share τ of the image (the recipe's
+    `trusted`). τ = 0 uses training pixels alone.
     """
     space, recipe, embeddings, hierarchy = known.space, known.recipe, reading.embeddings, reading.hierarchy
     closest = reading.nearest if without is None else space.nearest(embeddings, without)
@@ -131,7 +133,7 @@ def likeness(known: KnownEvidence, reading: RegionReading, without: int | None =
 def own_parts(
     encoding: Encoding, known: KnownEvidence, reading: RegionReading, without: int | None = None
 ) -> Float[Tensor, "3 H W"]:
-    """The pieces of evidence, raw, on the image's grid: -max logit, the same in units of its class, 1 - similarity.
+    """The three pixel scores, raw, on the image's grid: -max logit, the same in units of its class, 1 - similarity.
 
     without: a known class that is left out of logits and training pixels, as if it had never been known.
     """
@@ -173,12 +175,12 @@ def objectness_map(encoding: Encoding) -> Float[Tensor, "H W"]:
 
 
 def joined_score(parts: Float[Tensor, "3 H W"], hierarchy: Hierarchy, known: KnownEvidence) -> Float[Tensor, "H W"]:
-    """s of `own_score` from its raw pieces."""
+    """s of `own_score` from its raw pixel scores."""
     return hierarchy.smooth(joined_parts(parts, known))
 
 
 def joined_parts(parts: Float[Tensor, 3 * shape], known: KnownEvidence) -> Float[Tensor, "*shape"]:
-    """e of `own_score` from its raw pieces."""
+    """e of `own_score` from its raw pixel scores."""
     recipe = known.recipe
     centre, spread, weights = (
         torch.tensor(v, dtype=parts.dtype, device=parts.device).view(-1, *[1] * (parts.ndim - 1))

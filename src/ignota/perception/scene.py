@@ -10,12 +10,14 @@ from functools import cached_property
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8, UInt16
+from jaxtyping import Bool, Float, Int, Int32, UInt8, UInt16
+from scipy import ndimage
 from torch import Tensor
 
 from ignota.data.images import resize_label
 from ignota.functional.regions import paint
 from ignota.perception.features import FeatureSpace
+from ignota.perception.objects import find_objects
 from ignota.perception.reading import RegionReading
 from ignota.perception.spaces import pool_masks
 from ignota.structures import Encoding, InputError, RegionSet
@@ -68,7 +70,7 @@ class Taught:
 
 @dataclass(frozen=True)
 class UnknownRegion:
-    """`ignota.Region`: a connected piece of the image that belongs to no class, or one that somebody picked.
+    """`ignota.Region`: a connected component that belongs to no class, or a region that the user picked.
 
     crop: "h w" its mask inside the box. size: (H, W) of the original image. box: left, top, right, bottom. score: mean
     anomaly in 0..1. nearest: the class that it most often takes. area: pixels. given: how it was picked. It remembers
@@ -93,7 +95,7 @@ class UnknownRegion:
 
     @property
     def mask(self) -> Bool[np.ndarray, "H W"]:
-        """The mask on the original image, made anew at each call: many regions of a large image would fill memory."""
+        """The mask on the original image, made again at each call: many regions of a large image would fill memory."""
         left, top, right, bottom = self.box
         whole = np.zeros(self.size, bool)
         whole[top:bottom, left:right] = self.crop
@@ -110,7 +112,8 @@ class Scene:
     """Labels, anomaly and unknown regions of one image.
 
     tables: of the image, before the world was taught; taught: what its classes make of them. threshold and scale turn
-    scores into 0..1 with the threshold at one half.
+    scores into 0..1 with the threshold at one half. cutoff: what the score of an object must exceed; None: unknown
+    regions are connected pixels.
     """
 
     encoding: Encoding
@@ -121,6 +124,7 @@ class Scene:
     threshold: float
     scale: float
     space: FeatureSpace
+    cutoff: float | None = None
 
     def __repr__(self) -> str:
         height, width = self.tables.size
@@ -183,16 +187,25 @@ class Scene:
 
     @cached_property
     def unknown(self) -> tuple[UnknownRegion, ...]:
-        """Unknown regions at the world's threshold, the largest first."""
+        """Unknown objects at the world's threshold, the most anomalous first."""
         return self.unknown_at(0.5)
 
     def unknown_at(self, threshold: float) -> tuple[UnknownRegion, ...]:
-        """Connected regions whose anomaly exceeds `threshold`."""
-        mask = self.unknown_mask(threshold).astype(np.uint8)
-        _, ids, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_32S)
-        order = np.argsort(-statistics[:, cv2.CC_STAT_AREA], kind="stable")
-        kept = [i for i in order if i != 0 and statistics[i, cv2.CC_STAT_AREA] >= SMALLEST_REGION * mask.size]
-        return tuple(self._unknown_region(ids, statistics, int(i)) for i in kept)
+        """Unknown objects where an anomaly of `threshold` counts as unknown, the most anomalous first.
+
+        Worlds without a cutoff for objects list connected pixels above the threshold instead.
+        """
+        ids = self.object_ids(threshold)
+        boxes = ((i + 1, window) for i, window in enumerate(ndimage.find_objects(ids)) if window is not None)
+        return tuple(self._unknown_region(ids, i, window) for i, window in boxes)
+
+    def object_ids(self, threshold: float = 0.5) -> Int32[np.ndarray, "H W"]:
+        """Unknown objects on the original image: 0 outside, else 1..N in the order of `unknown_at`."""
+        if self.cutoff is None:
+            return _components(self.unknown_mask(threshold))
+        share = min(max(threshold, 1e-6), 1 - 1e-6)
+        limit = self.threshold + self.scale * math.log(share / (1 - share))
+        return enlarged(working_objects(self.score, limit, self.scale, self.cutoff), self.tables.size)
 
     def region(self, mask: Bool[np.ndarray, "H W"], given: str = "mask") -> UnknownRegion:
         """A mask on the original image as a region of this scene; it must not be empty."""
@@ -200,10 +213,9 @@ class Scene:
         box = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
         return self._described(mask[box[1] : box[3], box[0] : box[2]].copy(), box, given)
 
-    def _unknown_region(self, ids: np.ndarray, statistics: np.ndarray, i: int) -> UnknownRegion:
-        x, y, width, height = (int(v) for v in statistics[i][:4])
-        crop = ids[y : y + height, x : x + width] == i
-        return self._described(crop, (x, y, x + width, y + height), "region")
+    def _unknown_region(self, ids: Int32[np.ndarray, "H W"], i: int, window: tuple[slice, slice]) -> UnknownRegion:
+        rows, columns = window
+        return self._described(ids[window] == i, (columns.start, rows.start, columns.stop, rows.stop), "region")
 
     def _described(self, crop: Bool[np.ndarray, "h w"], box: tuple[int, int, int, int], given: str) -> UnknownRegion:
         window = np.s_[box[1] : box[3], box[0] : box[2]]
@@ -219,6 +231,45 @@ class Scene:
             return self.tables.closed
         taught = paint(self.taught.novel, self.regions, -1.0).cpu().numpy()
         return np.where(taught >= 0, (taught + self.num_known).astype(np.uint8), self.tables.closed)
+
+
+def _components(mask: Bool[np.ndarray, "H W"]) -> Int32[np.ndarray, "H W"]:
+    """Connected pixels, 8-neighbours, numbered by area, the largest first; specks are left out."""
+    _, ids, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)
+    areas = statistics[:, cv2.CC_STAT_AREA]
+    order = [i for i in np.argsort(-areas, kind="stable") if i != 0 and areas[i] >= SMALLEST_REGION * mask.size]
+    table = np.zeros(len(areas), np.int32)
+    table[order] = np.arange(1, len(order) + 1)
+    return np.asarray(table[ids])
+
+
+def working_objects(
+    score: Float[Tensor, "H W"], threshold: float, scale: float, cutoff: float
+) -> Int32[np.ndarray, "H W"]:
+    """Unknown objects on the working grid: 0 outside, else 1..N, the most anomalous first."""
+    z = (score.cpu().numpy() - threshold) / max(scale, 1e-9)
+    return find_objects(z, cutoff, SMALLEST_REGION).ids
+
+
+def enlarged(ids: Int32[np.ndarray, "h w"], size: tuple[int, int]) -> Int32[np.ndarray, "H W"]:
+    """Numbered objects on a grid of another size, with smooth edges."""
+    if ids.shape == size:
+        return ids
+    found = np.zeros(size, np.int32)
+    for i, window in enumerate(ndimage.find_objects(ids)):
+        if window is None:
+            continue
+        near = [slice(max(0, part.start - 1), part.stop + 1) for part in window]
+        mask = (ids[near[0], near[1]] == i + 1).astype(np.float32)
+        ends = [(part.start, part.start + n) for part, n in zip(near, mask.shape, strict=True)]
+        to = [
+            slice(*(round(end * full / own) for end in pair))
+            for pair, full, own in zip(ends, size, ids.shape, strict=True)
+        ]
+        target = found[to[0], to[1]]
+        if target.size:
+            target[cv2.resize(mask, target.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0.5] = i + 1
+    return found
 
 
 def levels(raw: Float[np.ndarray, "*S"], threshold: float, scale: float) -> UInt16[np.ndarray, "*S"]:

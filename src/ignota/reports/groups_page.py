@@ -41,7 +41,7 @@ class GroupsPage:
 
 
 def write_groups_page(path: Path, page: GroupsPage) -> None:
-    """Writes the page, whole or not at all. Raises InputError where it cannot be written."""
+    """Writes the page atomically. Raises InputError where it cannot be written."""
     write_atomically(path, render_groups_page(page).encode())
 
 

@@ -70,7 +70,7 @@ class Report:
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Writes the report as one HTML file, whole or not at all. Raises InputError where it cannot be written."""
+    """Writes the report atomically as one HTML file. Raises InputError where it cannot be written."""
     write_atomically(path, render_report(report).encode())
 
 

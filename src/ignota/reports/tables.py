@@ -117,7 +117,7 @@ def anomaly_tables(results: Mapping[str, Any]) -> tuple[Table, ...]:
 
 
 def incremental_tables(results: Mapping[str, Any]) -> tuple[Table, ...]:
-    """The tables of what `evaluate incremental` wrote: summary of the methods, IoU by class, stolen pixels.
+    """The tables of what `evaluate incremental` wrote: summary of the methods, IoU by class, conflicts.
 
     Raises InputError where the results have another form.
     """
@@ -152,7 +152,7 @@ def _summary(methods: Mapping[str, Mapping[str, Any]]) -> Table:
         for name, found in methods.items()
     )
     columns = ("method", "all ↑", "novel ↑", "old ↑", "harmonic ↑", "old before", "old after ↑")
-    note = "mIoU in percent. Old before and after: known classes without novel pixels, so that only theft shows."
+    note = "mIoU in percent. Old before and after: known classes without novel pixels, so only conflicts lower it."
     better: tuple[Better, ...] = ("", "higher", "higher", "higher", "higher", "", "higher")
     return Table("Known and learnt classes", columns, rows, note, better)
 
@@ -174,8 +174,8 @@ def _stolen_table(stolen: Mapping[str, Mapping[str, int]]) -> Table:
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (name, *(int(stolen[novel].get(name, 0)) for novel in stolen)) for name in known
     )
-    note = "Pixels of known classes that were taken for a learnt class."
-    return Table("Stolen pixels", ("known class", *(f"taken for {novel}" for novel in stolen)), rows, note)
+    note = "Pixels of known classes that were labelled as a learnt class."
+    return Table("Conflicts, in pixels", ("known class", *(f"taken for {novel}" for novel in stolen)), rows, note)
 
 
 def _total(stolen: Mapping[str, Mapping[str, int]], known: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,10 +32,12 @@ class Estimate:
     measuring: float
 
     def __str__(self) -> str:
+        cores = os.cpu_count() or 1
         total = (self.training + self.measuring) / 3600
         return (
             f"about {total:.1f} core-hours are left, {self.training / 3600:.1f} of training and "
-            f"{self.measuring / 3600:.1f} of measuring; a stopped call goes on where it was"
+            f"{self.measuring / 3600:.1f} of measuring: {total / cores:.1f} hours on the {cores} cores here; "
+            "a stopped call goes on where it was"
         )
 
 

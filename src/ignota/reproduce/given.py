@@ -44,7 +44,7 @@ def trained_hash(source: Path) -> str:
 
 
 def take(source: Path, target: Path) -> None:
-    """Puts the closed set of `source` at `target`, whole or not at all.
+    """Puts the closed set of `source` at `target`, atomically.
 
     That of a world is in half precision, as worlds are, and took no time.
     """

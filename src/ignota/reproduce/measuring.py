@@ -177,7 +177,7 @@ def measure_incremental(workshop: Workshop, cells: Sequence[IncrementalCell], do
 def _taught(
     workshop: Workshop, teacher: Teacher, cells: Sequence[IncrementalCell], done: Done
 ) -> dict[IncrementalCell, TaughtWorld]:
-    """The taught world of each cell; cells of the same lesson share it.
+    """The taught world of each cell; cells of the same teaching share it.
 
     Without those that cannot be taught, as where a class has too few images: their reason is given at once.
     """

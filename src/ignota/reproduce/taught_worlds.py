@@ -214,7 +214,7 @@ class Teacher:
         self.train = self.workshop.setting.train(self.split)
 
     def taught(self, lesson: Lesson, methods: Sequence[str], gated: bool = False) -> TaughtWorld:
-        """The world of the lesson's variant, taught all its classes in order, by the branches that `methods` need."""
+        """The world of the variant, taught all classes in order, by the branches that `methods` need."""
         split, systems = self.workshop.setting.ground.parsed(lesson.split), systems_of(methods)
         anomaly = lesson.variant if gated else without_anomaly(lesson.variant)
         world = self.workshop.world(self.split, anomaly)

@@ -26,6 +26,7 @@ from ignota.perception.branch import Branch, Branches
 from ignota.perception.metric_network import SYSTEM, MetricNetwork
 from ignota.perception.networks import Networks
 from ignota.perception.spaces import MetricSpace
+from ignota.progress import progress
 from ignota.reproduce.cells import LOSSES, Variant
 from ignota.reproduce.given import closed_hash, take, trained_hash
 from ignota.reproduce.grounds import Setting
@@ -153,7 +154,9 @@ class Workshop:
         if not variant.sobel:
             recipe = dataclasses.replace(recipe, alpha=float("inf"))
         known = dataclasses.replace(known, recipe=recipe)
-        return dataclasses.replace(base, known=known, store=ExemplarStore(None), branches=self.branches(split, variant))
+        return dataclasses.replace(
+            base, fitted=known, store=ExemplarStore(None), branches=self.branches(split, variant)
+        )
 
     def branches(self, split: str, variant: Variant) -> Branches:
         """The branches of a variant, each made when it is first asked for."""
@@ -211,9 +214,9 @@ class Workshop:
         """`world` with the states of further scores, as `refused` has fitted them."""
         files = {name: self._state_file(split, name) for name in names}
         states = {name: _on(safetensors.torch.load_file(file), self.device) for name, file in files.items()}
-        recipe = dataclasses.replace(world.known.recipe, extra=(*world.known.recipe.extra, *names))
-        known = dataclasses.replace(world.known, recipe=recipe, states=world.known.states | states)
-        return dataclasses.replace(world, known=known)
+        recipe = dataclasses.replace(world.fitted.recipe, extra=(*world.fitted.recipe.extra, *names))
+        known = dataclasses.replace(world.fitted, recipe=recipe, states=world.fitted.states | states)
+        return dataclasses.replace(world, fitted=known)
 
     def refused(self, split: str, names: Sequence[str]) -> dict[str, str]:
         """Fits scores on the training images of a split, each once; returns those that cannot be, with the reason."""
@@ -277,7 +280,7 @@ class Workshop:
 
     def bar(self, title: str, total: int, unit: str = "image") -> tqdm:
         """A progress bar, unless the workshop is quiet."""
-        return tqdm(total=total, desc=title, unit=unit, disable=self.quiet, mininterval=1.0)
+        return progress(total, title, unit, self.quiet)
 
     def check_given(self) -> None:
         """Raises InputError for a given folder that serves none of the networks here."""

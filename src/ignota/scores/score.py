@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,15 @@ class AnomalyScore(ABC):
     citation: str
     pasted: bool = False
     """Whether `observe` is to see the training images with strange things pasted in, rather than as they are."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it reads images of any world, without a state from training images."""
+        return type(self).state is AnomalyScore.state
+
+    def settings(self) -> dict[str, Any]:
+        """What its state depends on beside its code and the training images, as values that JSON has."""
+        return vars(self)
 
     def observe(self, encoding: Encoding, label: UInt8[np.ndarray, "h w"], rng: np.random.Generator) -> State:
         """The contribution of one training image.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -46,6 +47,8 @@ from ignota.storage.seals import check_files, document_text, read_document, read
 from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import ClassLabel, Taxonomy, nearest
 from ignota.world.model import OpenWorldModel
+
+_LOG = logging.getLogger(__name__)
 
 CARD = "README.md"
 _HALF_MAX = 65504.0
@@ -145,6 +148,7 @@ def load(
     """
     path, device = find_world(name), torch.device(device)
     world = opened(path, read_document(path), open_store(path, writable), size, allow_code, allow_download, recipe)
+    _LOG.info("opened %s for %s: %r, recipe %s", path, "teaching" if writable else "reading", world, world.known.name)
     return world if device.type == "cpu" else moved(world, device)
 
 
@@ -185,7 +189,7 @@ def opened(
         if isinstance(error, InputError) or not isinstance(error, _MISFITS):
             raise
         raise InputError(
-            f"{path} is damaged ({type(error).__name__}: {str(error)[:120]}): copy or train it anew"
+            f"{path} is damaged ({type(error).__name__}: {str(error)[:120]}): copy or train it again"
         ) from None
 
 
@@ -217,7 +221,7 @@ def _branch(
         if isinstance(error, InputError):
             raise
         name = path / branch_file(system)
-        raise InputError(f"{name} is damaged ({type(error).__name__}): copy or train the world anew") from None
+        raise InputError(f"{name} is damaged ({type(error).__name__}): copy or train the world again") from None
 
 
 def moved(world: OpenWorldModel, device: torch.device) -> OpenWorldModel:
@@ -230,11 +234,11 @@ def moved(world: OpenWorldModel, device: torch.device) -> OpenWorldModel:
         objectness=None if networks.objectness is None else networks.objectness.to(device),
         device=device,
     )
-    tensors = {name: value.to(device) for name, value in world.known.tensors()}
-    spaces = {name: space.taps for name, space in world.known.spaces.items()}
-    known = KnownEvidence.from_tensors(tensors, world.known.recipe, spaces, len(world.taxonomy))
-    known = dataclasses.replace(known, name=world.known.name, others=world.known.others)
-    return dataclasses.replace(world, networks=networks, known=known)
+    tensors = {name: value.to(device) for name, value in world.fitted.tensors()}
+    spaces = {name: space.taps for name, space in world.fitted.spaces.items()}
+    known = KnownEvidence.from_tensors(tensors, world.fitted.recipe, spaces, len(world.taxonomy))
+    known = dataclasses.replace(known, name=world.fitted.name, others=world.fitted.others)
+    return dataclasses.replace(world, networks=networks, fitted=known)
 
 
 def is_shipped(path: Path) -> bool:
@@ -268,7 +272,7 @@ def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _tensors(world: OpenWorldModel, description: SegmenterDescription) -> dict[str, Tensor]:
-    found = {f"known.{name}": value for name, value in world.known.tensors()}
+    found = {f"known.{name}": value for name, value in world.fitted.tensors()}
     if description.has_weights:
         found |= {f"segmenter.{name}": value for name, value in world.networks.segmenter.state_dict().items()}
     return {name: value.detach().cpu().contiguous() for name, value in found.items()}
@@ -294,8 +298,8 @@ def _document(world: OpenWorldModel, description: SegmenterDescription, results:
         "objectness": _objectness_entry(world),
         "size": world.networks.size,
         "taps": list(world.networks.taps),
-        "spaces": {name: list(space.taps) for name, space in world.known.spaces.items()},
-        "recipes": {name: dataclasses.asdict(recipe) for name, recipe in world.known.recipes.items()},
+        "spaces": {name: list(space.taps) for name, space in world.fitted.spaces.items()},
+        "recipes": {name: dataclasses.asdict(recipe) for name, recipe in world.fitted.recipes.items()},
         "branches": {
             system: {"file": branch_file(system), "settings": world.branches.get(system, world.networks).card}
             for system in world.branches.systems
@@ -315,11 +319,11 @@ def _read_tensors(path: Path, document: WorldDocument, name: str) -> dict[str, T
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path / name} is damaged ({type(error).__name__}): copy or train the world anew") from None
+        raise InputError(f"{path / name} is damaged ({type(error).__name__}): copy or train the world again") from None
     tensors = {key: value.float() if value.dtype == torch.float16 else value for key, value in tensors.items()}
     for key, value in tensors.items():
         if value.is_floating_point() and not bool(value.sum().isfinite()):  # a third of the time of looking at each
-            raise InputError(f"{path / name} is damaged ({key[:80]} is not finite): copy or train the world anew")
+            raise InputError(f"{path / name} is damaged ({key[:80]} is not finite): copy or train the world again")
     return tensors
 
 
@@ -345,7 +349,7 @@ def _frozen(document: WorldDocument, own: dict[str, Tensor], allow_download: boo
 def _objectness_entry(world: OpenWorldModel) -> dict[str, Any] | None:
     """The network of the recipe `full`; raises InputError where that is held, yet its network was not loaded."""
     network = world.networks.objectness
-    if network is None and "full" in world.known.recipes:
+    if network is None and "full" in world.fitted.recipes:
         raise InputError("this world holds a recipe full whose network is not here: `pip install 'ignota[objectness]'`")
     return _outside_entry(network)
 

@@ -23,7 +23,7 @@ FORM = 3
 WORLD, WEIGHTS = "world.json", "weights.safetensors"
 RECIPE = "light"
 """The recipe that every world holds; `full` needs an objectness network."""
-ADDED = frozenset({"steal_counter", "lowest_margin", "objectness", "level"})
+ADDED = frozenset({"steal_counter", "lowest_margin", "objectness", "level", "cutoff"})
 """Fields of a recipe that came after schema 2 was fixed: a document may lack them."""
 
 _LARGEST_NUMBER, _DEEPEST = 1e6, 32
@@ -223,7 +223,7 @@ def _first(error: ValidationError) -> str:
 
 def refuse(path: Path, reason: str) -> NoReturn:
     """Raises InputError for a document that cannot be used."""
-    raise InputError(f"{path} is damaged ({' '.join(reason.split())}): mend the field, or copy or train the world anew")
+    raise InputError(f"{path} is damaged ({' '.join(reason.split())}): fix the field, or copy or train the world again")
 
 
 def from_schema_1(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def read_document(path: Path) -> WorldDocument:
     if raw.get("digest") != hashlib.sha256(canonical(raw)).hexdigest():
         raise InputError(
             f"{file} was changed after it was sealed: `ignota seal {path}` checks an edited document and seals it, "
-            "or copy the world anew"
+            "or copy the world again"
         )
     return validated(raw, file)
 
@@ -91,7 +91,7 @@ def check_schema(raw: Mapping[str, Any], path: Path) -> None:
     if schema != SCHEMA:
         raise InputError(
             f"{path} has schema version {schema}, this program reads 1 and {SCHEMA}: "
-            "update ignota or train the world anew"
+            "update ignota or train the world again"
         )
 
 
@@ -114,14 +114,14 @@ def read_sealed(path: Path, document: WorldDocument, name: str = WEIGHTS) -> byt
 def _check_size(file: Path, size: int, document: WorldDocument) -> None:
     if size != document.files[file.name].bytes:
         raise InputError(
-            f"{file} is damaged ({size} bytes, {document.files[file.name].bytes} were sealed): copy the world anew"
+            f"{file} is damaged ({size} bytes, {document.files[file.name].bytes} were sealed): copy the world again"
         )
 
 
 def _check_digest(file: Path, digest: str, document: WorldDocument) -> None:
     if digest != document.files[file.name].sha256:
         raise InputError(
-            f"{file} is damaged (its SHA-256 is not the one that {WORLD} seals): copy the world anew, or, if you "
+            f"{file} is damaged (its SHA-256 is not the one that {WORLD} seals): copy the world again, or, if you "
             f"changed it yourself, `ignota seal {file.parent}`"
         )
 

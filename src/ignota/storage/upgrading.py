@@ -1,4 +1,4 @@
-"""Documents written anew in their place: sealed after an edit by hand, or brought from schema 1 to schema 2."""
+"""Documents rewritten in place: sealed after an edit by hand, or brought from schema 1 to schema 2."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def seal(name: str | Path, allow_code: bool = False) -> tuple[str, ...]:
     check_schema(raw, path)
     for field, kind in (("segmenter", dict), ("branches", dict)):
         if not isinstance(raw.setdefault(field, {}), kind):
-            raise InputError(f"{path / WORLD}: {field} is no object: mend the field")
+            raise InputError(f"{path / WORLD}: {field} is no object: correct the field")
     document = validated(sealed(raw, path), path / WORLD)
     _check_opens(path, document, allow_code)
     write_document(document.to_json(), path)

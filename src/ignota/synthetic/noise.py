@@ -1,4 +1,4 @@
-"""Noise drawn once and cut from ever after: textures at the price of a copy."""
+"""Noise that is drawn once and then cropped, so a texture costs one copy."""
 
 from __future__ import annotations
 

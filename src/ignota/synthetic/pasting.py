@@ -1,4 +1,4 @@
-"""Strange things cut from the synthetic world and pasted into photographs: unknowns that no data set has to provide."""
+"""Pastes unknown objects of the synthetic world into photographs, so no data set has to provide unknowns."""
 
 from __future__ import annotations
 

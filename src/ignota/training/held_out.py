@@ -22,7 +22,7 @@ from ignota.training.training_regions import training_label
 from ignota.training.weighing import Trial, pasted_trial
 
 _PASTED = 3
-"""How many strange things are pasted into each image."""
+"""How many unknown objects are pasted into each image."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import lightning as L
 import torch
-from tqdm import tqdm
 
+from ignota.progress import progress
 from ignota.training.distributed import is_rank_zero
 
 
@@ -29,15 +29,8 @@ class StageProgress(L.Callback):
         self.seconds_before = 0.0  # spent by earlier runs of the same stage, up to their last checkpoint
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.bar = tqdm(
-            total=self.steps,
-            initial=trainer.global_step,
-            desc=self.title,
-            unit="step",
-            disable=self.quiet or not is_rank_zero(),
-            smoothing=0.05,
-            mininterval=1.0,
-        )
+        quiet = self.quiet or not is_rank_zero()
+        self.bar = progress(self.steps, self.title, "step", quiet, initial=trainer.global_step, smoothing=0.05)
         self.first = trainer.global_step
 
     def on_train_batch_end(
@@ -49,7 +42,7 @@ class StageProgress(L.Callback):
             loss = float(torch.as_tensor(outputs["loss"]).detach())
             self.losses.append((step, loss))
             speed = (step - self.first) * self.batch / max(1e-9, time.monotonic() - self.started)
-            self.bar.set_postfix_str(f"loss {loss:.3f}, {speed:.1f} images/s")
+            self.bar.set_postfix_str(f"loss {loss:.3f}, {speed:.1f} images/s", refresh=False)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.bar.close()

@@ -12,6 +12,7 @@ from ignota.evaluation.evaluation import world_split
 from ignota.functional.spacing import evenly_spaced
 from ignota.models.focus_network import FocusNetwork
 from ignota.perception.branch import Branches, built
+from ignota.perception.networks import Networks
 from ignota.scores.fitted_scores import fitted_score
 from ignota.scores.score import LEVEL
 from ignota.structures import InputError
@@ -20,6 +21,7 @@ from ignota.training.configuration import ExperimentConfig, FitConfig
 from ignota.training.fitting import split_images
 from ignota.training.full_recipe import TrialReader, with_full
 from ignota.training.held_out import HeldOutReader
+from ignota.training.object_cutoff import with_cutoffs
 from ignota.training.score_calibration import calibrate_scores
 from ignota.training.score_states import Bars, KeptStates, fit_states, no_bars
 from ignota.training.stages import Stages
@@ -56,7 +58,7 @@ def with_scores(
     of as many as the world was trained with. kept: where finished states are kept until the world is written. Raises
     InputError for a score that cannot be fitted or is held already, and for images without classes.
     """
-    recipe = world.known.recipe
+    recipe = world.fitted.recipe
     catalogue = {name: fitted_score(name, recipe.coreset, recipe.neighbours) for name in names}
     for name in names:
         if name in recipe.extra:
@@ -68,10 +70,10 @@ def with_scores(
     data = TrainingImages(train, part, lut, seed_of(world) if seed is None else seed)
     states = fit_states(world.networks, data, catalogue, tick, bars, kept)
     recipe = dataclasses.replace(recipe, extra=(*recipe.extra, *names))
-    known = dataclasses.replace(world.known, recipe=recipe, states=world.known.states | states)
+    known = dataclasses.replace(world.fitted, recipe=recipe, states=world.fitted.states | states)
     bare = [name for name in recipe.scores() if LEVEL not in known.states[name]]
     known = calibrate_scores(world.networks, known, dataclasses.replace(data, images=held_out), tick, bare)
-    return dataclasses.replace(world, known=known)
+    return dataclasses.replace(world, fitted=known)
 
 
 def with_objectness(
@@ -79,18 +81,40 @@ def with_objectness(
 ) -> OpenWorldModel:
     """The same world with a recipe `full` that reads `network`, calibrated on its held-out training images.
 
-    tick: called once a held-out image. Raises InputError for images without classes.
+    tick: called twice a held-out image. Raises InputError for images without classes.
     """
-    if train.taxonomy is None:
-        raise InputError(f"{train.name} has no classes: the recipe is calibrated on labelled training images")
-    split, fit = world_split(world, train.taxonomy), world.provenance.get("configuration", {}).get("fit", {})
     networks = dataclasses.replace(world.networks, objectness=network.to(world.device))
-    seed, things = seed_of(world), fit.get("things", FitConfig.things)
-    names, distort = split.known_taxonomy.names, fit.get("distort", FitConfig.distort)
-    reader = HeldOutReader(networks, train, split.training_lut(), names, cut_outs(things, seed), distort, seed)
-    known, table = with_full(TrialReader(reader, world.known.under("light")), parts_of(world, train)[1], tick)
+    reader, held_out = _held_out_reader(world, networks, train), parts_of(world, train)[1]
+    known, table = with_full(TrialReader(reader, world.fitted.under("light")), held_out, tick)
+    known = with_cutoffs(reader, known.under("full"), held_out, tick)
     provenance = world.provenance | {"objectness": written(table)}
-    return dataclasses.replace(world, networks=networks, known=known.under("full"), provenance=provenance)
+    return dataclasses.replace(world, networks=networks, fitted=known, provenance=provenance)
+
+
+def with_objects(
+    world: OpenWorldModel, train: LabelledImages, tick: Callable[[], object] = lambda: None
+) -> OpenWorldModel:
+    """The same world whose recipes list unknown objects, with cutoffs from its held-out training images.
+
+    tick: called once a held-out image. Raises InputError for images without classes, and where the world holds a recipe
+    `full` whose network is not here.
+    """
+    if "full" in world.fitted.recipes and world.networks.objectness is None:
+        raise InputError("the objects of recipe full need its network: `pip install 'ignota[objectness]'`")
+    reader = _held_out_reader(world, world.networks, train)
+    known = with_cutoffs(reader, world.fitted, parts_of(world, train)[1], tick)
+    return dataclasses.replace(world, fitted=known)
+
+
+def _held_out_reader(world: OpenWorldModel, networks: Networks, train: LabelledImages) -> HeldOutReader:
+    if train.taxonomy is None:
+        raise InputError(f"{train.name} has no classes: recipes are calibrated on labelled training images")
+    split, fit = world_split(world, train.taxonomy), world.provenance.get("configuration", {}).get("fit", {})
+    seed, things = seed_of(world), fit.get("things", FitConfig.things)
+    distort = fit.get("distort", FitConfig.distort)
+    return HeldOutReader(
+        networks, train, split.training_lut(), split.known_taxonomy.names, cut_outs(things, seed), distort, seed
+    )
 
 
 def seed_of(world: OpenWorldModel) -> int:

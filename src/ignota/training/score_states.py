@@ -17,6 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from ignota.perception.networks import Networks
+from ignota.scores.fitted_scores import code_of
 from ignota.scores.score import OUTLIER, AnomalyScore, State
 from ignota.scores.trained import TrainedScore
 from ignota.structures import InputError, Sample
@@ -49,7 +50,7 @@ class KeptStates:
     origin: str
 
     def of(self, name: str, score: AnomalyScore) -> StageFolder:
-        return StageFolder(self.folder / name, fingerprint(self.origin, name, vars(score)))
+        return StageFolder(self.folder / name, fingerprint(self.origin, name, score.settings(), code_of(name)))
 
     def drop(self) -> None:
         """Removes what was kept, once it is part of a world."""
@@ -125,7 +126,7 @@ def observed(
 
 
 def _pasted(sample: Sample, data: TrainingImages, things: tuple[CutOut, ...], image: int) -> Sample:
-    """The picture with strange things in it, labelled in training ids; the things' pixels are OUTLIER."""
+    """The picture with unknown objects pasted in, labelled in training ids; their pixels are OUTLIER."""
     height, width = sample.image.shape[:2]
     label = training_label(sample, data.lut, (height, width))
     view, target = paste(sample.image, label, things, _PASTED, image_generator(data.seed + 1, image))

@@ -17,7 +17,7 @@ from ignota.data.files import one_line
 from ignota.data.yaml_files import YamlError, read_yaml
 from ignota.errors import InputError
 from ignota.taxonomy import nearest
-from ignota.training.configuration import ExperimentConfig
+from ignota.training.configuration import ExperimentConfig, FittedScore
 
 T = TypeVar("T")
 SMALLEST, LARGEST = 32, 8192
@@ -61,7 +61,7 @@ def leaves(kind: type = ExperimentConfig, prefix: str = "") -> dict[str, tuple[A
 
 def explained(kind: type = ExperimentConfig, prefix: str = "") -> dict[str, str]:
     """What every dotted key means: as the docstring of its group has it ("steps, batch: text"), else as everywhere."""
-    parts = _TOLD.split(" ".join((kind.__doc__ or "").split()))
+    parts = _TOLD.split(" ".join((kind.__doc__ or "").replace("`", "").split()))
     told = {
         name: text.strip().rstrip(".;")
         for names, text in zip(parts[1::2], parts[2::2], strict=True)
@@ -112,6 +112,11 @@ def configuration(values: Mapping[str, Any]) -> ExperimentConfig:
         raise InputError(f"data.split: {error}") from None
     if not 0.25 <= config.fit.magnify <= 4:
         raise InputError(f"fit.magnify is in 0.25..4, not {config.fit.magnify:g}")
+    if own := set(config.fit.scores).difference(get_args(FittedScore)):
+        from ignota.scores.fitted_scores import fitted_score  # no help needs to load torch
+
+        for name in own:
+            fitted_score(name, config.fit.coreset, config.fit.neighbours)
     return config
 
 

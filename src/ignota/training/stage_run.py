@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,6 +14,8 @@ from ignota.training.distributed import check_batch
 from ignota.training.progress import StageProgress
 from ignota.training.records import StageFolder
 from ignota.training.training import Stage, run_stage, trained_weights
+
+_LOG = logging.getLogger(__name__)
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -53,7 +56,9 @@ class StageRun:
         begin: what learns, and its batches; made only to train. record: what is noted beside seconds and losses.
         Raises InputError as `check_batch`.
         """
-        if self.folder.finished() is None:
+        finished = self.folder.finished() is not None
+        _LOG.info("%s: %s in %s", pace.title, "finished" if finished else "to be trained", self.folder.path)
+        if not finished:
             check_batch(f"{pace.setting}.batch", pace.batch)
             self.folder.begin()
             module, loader = begin()

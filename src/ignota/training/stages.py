@@ -30,6 +30,7 @@ from ignota.perception.networks import Networks
 from ignota.perception.perception import calibrated
 from ignota.perception.proposals import UncertaintyRegions, fit_edge_thresholds
 from ignota.perception.spaces import MetricSpace
+from ignota.progress import progress
 from ignota.storage.branch_files import beside, make_branch
 from ignota.structures import InputError
 from ignota.synthetic.pasting import cut_outs
@@ -51,6 +52,7 @@ from ignota.training.fitting import (
 from ignota.training.full_recipe import Table, TrialReader, with_full
 from ignota.training.held_out import HeldOutReader
 from ignota.training.metric_network_run import train_metric_network
+from ignota.training.object_cutoff import with_cutoffs
 from ignota.training.records import StageFolder, fingerprint
 from ignota.training.region_embedder_run import train_region_embedder
 from ignota.training.score_calibration import calibrate_scores
@@ -255,15 +257,23 @@ class Stages:
             known, self.weights, self.trusted = self._calibrated(known, held_out, bar)
             known = calibrate_scores(networks, known, dataclasses.replace(data, images=held_out), bar.update)
         self.objectness_weights: Table = {}
-        return known if self.objectness is None else self._full(known, held_out)
+        known = known if self.objectness is None else self._full(known, held_out)
+        with self._bar("objects", len(held_out)) as bar:
+            return with_cutoffs(self._whole_reader, known, held_out, bar.update)
 
     def _full(self, known: KnownEvidence, held_out: Sequence[int]) -> KnownEvidence:
         """The evidence with the recipe `full` beside `light`."""
-        networks = dataclasses.replace(self.networks(), objectness=self.objectness)
-        trials = TrialReader(dataclasses.replace(self.reader, networks=networks), known)
+        trials = TrialReader(self._whole_reader, known)
         with self._bar("objectness", len(held_out)) as bar:
             known, self.objectness_weights = with_full(trials, held_out, bar.update)
         return known.under("full")
+
+    @property
+    def _whole_reader(self) -> HeldOutReader:
+        """The reader whose networks see objectness, where there is such a network."""
+        return dataclasses.replace(
+            self.reader, networks=dataclasses.replace(self.networks(), objectness=self.objectness)
+        )
 
     @cached_property
     def reader(self) -> HeldOutReader:
@@ -274,7 +284,7 @@ class Stages:
     def _calibrated(
         self, known: KnownEvidence, held_out: Sequence[int], bar: tqdm
     ) -> tuple[KnownEvidence, WeightTable, dict[float, float]]:
-        """The evidence with every number that held-out images set, how all weights did, and all shares that vouch."""
+        """The evidence with all numbers set on held-out images; the merits of all weights and pseudo-known shares."""
         fit, seed = self.config.fit, self.config.seed
         shares = TRUSTED if fit.trusted is None else (fit.trusted,)
         candidates = {share: calibrated(known, trusted=share) for share in shares}
@@ -324,7 +334,7 @@ class Stages:
         return StageRun(folder, self.device, self.config.seed, self.quiet)
 
     def _bar(self, title: str, total: int, unit: str = "image") -> tqdm:
-        return tqdm(total=total, desc=title, unit=unit, disable=self.quiet or not is_rank_zero(), mininterval=1.0)
+        return progress(total, title, unit, self.quiet or not is_rank_zero())
 
     @contextmanager
     def _training_bar(self, title: str, total: int, unit: str) -> Iterator[Callable[[], object]]:

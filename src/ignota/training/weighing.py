@@ -1,4 +1,4 @@
-"""How much each piece of evidence weighs: chosen on held-out training images, where what is unknown is known.
+"""The weights of the pixel scores, chosen on held-out training images with simulated unknowns.
 
 Two kinds of unknowns, as no one kind resembles all that a street may hold: known classes, each left out in turn as if
 it had never been learnt, and things of the synthetic world pasted into the picture.
@@ -30,7 +30,7 @@ FEATURES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 WEIGHTS: tuple[Weights, ...] = tuple((a, b, c) for a, b in LOGITS for c in FEATURES)
 BALANCED: Weights = (0.5, 0.5, 1.0)
 TRUSTED = (0.0, 0.3, 0.5)
-"""Shares of an image that may vouch for the rest."""
+"""Pseudo-known shares of an image to choose from."""
 PASTED = "pasted"
 _POINT = 0.01
 _PIXELS = 4000
@@ -126,8 +126,8 @@ def merit(found: Mapping[str, float]) -> float:
 
 
 def least_trust(merits: Mapping[float, float]) -> float:
-    """The smallest share that may vouch whose merit is within a point of the best, as merits of so few images vary by
-    more (the rule of one standard error, Breiman et al. 1984): what no training image vouches for is a risk."""
+    """Prefer the smallest pseudo-known share within one point of the best: merits of so few images vary by more than
+    that (the rule of one standard error, Breiman et al. 1984)."""
     return min(share for share, found in merits.items() if found >= max(merits.values()) - _POINT)
 
 

@@ -35,7 +35,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     }.items()
 }  # fmt: skip
 _REFUSED: dict[int | str, dict[str, Any]] = {
-    409: {"model": forms.Refusal, "description": "the class would steal too much; `force` teaches it all the same"}
+    409: {"model": forms.Refusal, "description": "the class would take too much; `force` teaches it all the same"}
 }
 _IMAGE_BODY = {
     "requestBody": {
@@ -107,7 +107,13 @@ def _add_reading(app: FastAPI, session: Session, name: str, metrics: Metrics) ->
         def read() -> dict[str, Any]:
             snapshot = world.newest()
             listed = views.classes(world, snapshot)
-            return {"state": snapshot.state, "writable": world.store.writable, "world": name, "classes": listed}
+            return {
+                "state": snapshot.state,
+                "calibration": views.calibration(snapshot),
+                "writable": world.store.writable,
+                "world": name,
+                "classes": listed,
+            }
 
         return await to_thread.run_sync(read)
 
@@ -146,8 +152,8 @@ def _add_images(app: FastAPI, session: Session) -> None:
         responses={200: {"content": {"application/octet-stream": {}}}},
     )  # fmt: skip
     async def layers(image: ImagePath) -> Response:
-        """Four planes on the working grid, little-endian: uint16 anomaly × 65535 before anything was taught, uint16
-        region ids, uint16 meta-channel bits, uint8 labels of the closed set."""
+        """Five planes on the working grid, little-endian: uint16 anomaly × 65535 before anything was taught, uint16
+        region ids, uint16 meta-channel bits, uint8 labels of the closed set, uint16 unknown objects from 1."""
         body = await session.run(lambda: session.layers(session.image(image)))
         return Response(body, media_type="application/octet-stream")
 
@@ -163,7 +169,7 @@ def _add_images(app: FastAPI, session: Session) -> None:
 
     @app.post("/api/relabel", tags=["images"], response_model=forms.Changed)
     async def relabel(form: forms.RelabelForm) -> Response:
-        """Classes, and open images labelled anew, after whatever changed the world. left: images to ask for next."""
+        """Classes, and open images labelled again, after whatever changed the world. left: images to ask for next."""
         return _json(await session.run(lambda: _changed(session, form.images)))
 
     @app.post(
@@ -282,6 +288,7 @@ def _changed(session: Session, keys: Sequence[str], lesson: dict[str, Any] | Non
     snapshot = session.world.snapshot
     told = {
         "state": snapshot.state,
+        "calibration": views.calibration(snapshot),
         "classes": views.classes(session.world, snapshot),
         "patches": patches,
         "left": left,

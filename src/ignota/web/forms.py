@@ -57,7 +57,7 @@ class MarkForm(Form):
 
 
 class ByForm(Form):
-    """author: who does it, for the history. relabel: open images that are to be labelled anew."""
+    """author: who does it, for the history. relabel: open images that are to be labelled again."""
 
     author: Author = ""
     relabel: Annotated[list[ImageKey], Field(max_length=1000)] = []
@@ -119,7 +119,7 @@ class ExportForm(Form):
 
 
 class Problem(BaseModel):
-    """Every refusal: one line that says what is wrong and how to mend it."""
+    """Every refusal: one line that says what is wrong and how to fix it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"error": "no taught class 'mose' to forget"}]})
     error: str
@@ -214,12 +214,14 @@ class Seen(BaseModel):
 
 
 class Changed(BaseModel):
-    """The world after a change, and the patches of the images that were to be labelled anew.
+    """The world after a change, and the patches of the images that were to be labelled again.
 
-    left: open images whose patches did not fit into this answer; `relabel` gives them.
+    left: open images whose patches did not fit into this answer; `relabel` gives them. calibration: in words, empty
+    where there is none; where it has changed, the layers of open images have changed as well.
     """
 
     state: int
+    calibration: str = ""
     classes: list[ClassView]
     patches: dict[str, str]
     left: list[str] = []
@@ -228,7 +230,7 @@ class Changed(BaseModel):
 
 
 class Previewed(BaseModel):
-    """What a class would do; shares in 0..1, as in a lesson.
+    """What a class would do; shares in 0..1, as in a refusal.
 
     covers: of the marked pixels, how many. outside: of what it covers on the marked images, how much lies outside the
     marks. conflicts: of each other class, the share that it would take. covered: per open image, the marked ones
@@ -247,6 +249,7 @@ class Previewed(BaseModel):
 
 class ClassList(BaseModel):
     state: int
+    calibration: str
     writable: bool
     world: str
     classes: list[ClassView]

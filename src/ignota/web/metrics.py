@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import Scope
+
+_LOG = logging.getLogger(__name__)
 
 
 class Metrics:
@@ -22,6 +26,7 @@ class Metrics:
         route = getattr(scope.get("route"), "path", "none")
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
+        _LOG.info("%s %s: %d in %.3f s", scope.get("method"), route, status, seconds)
 
     def text(self, images: int, waiting: int) -> tuple[bytes, str]:
         """All figures, and their content type."""

@@ -33,12 +33,12 @@ _HEALTH = "/api/health"
 
 
 class AdmissionMiddleware:
-    """Refuses strangers, foreign pages, bodies that are too large or too slow, and whoever comes when all is full.
+    """Refuses clients without a token, pages of another origin, bodies too large or too slow, and requests when full.
 
-    token: what a client must bear; None where only this machine can connect, and then it must call it by its own name,
-    so that no foreign page reaches it through a name that resolves to it. watch: told of every answer. unread: bytes of
-    answers that clients have not read. A request counts as in flight when its body is there, so that slow ones keep
-    nobody out.
+    token: what a client must send; None if only this machine can connect. The host name must then be a local one, so no
+    page from elsewhere reaches the server through a name that resolves to it. watch: called for every answer. unread:
+    bytes of answers that clients have not read. A request counts as in flight once its body has arrived, so slow
+    clients do not block others.
     """
 
     def __init__(

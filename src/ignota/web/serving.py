@@ -1,4 +1,4 @@
-"""Listening on an address until told to stop; what was accepted is finished first."""
+"""Listens on an address until stopped; accepted requests are finished first."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WAITING = 1024
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen. port: 0 takes a free one. token: what clients must bear; made up where one is needed."""
+    """Where to listen. port: 0 takes a free one. token: what clients must send; generated if one is needed."""
 
     host: str = "127.0.0.1"
     port: int = 8642
@@ -57,8 +57,10 @@ def serve(
     listener = _listener(address)
     token = address.needed_token
     port = listener.getsockname()[1]
-    shown = "127.0.0.1" if ipaddress_any(address.host) else address.host
-    link = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/{f'#token={token}' if token else ''}"
+    links = [
+        f"http://{f'[{host}]' if ':' in host else host}:{port}/{f'#token={token}' if token else ''}"
+        for host in shown_hosts(address.host)
+    ]
     kind = limited(limits)
     app = create_app(world, name, limits, token, lambda: sum(one.unread for one in kind.everyone))
     config = uvicorn.Config(
@@ -69,9 +71,9 @@ def serve(
 
     def announce() -> None:
         listener.listen(_WAITING)  # uvicorn's backlog also says how many are accepted before others are closed
-        say(link)
+        say(" and, on this machine, ".join(links))
         if browse:
-            webbrowser.open(link)
+            webbrowser.open(links[-1])
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -92,12 +94,24 @@ async def _announced(server: uvicorn.Server, listener: socket.socket, announce: 
     await task
 
 
-def ipaddress_any(host: str) -> bool:
-    """Whether an address stands for all of a machine's addresses."""
+def shown_hosts(host: str) -> list[str]:
+    """The names under which a server on `host` is reached; where that stands for all, the one in the network first."""
     try:
-        return ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return False
+        if not ipaddress.ip_address(host).is_unspecified:
+            return [host]
+    except ValueError:  # a name
+        return [host]
+    return list(dict.fromkeys((network_address() or LOOPBACK[0], LOOPBACK[0])))
+
+
+def network_address() -> str | None:
+    """The IPv4 address that this machine has towards others; None where it has none. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # reserved for documentation (RFC 5737); only asks for the route
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])
 
 
 def _most_files() -> int:

@@ -59,6 +59,11 @@ def region(found: UnknownRegion, embedding: bool = False) -> dict[str, Any]:
     }
 
 
+def calibration(snapshot: Snapshot) -> str:
+    """What the world is calibrated on, empty for a world as it was fitted."""
+    return "" if snapshot.known.calibration is None else str(snapshot.known.calibration)
+
+
 def classes(world: OpenWorldModel, snapshot: Snapshot) -> list[dict[str, Any]]:
     """Known classes, then taught ones with a picture of their newest example, which shows what they are."""
     taught = {label.name: label.exemplars for label in snapshot.taught}

@@ -91,7 +91,7 @@ def preview(
 ) -> Preview:
     """What `name` would cover and take if it were taught from these examples.
 
-    others: further images, with their tables where these are at hand. Raises InputError for counter-examples alone of a
+    others: further images, with their tables where these exist. Raises InputError for counter-examples alone of a
     class that nobody showed.
     """
     snapshot = world.snapshot

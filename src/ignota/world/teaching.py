@@ -71,7 +71,7 @@ def prepare(
 ) -> list[Prepared]:
     """Checks examples and reads off what is to be stored; each image passes the networks once.
 
-    seen: encodings whose tables are at hand. against: what is not the class. Raises InputError.
+    seen: encodings with their tables. against: what is not the class. Raises InputError.
     """
     known = {id(encoding): (encoding, tables) for encoding, tables in seen}
     shown, unlike = (

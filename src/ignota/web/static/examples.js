@@ -1,4 +1,4 @@
-// Drawn pictures to begin with, for whoever has none at hand.
+// Drawn pictures to begin with.
 
 import { add } from "./opening.js";
 import { toast } from "./toasts.js";

@@ -203,7 +203,7 @@ async function start() {
     adopt(told);
     await startWorkspace();
   } catch (error) {
-    toast(error.status === 401 ? "Open the link that the server printed: it bears the token." : error.message, { bad: true });
+    toast(error.status === 401 ? "Open the link that the server printed: it contains the token." : error.message, { bad: true });
   }
 }
 

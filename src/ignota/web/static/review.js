@@ -1,4 +1,4 @@
-// Where a taught class is found, to be judged piece by piece: accepted ones become examples, rejected ones counter-examples.
+// Where a taught class is found, to be judged region by region: accepted ones become examples, rejected ones counter-examples.
 
 import { get } from "./api.js";
 import { drawCutout } from "./cutout.js";
@@ -26,7 +26,7 @@ export async function review(label) {
   all.sort((a, b) => b.doubt - a.doubt);
   judged = { label, found: all.slice(0, SHOWN) };
   element("review-title").textContent = `Is this ${label.name}?`;
-  const counted = all.length > SHOWN ? `${SHOWN} of ${all.length} pieces, the least certain ones.` : `${all.length} pieces.`;
+  const counted = all.length > SHOWN ? `${SHOWN} of ${all.length} regions, the least certain ones.` : `${all.length} regions.`;
   element("review-note").textContent = all.length ? counted : "It is found nowhere else on the open images.";
   element("review-list").replaceChildren(...judged.found.map(card));
   count();

@@ -11,6 +11,7 @@ export const session = {
   current: null,
   classes: [],
   state: -1,
+  calibration: "",
   writable: true,
   threshold: 0.5,
   view: "labels",
@@ -29,9 +30,10 @@ export const opened = () => session.items.filter((item) => item.key);
 export const itemOf = (key) => session.items.find((item) => item.key === key);
 export const nameOf = (id) => session.classes.find((label) => label.id === id)?.name ?? "?";
 
-// Takes over classes and, of each image that was labelled anew, its patch.
-export function adopt({ state, classes, patches = {} }) {
-  Object.assign(session, { state, classes });
+// Takes over classes and, of each image that was labelled again, its patch.
+export function adopt({ state, classes, calibration = "", patches = {} }) {
+  if (session.state >= 0 && calibration !== session.calibration) location.reload(); // what was drawn has changed
+  Object.assign(session, { state, classes, calibration });
   session.palette.fill(0);
   for (const { id, colour, taught } of classes) {
     const [red, green, blue] = [1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16));
@@ -61,7 +63,7 @@ async function complete(told, keys) {
   return { ...told, patches };
 }
 
-// A change of the world; every open image is labelled anew by its answer.
+// A change of the world; every open image is labelled again by its answer.
 export async function change(path, body) {
   const keys = opened().map((item) => item.key);
   const told = await complete(await post(`api/${path}`, { ...body, relabel: keys }), keys);
@@ -71,7 +73,7 @@ export async function change(path, body) {
   return told;
 }
 
-// What another program did to the world meanwhile; always: labels every image anew whether or not the world changed.
+// What another program did to the world meanwhile; always: labels every image again whether or not the world changed.
 export async function catchUp(always = false) {
   const keys = opened().map((item) => item.key);
   const told = await complete(await post("api/relabel", { images: keys }), keys);

@@ -27,7 +27,7 @@ const share = (item) => (item.shares ? shareAbove(item.shares, session.threshold
 
 export const ordered = () => [...session.items].sort((a, b) => share(b) - share(a));
 
-// Puts the frames in order; those that are there already are moved, not made anew.
+// Puts the frames in order; existing ones are moved, not made again.
 function arrange() {
   for (const item of frames.keys()) if (!session.items.includes(item)) frames.delete(item);
   const order = ordered();

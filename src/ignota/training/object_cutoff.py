@@ -1,0 +1,86 @@
+"""What the score of an unknown object must exceed: chosen on held-out training images, bare and with things in them.
+
+The cutoff is the smallest one that leaves at most `FALSE_OBJECTS` false objects an image.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from ignota.data.images import resize_label
+from ignota.perception.known import KnownEvidence
+from ignota.perception.objects import find_objects
+from ignota.perception.reading import own_score, read_regions
+from ignota.perception.scene import SMALLEST_REGION
+from ignota.structures import Encoding
+from ignota.taxonomy import IGNORE_INDEX
+from ignota.training.fitting import image_generator
+from ignota.training.held_out import HeldOutReader
+from ignota.training.training_regions import training_label
+
+FALSE_OBJECTS = 2.0
+"""False objects an image that a user accepts."""
+_ON_THING = 0.25
+"""An object is false where less than this share of it lies on a pasted thing; void pixels are left out."""
+_COUNTED = 0.5
+"""An object counts where more than this share of it is not void."""
+
+
+def false_scores(z: Float[np.ndarray, "H W"], target: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, " N"]:
+    """Scores of the false objects of an image. z: anomaly in scales above the threshold. target: 0 known, 1 unknown,
+    255 void."""
+    found = find_objects(z, -np.inf, SMALLEST_REGION)
+    objects = found.ids.ravel()
+    pixels, counted, on = (
+        np.bincount(objects, weights=weights, minlength=len(found.scores) + 1)[1:]
+        for weights in (None, (target != IGNORE_INDEX).ravel(), (target == 1).ravel())
+    )
+    return np.asarray(found.scores[(counted > _COUNTED * pixels) & (on < _ON_THING * counted)])
+
+
+def object_cutoff(scores: Sequence[Float[np.ndarray, " N"]]) -> float:
+    """The smallest cutoff that at most FALSE_OBJECTS of the false objects an image exceed. scores: of each image."""
+    joined = np.sort(np.concatenate([*scores, np.zeros(0)]))
+    allowed = int(FALSE_OBJECTS * len(scores))
+    return float(joined[-allowed - 1]) if len(joined) > allowed else 0.0
+
+
+def with_cutoffs(
+    reader: HeldOutReader, known: KnownEvidence, held_out: Sequence[int], tick: Callable[[], object] = lambda: None
+) -> KnownEvidence:
+    """The same evidence whose recipes have a cutoff: two passes of the networks an image."""
+    recipes = dict(known.recipes)
+    scores: dict[str, list[np.ndarray]] = {name: [] for name in recipes}
+    for image in held_out:
+        for encoding, target in _views(reader, image):
+            for name in recipes:
+                scores[name].append(false_scores(_standardised(encoding, known.under(name)), target))
+        tick()
+    recipes = {
+        name: dataclasses.replace(recipe, cutoff=object_cutoff(scores[name])) for name, recipe in recipes.items()
+    }
+    own = recipes.pop(known.name)
+    return dataclasses.replace(known, recipe=own, others=recipes)
+
+
+def _views(reader: HeldOutReader, image: int) -> Iterator[tuple[Encoding, UInt8[np.ndarray, "H W"]]]:
+    """An image bare, and as another camera might take it with things in it; targets are on the working grid."""
+    sample = reader.samples[image]
+    label = training_label(sample, reader.lut, (sample.image.shape[0], sample.image.shape[1]))
+    bare = np.where(label == IGNORE_INDEX, IGNORE_INDEX, 0).astype(np.uint8)
+    pasted = reader.pasted_picture(sample, image_generator(reader.seed + 3, image))
+    for picture, target in ((sample.image, bare), pasted):
+        encoding = reader.networks.encode(picture)
+        yield encoding, resize_label(target, (encoding.image.shape[0], encoding.image.shape[1]))
+
+
+def _standardised(encoding: Encoding, known: KnownEvidence) -> Float[np.ndarray, "H W"]:
+    recipe = known.recipe
+    with torch.inference_mode():
+        score = own_score(encoding, known, read_regions(encoding, known))
+    return np.asarray((score.cpu().numpy() - recipe.threshold) / recipe.scale, np.float32)
