@@ -1,4 +1,4 @@
-"""A frozen encoder: features that training on a closed set has not narrowed down to its classes."""
+"""A frozen encoder: its features are not narrowed to the classes of a closed set."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class FrozenEncoder(nn.Module):
     after a ViT's block 8, counted from 0. Images are padded to whole cells; an encoder of one size alone
     (`fixed_size`) sees them resized to it. size: short side at which images are to be shown to it, whatever the
     segmenter reads, as small things fill few cells of so coarse a grid; None: as the segmenter sees them. source: where
-    its weights come from, as `imagenet_weights` takes it; weights: the weights themselves, where loaded. It is always in
-    evaluation mode: `train()` leaves it alone. Raises InputError for a name that timm does not register, a tap that
+    its weights come from, as `imagenet_weights` takes it; weights: the weights themselves, where loaded. It is always
+    in evaluation mode: `train()` leaves it alone. Raises InputError for a name that timm does not register, a tap that
     does not exist and weights that do not fit.
     """
 

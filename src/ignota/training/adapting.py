@@ -1,4 +1,4 @@
-"""A world around a segmenter that somebody already has: its classes are matched and checked, then D and `fit`."""
+"""Builds a world around an existing segmenter: its classes are matched and checked, then D and `fit`."""
 
 from __future__ import annotations
 
@@ -131,8 +131,9 @@ def adapt(
 ) -> OpenWorldModel:
     """A world round a segmenter that knows its classes: meta channels, D and `fit`; its weights stay untouched.
 
-    config: its data are those of `with_classes`. watch: called with the check of the segmenter before anything is fitted. The
-    check's picture and the hidden intermediate stages are beside `out`, so a stopped run resumes. Raises InputError.
+    config: its data are those of `with_classes`. watch: called with the check of the segmenter, before anything is
+    fitted. The check's picture and the hidden intermediate stages are beside `out`, so a stopped run resumes. Raises
+    InputError.
     """
     check_frozen(config, allow_download)
     if config.meta_channels.branches and not list(segmenter.parameters()):
