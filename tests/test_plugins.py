@@ -18,7 +18,9 @@ from ignota.cli import main
 from ignota.plugins import DATASETS, FITTED_SCORES, load_plugin, load_plugins
 from ignota.scores.fitted_scores import code_of
 from ignota.storage import bundle
+from ignota.storage.fingerprint import world_fingerprint
 from ignota.structures import InputError
+from ignota.training.settings import configuration, read_preset
 
 pytestmark = pytest.mark.usefixtures("catalogues")
 
@@ -121,6 +123,29 @@ def test_a_world_that_lacks_its_plugin_says_so(
     assert error.count("\n") == 1 and "holds the score 'shifted', which no package here brings" in error
     assert "--plugin FILE.py" in error
     assert not (tmp_path / "out").exists()
+
+
+def test_an_experiment_may_fit_it(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("fit: {scores: [vim, shifted]}")
+    with pytest.raises(InputError, match="no score 'shifted' can be fitted"):
+        configuration(read_preset(str(file)))
+    load_plugin(written(tmp_path, FITTED))
+    assert configuration(read_preset(str(file))).fit.scores == ("vim", "shifted")
+
+
+def test_workers_of_ray_load_it(trained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    from ignota.lake.on_ray import Pool, Segmenter
+
+    file, new = written(tmp_path, FITTED), tmp_path / "new"
+    assert run("fit", "shifted", "--world", trained, "--out", new, "--plugin", file, "--quiet") == 0
+    del FITTED_SCORES["shifted"]
+    state = world_fingerprint(bundle.load(trained))
+    with pytest.raises(InputError, match="no package here brings"):
+        Segmenter(Pool(str(new), state, 1), None)
+    with pytest.raises(InputError, match="is another world on"):  # it was opened, then compared
+        Segmenter(Pool(str(new), state, 1, plugins=(file,)), None)
 
 
 def test_a_document_loads_no_file(

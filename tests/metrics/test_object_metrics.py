@@ -16,18 +16,19 @@ def slowly(objects: np.ndarray, label: np.ndarray, smallest: int) -> tuple[int, 
     """listed, false, true, covered, found."""
     void = {tuple(at) for at in np.argwhere(label == 255)}
     anomalous = {tuple(at) for at in np.argwhere(label == 1)}
-    listed, false = [], 0
+    everything, listed, false = [], [], 0
     for number in set(objects.ravel().tolist()) - {0}:
         pixels = {tuple(at) for at in np.argwhere(objects == number)}
         counted = pixels - void
+        everything.append(counted)
         if 2 * len(counted) > len(pixels):
             listed.append(counted)
             false += 4 * len(counted & anomalous) < len(counted)
     ids, count = ndimage.label(label == 1, np.ones((3, 3)))
     truths = [{tuple(at) for at in np.argwhere(ids == i)} for i in range(1, count + 1)]
     truths = [one for one in truths if len(one) >= smallest]
-    covered = sum(any(2 * len(one & other) >= len(one | other) for other in listed) for one in truths)
-    found = sum(any(4 * len(one & other) >= len(one) for other in listed) for one in truths)
+    covered = sum(any(2 * len(one & other) >= len(one | other) for other in everything) for one in truths)
+    found = sum(any(4 * len(one & other) >= len(one) for other in everything) for one in truths)
     return len(listed), false, len(truths), covered, found
 
 

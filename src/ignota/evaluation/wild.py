@@ -19,7 +19,6 @@ from ignota.perception.scene import UnknownRegion
 from ignota.structures import Encoding, InputError
 from ignota.taxonomy import IGNORE_INDEX, Taxonomy, nearest
 from ignota.world.model import OpenWorldModel
-from ignota.world.previewing import TeachingRefused
 from ignota.world.teaching import Shown
 
 Given = Literal["mask", "object"]
@@ -127,7 +126,7 @@ def _teach_once(
     refused = ""
     try:
         copy.learn(_NAME, (encoding, shown))
-    except TeachingRefused as error:
+    except InputError as error:  # refused, or too small to be seen
         refused = error.command_line
     marked = shown.area if isinstance(shown, UnknownRegion) else int((truth == 1).sum())
     return Wild(key, copy, encoding, truth, marked, refused)

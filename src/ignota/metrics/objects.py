@@ -3,7 +3,7 @@
 A true object is a connected component of the anomalous pixels. A listed object is false where less than a quarter of it
 lies on anomalous pixels. A true object is covered where one listed object has an IoU of at least one half with it, and
 found where one listed object holds a quarter of it. Void pixels are left out; a listed object that is half void or more
-does not count.
+counts neither as listed nor as false, yet it may cover or find.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class ObjectMetrics:
         seen, on = pairs.sum(0), pairs[1:].sum(0)
         listed = (np.arange(len(seen)) > 0) & (seen > COUNTED * whole)
         large = pairs.sum(1)[1:] >= self.smallest
-        shared, sizes = pairs[1:][large][:, listed], pairs.sum(1)[1:][large]
-        iou = shared / np.maximum(sizes[:, None] + seen[listed] - shared, 1)
+        shared, sizes = pairs[1:, 1:][large], pairs.sum(1)[1:][large]
+        iou = shared / np.maximum(sizes[:, None] + seen[1:] - shared, 1)
         self.images += 1
         self.listed += int(listed.sum())
         self.false += int((on[listed] < ON_ANOMALY * seen[listed]).sum())
