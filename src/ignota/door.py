@@ -1,4 +1,4 @@
-"""The functions of `import ignota`: what the commands do, for programs, by the same code.
+"""The functions of `import ignota`: they do what the commands do, by the same code.
 
 Training is imported where it is called, as opening a world needs nothing of it.
 """

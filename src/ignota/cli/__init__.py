@@ -1,4 +1,4 @@
-"""The command line: one thin module a command."""
+"""The command line: one thin module per command."""
 
 from __future__ import annotations
 

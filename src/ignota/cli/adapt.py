@@ -1,4 +1,6 @@
-"""A world around a segmenter that you already have: it must know its classes, then D and fit; it stays untouched."""
+"""A world around a segmenter that you already have: its classes are checked, then D and fit; its weights stay
+unchanged.
+"""
 
 from __future__ import annotations
 

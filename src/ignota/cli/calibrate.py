@@ -1,5 +1,6 @@
-"""Adopts your camera: from unlabelled images (100 suffice), confident known regions become reference, and the threshold
-is set for a share of known pixels that may be called unknown. `ignota undo` takes it back."""
+"""Adapts a world to your camera from unlabelled images (100 suffice): confident known regions become reference, and
+the threshold is set for a share of known pixels that may be called unknown. `ignota undo` takes it back.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures anomaly scores on a data set, one forward pass for all, by the world as it was before it was taught."""
+"""Measures anomaly scores on a data set, one forward pass for all, without the taught classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures the loop on photographs of any camera: every object of a data set of anomalies is taught once.
+"""Measures teaching on photographs of any camera: every object of a data set of anomalies is taught once.
 
 Each object is taught to a fresh copy of the world, without force, and looked for on its own image, on the second image
 of each pair, and where it must not be found: on images of known classes.

@@ -1,4 +1,4 @@
-"""`segment --engine`: a data lake to Parquet, one row a frame, in this process or on Ray."""
+"""`segment --engine`: a data lake to Parquet, one row per frame, in this process or on Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both evaluations share: data sets and names from options, figures to a file."""
+"""Shared by both evaluations: data sets and names from options, figures to a file."""
 
 from __future__ import annotations
 

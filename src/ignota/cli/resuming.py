@@ -1,4 +1,4 @@
-"""Which images of a call are finished: results that hold the fingerprint of the same world and the same image."""
+"""Which images of a call are finished: those with results of the same world and the same image, by fingerprint."""
 
 from __future__ import annotations
 

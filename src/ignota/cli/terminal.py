@@ -1,4 +1,4 @@
-"""What people see: results on standard output, progress on standard error."""
+"""Output for people: results on standard output, progress on standard error."""
 
 from __future__ import annotations
 

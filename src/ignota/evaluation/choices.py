@@ -1,5 +1,4 @@
-"""What a caller chooses to measure: scores, methods, α and β, exemplars; wrong choices are refused before any image is
-read."""
+"""What a caller chooses to measure: scores, methods, α and β, exemplars; wrong choices are refused at once."""
 
 from __future__ import annotations
 

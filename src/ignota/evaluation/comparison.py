@@ -1,4 +1,4 @@
-"""Which score is best on somebody's data, and how sure that is."""
+"""Which score is best on a user's data, with the uncertainty of the ranking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Component-level figures of several scores from one pass over the images, though one threshold needs them all."""
+"""Component-level figures of several scores from one pass over the images, including the oracle threshold."""
 
 from __future__ import annotations
 

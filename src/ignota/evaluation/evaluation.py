@@ -1,4 +1,4 @@
-"""Measuring a world on data sets: one forward pass an image for every score and method."""
+"""Measures a world on data sets: one forward pass per image for every score and method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A data set measured in parts, on as many machines: each takes every n-th image and leaves its state in a folder."""
+"""A data set measured in parts by several machines: each takes every n-th image and writes its state to a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The history of a store: every event lists the cells that it changed, so that undoing one writes them back."""
+"""The history of a store: every event lists its changed cells, and undo writes them back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A snapshot of what a store holds, read in one transaction."""
+"""A snapshot of the contents of a store, read in one transaction."""
 
 from __future__ import annotations
 

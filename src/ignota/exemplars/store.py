@@ -1,4 +1,4 @@
-"""The exemplar store: taught classes, their examples and their history in SQLite, one transaction for each change.
+"""The exemplar store: taught classes, their examples and their history in SQLite, one transaction per change.
 
 Nothing is overwritten: a class or example that is dropped is hidden, and each event lists the cells that it changed,
 so undoing one writes the old values back.

@@ -1,4 +1,4 @@
-"""How the SQLite file of a store is opened: for writing, for reading, and where nothing can be written beside it."""
+"""Opens the SQLite file of a store: for writing, for reading, and on read-only media."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Anomaly maps as files, one an image: raw .npy, or HDF5 as SegmentMeIfYouCan's benchmark stores a method's output.
+"""Anomaly maps as files, one per image: raw .npy, or HDF5 as in SegmentMeIfYouCan's benchmark.
 
 Chan et al., "SegmentMeIfYouCan: A Benchmark for Anomaly Segmentation", NeurIPS Datasets and Benchmarks 2021.
 """

@@ -1,4 +1,4 @@
-"""SegmentMeIfYouCan: one HDF5 file an image with the anomaly of each pixel as float16, as its benchmark reads them.
+"""SegmentMeIfYouCan: one HDF5 file per image with the anomaly of each pixel as float16, as its benchmark reads them.
 
 Chan et al., "SegmentMeIfYouCan: A Benchmark for Anomaly Segmentation", NeurIPS Datasets and Benchmarks 2021.
 """

@@ -1,4 +1,4 @@
-"""The frames of a lake on Ray Data: tasks that read, a pool of actors that each hold a world, rows back to one writer.
+"""The frames of a lake on Ray Data: reading tasks, a pool of actors with one world each, one writer.
 
 Ray keeps the number of frames between the steps bounded; what a worker that dies had in hand is done by another one.
 """

@@ -1,4 +1,4 @@
-"""How sure a difference between two anomaly scores is: a paired bootstrap over images."""
+"""The uncertainty of a difference between two anomaly scores: a paired bootstrap over images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well unknown objects are found whole: false ones an image, and true ones that one of them covers.
+"""How well unknown objects are found whole: false ones per image, and true ones covered by one of them.
 
 A true object is a connected component of the anomalous pixels. A listed object is false where less than a quarter of it
 lies on anomalous pixels. A true object is covered where one listed object has an IoU of at least one half with it, and

@@ -1,4 +1,4 @@
-"""What every adapter around somebody else's network shares: it pads, measures the grids once, and fits them.
+"""Shared by adapters of other networks: pads inputs, measures the grids once, and aligns them.
 
 An adapter only says how its network turns an image into named grids; strides and channels are measured by one small
 forward pass, and afterwards every grid is brought to the shape that the contract promises.

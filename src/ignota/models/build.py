@@ -1,4 +1,4 @@
-"""Segmenters from what world.json holds, and what it is to hold of them."""
+"""Builds segmenters from world.json, and describes them for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks made ready for inference: batch normalisation folded into the convolution before it."""
+"""Prepares networks for inference: folds batch normalisation into the preceding convolution."""
 
 from __future__ import annotations
 

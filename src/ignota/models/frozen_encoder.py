@@ -1,4 +1,4 @@
-"""A frozen encoder: features that training on a closed set has not narrowed down to its classes."""
+"""A frozen encoder: its features are not narrowed to the classes of a closed set."""
 
 from __future__ import annotations
 

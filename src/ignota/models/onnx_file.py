@@ -1,4 +1,4 @@
-"""ONNX files from anywhere: what they may hold is checked before ONNX Runtime sees them.
+"""ONNX files from outside: their contents are checked before ONNX Runtime sees them.
 
 An ONNX file can name other files (external data, compiled contexts), operators that a library must be loaded for, and
 loops that never end. None of that is part of a segmenter, so it is refused; what runs is the bytes that were checked.

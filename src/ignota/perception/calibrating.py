@@ -1,4 +1,4 @@
-"""From unlabelled images of one camera to a calibration: what is surely known becomes reference, then the threshold.
+"""From unlabelled images of one camera to a calibration: confident known regions become reference; then the threshold.
 
 An image is never scored against its own regions, or the threshold would be set on what no further image shows.
 """

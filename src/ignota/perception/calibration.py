@@ -1,4 +1,4 @@
-"""What a calibration leaves: reference vectors of one camera's known regions, and where the threshold lies for it."""
+"""A calibration: reference vectors of one camera's known regions, and the threshold for it."""
 
 from __future__ import annotations
 

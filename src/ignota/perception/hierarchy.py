@@ -1,4 +1,4 @@
-"""Regions at several scales, fine to coarse, so that small things keep their own region and large ones stay whole."""
+"""Regions at several scales, fine to coarse, so small objects keep a region and large ones stay whole."""
 
 from __future__ import annotations
 

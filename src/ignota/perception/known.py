@@ -1,4 +1,4 @@
-"""What a world knows of its known classes: fitted once, then frozen."""
+"""The evidence of the known classes: fitted once, then frozen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Perception: the networks of a world and its known evidence, everything from an image to a scene."""
+"""Perception: the networks and known evidence of a world; everything from an image to a scene."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Anomaly maps of one encoded image by every score of a world."""
+"""Anomaly maps of one encoded image, by every score of a world."""
 
 from __future__ import annotations
 

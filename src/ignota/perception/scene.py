@@ -1,4 +1,4 @@
-"""One image as a world sees it: tables over regions, read again without any network when the world changes."""
+"""The scene of one image: tables over regions, read again without any network when the world changes."""
 
 from __future__ import annotations
 

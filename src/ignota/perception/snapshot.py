@@ -1,4 +1,4 @@
-"""What a world was taught, at one moment: names, exemplars, calibration and evidence that agree."""
+"""The taught state of a world at one moment: names, exemplars, calibration and evidence that agree."""
 
 from __future__ import annotations
 

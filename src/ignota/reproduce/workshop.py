@@ -1,4 +1,4 @@
-"""Trains what tables share, each thing once: closed sets by their classes, worlds around them, branches, D."""
+"""Trains what tables share, each once: closed sets by their classes, worlds around them, branches, D."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Detectors of other libraries as scores: whatever has the methods of a pytorch-ood detector, by duck typing.
+"""Detectors of other libraries as scores: any object with the methods of a pytorch-ood detector.
 
 Kirchheim et al., "PyTorch-OOD: A Library for Out-of-Distribution Detection", CVPR Workshops 2022.
 """

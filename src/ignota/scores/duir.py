@@ -1,4 +1,4 @@
-"""Image resynthesis: the picture is drawn again from its predicted labels, and a network tells where that went wrong.
+"""Image resynthesis: the image is drawn from its predicted labels, and a network detects where they were wrong.
 
 Lis, Nakka, Fua and Salzmann, "Detecting the Unexpected via Image Resynthesis", ICCV 2019.
 """

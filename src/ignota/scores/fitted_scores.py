@@ -1,4 +1,4 @@
-"""Scores whose state is fitted only when a configuration names them (`fit.scores`), as it takes room in a world."""
+"""Scores whose state takes room in a world, fitted only if a configuration names them (`fit.scores`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scores of one tap's features share: labelled training pixels, the same number from each class of an image."""
+"""Shared by scores of one tap's features: labelled training pixels, equally many of each class of an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of every pixel anomaly score: what it takes from training images, and how it reads a new one."""
+"""The contract of every pixel anomaly score: what it observes on training images, and how it reads a new one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A world on disk: a directory with world.json, weights.safetensors and exemplars.sqlite; no pickle anywhere."""
+"""A world on disk: a directory with world.json, weights.safetensors and exemplars.sqlite; no pickle."""
 
 from __future__ import annotations
 

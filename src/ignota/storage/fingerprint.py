@@ -1,4 +1,4 @@
-"""A world in 16 digits: two of them that read images alike have the same."""
+"""A world in 16 digits: equal for two worlds that read images alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A world around a segmenter that somebody already has: its classes are matched and checked, then D and `fit`."""
+"""Builds a world around an existing segmenter: its classes are matched and checked, then D and `fit`."""
 
 from __future__ import annotations
 

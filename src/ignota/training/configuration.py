@@ -1,4 +1,4 @@
-"""Everything that an experiment can set, as frozen values; presets are YAML files of the same shape."""
+"""All settings of an experiment, as frozen values; presets are YAML files of the same form."""
 
 from __future__ import annotations
 

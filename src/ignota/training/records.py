@@ -1,4 +1,4 @@
-"""What a finished stage leaves behind: its tensors and a record that tells from which configuration they came."""
+"""The result of a finished stage: its tensors, and a record with the configuration that produced them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Further scores for a world that is trained already: one pass over training images; its networks stay as they are."""
+"""Further scores for a trained world: one pass over training images; its networks are unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of every score: one pass over training images for all, then what each makes of what it has seen.
+"""The states of all scores: one pass over training images for all, then each state from its observations.
 
 What a score has learnt is kept on disk as soon as it is there, if a folder is given: a call that was killed goes on
 with the next score.

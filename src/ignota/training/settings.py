@@ -1,4 +1,4 @@
-"""Experiments from presets, files and dotted keys, with every key and type checked."""
+"""Experiments from presets, files and dotted keys; every key and type is checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stages of one experiment in order, each taken up where it was left."""
+"""The stages of one experiment in order, each resumed where it stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What requests and answers look like; the examples stand in OpenAPI."""
+"""The forms of requests and answers; their examples appear in OpenAPI."""
 
 from __future__ import annotations
 

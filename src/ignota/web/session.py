@@ -1,4 +1,4 @@
-"""One world and the images that lie open before it; one thread does all that touches them."""
+"""One world and its open images; a single thread does all the work on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server tells of scenes, classes and exemplars: plain values, ready for JSON."""
+"""What the server reports of scenes, classes and exemplars: plain values, ready for JSON."""
 
 from __future__ import annotations
 
