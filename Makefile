@@ -5,13 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE # hundreds of processes would compile the same files
 
-.PHONY: install demo test test-long test-all wheel-test lint bench clean
+.PHONY: install demo test test-long test-all wheel-test lint docs bench clean
 
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs]'
 	touch $@
 
 demo: install
@@ -36,10 +36,13 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 bench: install
-	$(BIN)/python -m pytest benchmarks --benchmark-only --record docs/performance.json $(BENCH)
+	$(BIN)/python -m pytest benchmarks --benchmark-only --record experiments/measured/performance/races.json $(BENCH)
 	$(BIN)/python -m benchmarks.scaling
-	$(BIN)/python docs/make_performance.py
+	$(BIN)/python -m experiments.render performance
 
 clean:
-	rm -rf $(VENV) runs build dist
+	rm -rf $(VENV) runs build dist site

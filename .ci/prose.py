@@ -135,9 +135,8 @@ def files(where: list[str]) -> list[Path]:
     """The files to look at."""
     found = [Path(name) for name in where] or [*ROOT.glob("*.md"), *(ROOT / folder for folder in FOLDERS)]
     inside = (sorted(path.rglob("*")) if path.is_dir() else [path] for path in found)
-    return [
-        path for some in inside for path in some if path.suffix in {".md", ".py", *TEXTS} and path != Path(__file__)
-    ]
+    mine = Path(__file__).resolve()
+    return [path for some in inside for path in some if path.suffix in {".md", ".py", *TEXTS} and path != mine]
 
 
 def main(where: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Measures backends and training steps against contiguous float32; writes figures as JSON, for docs/make_backends.py.
+"""Measures backends and training steps against contiguous float32; writes figures as JSON, for experiments.render.
 
     python benchmarks/backends.py times    --calibrate $IGNOTA_DATA/camvid/train     seconds an image, by backend
     python benchmarks/backends.py accuracy --data $IGNOTA_DATA/camvid [--every 2]    what each backend changes, on val
@@ -50,7 +50,7 @@ from ignota.training.configuration import ClosedSetConfig, SegmenterConfig
 from ignota.world.model import OpenWorldModel
 
 BASELINE = "float32, contiguous"
-FIGURES = Path(__file__).parents[1] / "docs" / "performance-backends.json"
+FIGURES = Path(__file__).parents[1] / "experiments" / "measured" / "backends" / "backends.json"
 QUICK = tuple(name for name in BACKENDS if name != "compile")
 
 

@@ -36,9 +36,7 @@ RECORD = pytest.StashKey[list[Outcome]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("races")
-    group.addoption(
-        "--record", type=Path, help="a JSON file that takes up what races find, for docs/make_performance.py"
-    )
+    group.addoption("--record", type=Path, help="a JSON file that takes up what races find, for experiments.render")
     group.addoption("--threads", type=int, default=min(2, os.cpu_count() or 1), help="CPU threads of races")
     group.addoption("--full", action="store_true", help="races of their full size: minutes each, some gigabytes")
 

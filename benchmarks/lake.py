@@ -1,4 +1,4 @@
-"""Measures `segment --engine`: each call measures one thing and writes a file of figures for docs/make_scale.py.
+"""Measures `segment --engine`: each call measures one thing and writes a file of figures for experiments.render.
 
     python benchmarks/lake.py speed  --out runs/lake --engine local
     python benchmarks/lake.py speed  --out runs/lake --engine ray --workers 1        and --workers 2

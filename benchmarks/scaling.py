@@ -1,9 +1,9 @@
 """How time grows with the size of the question: pixels, regions, classes, prototypes, evaluated pixels.
 
-    python -m benchmarks.scaling [--record docs/scaling.json] [--most 1e9]
+    python -m benchmarks.scaling [--record experiments/measured/performance/scaling.json] [--most 1e9]
 
 Each curve is measured at rising sizes, the median of a few runs, and an exponent is fitted to its upper half, where
-what does not grow no longer counts. `docs/make_performance.py` draws them.
+what does not grow no longer counts. `experiments.render` draws them.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def exponent(sizes: list[float], seconds: list[float]) -> float:
 def main() -> None:
     keep_freed_memory()  # as every command
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--record", type=Path, default=Path("docs/scaling.json"))
+    parser.add_argument("--record", type=Path, default=Path("experiments/measured/performance/scaling.json"))
     parser.add_argument("--most", type=float, default=1e9, help="evaluated pixels of the longest stream")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=CURVES, action="append", help="these curves alone")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import re
 import shlex
 import tomllib
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
+from experiments import render
+from experiments.pages import architecture, compared, performance
 
 import ignota
 from ignota.cli import main
@@ -26,15 +26,8 @@ from ignota.training.settings import presets
 from ignota.world.labelling import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-
-
-def script(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+MEASURED = ROOT / "experiments" / "measured"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 def anchors(document: Path) -> set[str]:
@@ -82,20 +75,19 @@ def test_there_are_commands_to_look_at() -> None:
     assert {"README.md", "presets.md", "camvid-11.yaml"} <= {name for name, _ in CALLS}
 
 
-def test_the_architecture_page_lists_every_file_with_its_docstring() -> None:
-    tables = script("docs/make_tables.py")
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    assert tables.missing(page) == []
-    assert tables.written(page) == page, "run `python docs/make_tables.py`"
+@pytest.mark.parametrize("page", [name for name in render.PAGES if (MEASURED / name).is_dir()] + ["architecture"])
+def test_nothing_of_what_is_rendered_is_typed_by_hand(page: str) -> None:
+    text = (ROOT / "docs" / render.PAGES[page]).read_text(encoding="utf-8")
+    assert render.rendered(page, MEASURED) == text, f"run `python -m experiments.render {page}`"
 
 
-def test_nothing_of_what_was_measured_is_typed_by_hand() -> None:
+def test_a_figure_without_a_place_is_refused() -> None:
     page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
-    make = script("docs/make_performance.py")
-    races, curves = (json.loads(path.read_text(encoding="utf-8")) for path in (make.RACES, make.CURVES))
-    assert make.written(page, make.blocks(races, curves)) == page, "run `python docs/make_performance.py`"
     with pytest.raises(ValueError, match="no marks for bars"):
-        make.written(page.replace("<!-- bars -->", ""), make.blocks(races, curves))
+        performance.written(page.replace("<!-- bars -->", ""), MEASURED / "performance")
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="no section for scores"):
+        architecture.written(page.replace("### scores\n", "### world\n"), MEASURED)
 
 
 def test_every_method_has_a_paragraph_with_a_citation() -> None:
@@ -108,18 +100,19 @@ def test_every_method_has_a_paragraph_with_a_citation() -> None:
         assert re.search(r"\b(19|20)\d\d\b|as above|After Dong et al", paragraphs[name]), name
 
 
-def test_the_page_of_baselines_lists_the_best_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+def test_the_page_of_baselines_lists_the_best_first(tmp_path: Path) -> None:
     values = {
         name: dict.fromkeys(("aupr", "auroc", "fpr95"), value) for name, value in (("msp", 0.2), ("dml_frozen", 0.4))
     }
     scores = {name: {"pooled": one, "per_image": one} for name, one in values.items()}
-    file = tmp_path / "w-more.json"
-    file.write_text(json.dumps({"dataset": "road_anomaly_21", "images": 10, "scores": scores}))
-    page = script("docs/make_compared.py").page([f"worlds/w:{file}", f"worlds/w:{file}"])
+    found = {"dataset": "road_anomaly_21", "images": 10, "scores": scores}
+    for file in ("w-more.json", "w-more-2.json"):
+        (tmp_path / file).write_text(json.dumps(found))
+    page = compared.written("# Rivals\n\nBy hand.\n\n## Old\n\nOld.\n", tmp_path)
+    assert page.startswith("# Rivals\n\nBy hand.\n\n## w\n")
     assert page.count("ignota fit dml_frozen ") == 1 and page.count("--scores msp,dml_frozen") == 2
-    assert f"--world worlds/w --data $IGNOTA_DATA/camvid --images 92 \\\n  --out {tmp_path / 'w-more'}\n" in page
-    assert f"--data $IGNOTA_DATA/road_anomaly_21_val --world {tmp_path / 'w-more'} " in page
+    assert "--world w --data $IGNOTA_DATA/camvid --images 92 \\\n  --out runs/w-more\n" in page
+    assert "--data $IGNOTA_DATA/road_anomaly_21_val --world runs/w-more " in page
     first, second = (page.index(row) for row in ("| `dml_frozen` | 40.0 |", "| `msp` | 20.0 |"))
     assert first < second
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from experiments import loop_picture
 from PIL import Image
 
 from ignota.cli import main
@@ -119,7 +120,7 @@ def test_worlds_are_opened_by_the_public_door(name: str) -> None:
 def test_own_segmenter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     example = script("examples/own_segmenter.py")
-    example.SETTINGS["fit.things"] = 4
+    example.SETTINGS |= {"fit.things": 4, "fit.objectness": "none"}
     said = example.main()
     assert said[0] == "decoder: 24 channels, stride 8"
     assert said[-1].startswith("17 classes;")
@@ -182,7 +183,7 @@ def test_the_readme_s_picture(trained: Path, tmp_path: Path, capsys: pytest.Capt
     from PIL import Image
 
     words = ["--world", str(trained), "--out", str(tmp_path / "new" / "loop.jpg"), "--streets", "2", "--shots", "1"]
-    path = script("docs/make_pictures.py").main([*words, "--width", "200"])
+    path = loop_picture.main([*words, "--width", "200"])
     with Image.open(path) as picture:
         assert picture.size == (2 * 200 + 3 * 8, 2 * (100 + 26) + 3 * 8)
     assert "2 validation streets, seed 0" in capsys.readouterr().out
@@ -196,7 +197,7 @@ TWO_STEPS = {
     "meta_channels": {"branches": ["paper"], "steps": 2, "batch": 2},
     "region_embedder": {"steps": 2, "batch": 2, "hidden": 16, "embedding": 8, "views": 2},
     "embedder": {"steps": 2, "batch": 16, "hidden": 16, "embedding": 8},
-    "fit": {"things": 4, "coreset": 50, "reference": 50, "images": 4},
+    "fit": {"objectness": "none", "things": 4, "coreset": 50, "reference": 50, "images": 4},
     "incremental": {"shots": [1]},
 }
 SRUN = """#!/usr/bin/env bash

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,9 @@ from ignota.cli import main
 from ignota.plugins import DATASETS, FITTED_SCORES, load_plugin, load_plugins
 from ignota.scores.fitted_scores import code_of
 from ignota.storage import bundle
+from ignota.storage.fingerprint import world_fingerprint
 from ignota.structures import InputError
+from ignota.training.settings import configuration, read_preset
 
 pytestmark = pytest.mark.usefixtures("catalogues")
 
@@ -122,6 +125,29 @@ def test_a_world_that_lacks_its_plugin_says_so(
     assert not (tmp_path / "out").exists()
 
 
+def test_an_experiment_may_fit_it(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("fit: {scores: [vim, shifted]}")
+    with pytest.raises(InputError, match="no score 'shifted' can be fitted"):
+        configuration(read_preset(str(file)))
+    load_plugin(written(tmp_path, FITTED))
+    assert configuration(read_preset(str(file))).fit.scores == ("vim", "shifted")
+
+
+def test_workers_of_ray_load_it(trained: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    from ignota.lake.on_ray import Pool, Segmenter
+
+    file, new = written(tmp_path, FITTED), tmp_path / "new"
+    assert run("fit", "shifted", "--world", trained, "--out", new, "--plugin", file, "--quiet") == 0
+    del FITTED_SCORES["shifted"]
+    state = world_fingerprint(bundle.load(trained))
+    with pytest.raises(InputError, match="no package here brings"):
+        Segmenter(Pool(str(new), state, 1), None)
+    with pytest.raises(InputError, match="is another world on"):  # it was opened, then compared
+        Segmenter(Pool(str(new), state, 1, plugins=(file,)), None)
+
+
 def test_a_document_loads_no_file(
     trained: Path, tmp_path: Path, reseal: Callable[[Path, Callable[[dict], object]], None]
 ) -> None:
@@ -208,6 +234,20 @@ def test_a_score_that_cannot_be_made_is_one_line(
         assert said in error and error.count("\n") == 1
     assert run(*call, written(tmp_path, READY.replace(".amax(0)", ".flatten()"))) == 2
     assert "it must give one number for each cell" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_page_s_detectors_are_a_plugin(trained: Path, photo: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pytorch_ood")
+    page = (Path(__file__).parents[1] / "docs" / "researchers.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    own, new = ("--plugin", written(tmp_path, block), "--quiet"), tmp_path / "new"
+    assert run("fit", "their_mahalanobis", "--world", trained, "--out", new, *own) == 0
+    names = "their_energy,energy,their_mahalanobis,region:their_mahalanobis"
+    assert run("maps", photo, "--scores", names, "--world", new, "--out", tmp_path / "maps", *own) == 0
+    found = {path.name: np.load(path / "photo.npy") for path in (tmp_path / "maps").iterdir() if path.is_dir()}
+    np.testing.assert_allclose(found["their_energy"], found["energy"], rtol=1e-4, atol=1e-5)
+    assert found["their_mahalanobis"].std() > 0
 
 
 PACKAGE = (

@@ -89,7 +89,8 @@ def test_the_table_of_segment_serves_as_well(world: Path, photos: Path, tmp_path
     assert (out / "groups.html").is_file()
     assert not (out / "regions").exists()
 
-    (photos / "p0.png").unlink()
+    for photo in photos.iterdir():  # which of them are shown depends on the rounding of the tiny world
+        photo.unlink()
     assert run("discover", table, "--world", world, "--out", out, "--smallest", 2, "--quiet") == 2
     assert (out / "groups.html").is_file()  # all but the pictures of that image
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ignota
 from ignota.cli import main
 from ignota.data.datasets import open_dataset
 from ignota.evaluation.component_reading import to_size
@@ -96,6 +97,13 @@ def test_maps_read_in_have_the_figures_of_the_score_they_came_from(
         fixed = rows[name]["component"].pop("fixed", None)
         assert (fixed is not None) == (name == "max_logit")
         assert rows[name] == rows[outside_name]
+
+
+def test_the_public_door_reads_maps(trained: Path, streets: Path, mapped: Path) -> None:
+    maps = {"other": mapped / "max_logit"}
+    figures = ignota.evaluate_anomaly(trained, "cityscapes", streets, scores=["max_logit"], maps=maps, device="cpu")
+    found = figures["scores"]
+    assert isinstance(found, dict) and found["other"]["pooled"] == found["max_logit"]["pooled"]
 
 
 def test_maps_in_the_benchmark_s_format(trained: Path, streets: Path, mapped: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def fitted(score: AnomalyScore, images: int = 3) -> State:
 
 
 class Energy:
-    """A fake with the method of old versions."""
+    """A fake with the method of earlier versions."""
 
     def predict_features(self, x: Tensor) -> Tensor:
         assert x.ndim == 2

@@ -63,7 +63,7 @@ def _dispatch(words: list[str]) -> None:
 
 
 def _run(module: ModuleType, args: Namespace) -> None:
-    """A command, after what installed packages and `--plugin` bring. A package that fails is told and left out."""
+    """A command, after installed packages and `--plugin` are loaded. A package that fails is reported and left out."""
     from importlib.metadata import entry_points
 
     if args.plugin or any(entry_points(group=group) for group in ("ignota.scores", "ignota.datasets")):

@@ -79,6 +79,13 @@ def show(figures: dict[str, Any]) -> None:
     ]  # fmt: skip
     accepted = sum(each["accepted"] for each in figures["images"].values())
     rows.append(("mean", f"{accepted} of {len(figures['images'])}", percent(figures["iou"]), "", ""))
+    objects = figures["objects"]
+    cells = (f"{objects['listed_per_image']:.1f}", f"{objects['false_per_image']:.1f}", str(objects["true"]))
+    title = f"{figures['dataset']}, {objects['images']} images, unknown objects at the world's threshold"
+    show_table(
+        title, ("an image", "false, an image", "true ones", "of them covered, percent", "found, percent"),
+        [(*cells, percent(objects["covered"]), percent(objects["found"]))],
+    )  # fmt: skip
     title = f"{figures['dataset']}, taught once by {figures['given']}, percent"
     show_table(title, ("image", "taught", "IoU on itself", "of known images claimed", "known mIoU lost"), rows)
     if figures["pairs"]:

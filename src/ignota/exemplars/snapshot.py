@@ -26,9 +26,9 @@ def take_snapshot(
     labels = tuple(ClassLabel(first + i, each.name, each.colour) for i, each in enumerate(taught))
     novel = novel_evidence(kept, exemplars)
     if novel.names != tuple(each.name for each in taught):
-        raise InputError(f"{store.path}: a taught class has no exemplar: the store is damaged, copy the world anew")
+        raise InputError(f"{store.path}: a taught class has no exemplar: the store is damaged, copy the world again")
     try:
         classes = Taxonomy(taxonomy.name, taxonomy.classes + labels)
     except ValueError as error:
-        raise InputError(f"{store.path}: the taught classes do not fit this world ({error}): copy it anew") from None
+        raise InputError(f"{store.path}: the taught classes do not fit this world ({error}): copy it again") from None
     return Snapshot(state, taught, exemplars, classes, novel, kept)

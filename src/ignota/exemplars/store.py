@@ -49,7 +49,7 @@ class ExemplarRow:
 
 @dataclass(frozen=True)
 class ExemplarCard:
-    """What can be told of a stored exemplar without its tensors."""
+    """A stored exemplar without its tensors."""
 
     key: int
     name: str
@@ -281,7 +281,7 @@ def _colour(text: str) -> tuple[int, int, int]:
     try:
         red, green, blue = (int(value) for value in json.loads(text) if 0 <= value <= 255)
     except (ValueError, TypeError) as error:
-        raise InputError(f"a colour in this world's store is damaged ({type(error).__name__}): copy it anew") from None
+        raise InputError(f"a colour in this world's store is damaged ({type(error).__name__}): copy it again") from None
     return red, green, blue
 
 

@@ -115,7 +115,7 @@ def at_label(path: Path, score: NDArray[np.float32], size: tuple[int, ...]) -> N
 
 
 def write_map(path: Path, score: Float[np.ndarray, "H W"]) -> None:
-    """Writes a map as float32 .npy, whole or not at all; folders are made."""
+    """Writes a map as float32 .npy, atomically; folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(score, np.float32), allow_pickle=False)

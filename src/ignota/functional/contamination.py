@@ -1,4 +1,4 @@
-"""Where the scores of known pixels end, told from a sample that holds unknown pixels as well."""
+"""The upper end of the scores of known pixels, estimated from a sample that contains unknown pixels as well."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POWER = 2.5
 TAIL = 0.35
 """ξ of the known scores' tail, which ends: a generalised Pareto distribution of shape -ξ beyond the upper quartile."""
 SHARES = (0.0, *np.geomspace(0.005, 0.25, 16))
-"""Of unknown scores, as far as these are told."""
+"""Of unknown scores, as far as they can be separated."""
 PLACES = np.linspace(1.4, 4.0, 10)
 """Of their mean, in scales of the known scores above their median."""
 WIDTHS = (0.3, 0.5, 0.8)

@@ -36,7 +36,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 class AdaptedSegmenter(ClosedSetSegmenter):
-    """A foreign network under the contract.
+    """A network of other origin under the contract.
 
     logits_stride: the stride of the logits, which may be finer than the decoder's. fixed_size: the one (H, W) that
     the network accepts, or None; an image is then resized to it, without regard to its aspect ratio, and every grid

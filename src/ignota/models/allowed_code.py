@@ -62,7 +62,7 @@ def _entries() -> dict[str, list[Any]]:
 
 
 def _files(module: str) -> dict[str, str] | None:
-    """The files that importing a module runs, with their SHA-256; None where they cannot all be told."""
+    """The files that importing a module runs, with their SHA-256; None where they cannot all be determined."""
     found: dict[str, str] = {}
     places: Any = None
     names = module.split(".")

@@ -83,7 +83,7 @@ def session(model: Any, path: Path, threads: int) -> Any:
     options.log_severity_level = 4
     try:
         return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of the runtime's own kinds, all derived from RuntimeError or not at all
+    except Exception as error:  # of the runtime's own kinds, some without a common base class
         raise InputError(f"{path} cannot be run by ONNX Runtime: {' '.join(str(error).split())[:200]}") from None
 
 

@@ -53,7 +53,7 @@ class Calibration:
 
     @property
     def card(self) -> dict[str, str | int | float]:
-        """What can be told of it without its tensors."""
+        """Its fields without the tensors."""
         names = ("recipe", "images", "target_fpr", "threshold", "unknown", "author", "at")
         return {**{name: getattr(self, name) for name in names}, "reference": len(self.owner)}
 

@@ -52,7 +52,7 @@ RULES: dict[str, IncrementalRule] = {
         "paper", StrongestChannelRegions(min_area=0.0005, threshold=0.7), kappa=0.1, theta=0.75, features=1.0
     ),
 }
-"""`raml_tuned` departs from the paper where training images say so, see docs/architecture.md."""
+"""`raml_tuned` departs from the paper where training images say so, see docs/differences.md."""
 
 
 def rule_of(method: str, recipe: Recipe) -> IncrementalRule:

@@ -157,7 +157,7 @@ def _keep_figure(figure: Figure, sheet: Path, record: Path, mark: dict[str, Any]
 
 
 def results(reproduction: Reproduction) -> dict[str, Any]:
-    """Everything that is measured so far as plain values, for `docs/make_paper.py` and other programs."""
+    """Everything that is measured so far as plain values, for `experiments/pages/paper.py` and other programs."""
     setting, workshop = reproduction.setting, reproduction.workshop
     tables = {name: tables_of(reproduction, name) for name in NAMES if reproduction.measured(name)}
     figures = {name: _record(reproduction.folder / "figures" / name / "figure.json") for name in FIGURES}

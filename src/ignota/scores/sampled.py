@@ -17,7 +17,7 @@ from ignota.structures import Encoding, InputError
 from ignota.taxonomy import IGNORE_INDEX
 
 _LIMIT = 1e6
-"""Features beyond it, as of a network that has gone astray, would overflow when squared."""
+"""Features beyond it, as of a diverged network, would overflow when squared."""
 
 
 @dataclass(frozen=True)

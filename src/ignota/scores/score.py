@@ -32,7 +32,7 @@ class AnomalyScore(ABC):
 
     citation: str
     pasted: bool = False
-    """Whether `observe` is to see the training images with strange things pasted in, rather than as they are."""
+    """Whether `observe` sees the training images with unknown objects pasted in."""
 
     @property
     def ready(self) -> bool:
@@ -46,8 +46,8 @@ class AnomalyScore(ABC):
     def observe(self, encoding: Encoding, label: UInt8[np.ndarray, "h w"], rng: np.random.Generator) -> State:
         """The contribution of one training image.
 
-        label: training ids on the grid of the logits. Void pixels (255) are not to be learnt from: the classes that a
-        world is to meet as unknown lie among them.
+        label: training ids on the grid of the logits. Void pixels (255) must not be learnt from: void pixels
+        include the held-out novel classes.
         """
         return {}
 

@@ -155,7 +155,7 @@ class OpenWorldModel(Perception):
         target_fpr: float | None = None,
         author: str | None = None,
     ) -> Calibration:
-        """Adopts the camera of unlabelled images: confident known regions become reference, the threshold is set anew.
+        """Adopts the camera of unlabelled images: confident known regions become reference, the threshold is set again.
 
         target_fpr: the share of known pixels that may be called unknown, by default the recipe's. It is stored as one
         row, in place of an earlier calibration, and `undo` takes it back. Raises InputError for fewer than two images,
