@@ -160,9 +160,10 @@ as it is now. After each of the first two readings the design changed, by compar
 
 
 READING = """
-The gain in F1 is within chance on both sets: halves have 5 and 15 images, and the shipped threshold of `full` is within
-about twice its target already. RoadObstacle21 counts the road alone, while the threshold is set for whole images. Few images
-leave the share of unknowns uncertain, and with it the rate: give 100 images of one camera, and compare with `ignota undo`.
+The gain in F1 is within chance on both sets: halves have 5 and 15 images, and the shipped threshold of `full` is
+within about twice its target already. RoadObstacle21 counts the road alone, while the threshold is set for whole
+images. Few images leave the share of unknowns uncertain, and with it the rate: give 100 images of one camera, and
+compare with `ignota undo`.
 """
 
 
