@@ -143,7 +143,7 @@ world's own threshold. In brackets lies the middle 95 % of the halves. The FPR c
    the area of all images, are confident. 1000 of their vectors at most stand beside the coreset from then on.
 2. Each fifth of the images, in their order, is scored with the reference of the other four fifths alone.
 3. A mixture of known and unknown scores is fitted to these (`functional/contamination.py`). The threshold is where the
-   known part has the target rate; the share of the unknown part is told with it.
+   known part has the target rate; the share of the unknown part is reported with it.
 
 `ignota calibrate camera/ --world my-world --target-fpr 0.01` stores all of it as one row; `ignota undo` takes it back.
 

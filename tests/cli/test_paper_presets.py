@@ -14,7 +14,7 @@ import pytest
 from ignota.cli import main
 from ignota.training.settings import configuration, read_preset
 
-# Without ImageNet weights (they need a hub), at sizes that a laptop bears.
+# Without ImageNet weights (they need a hub), at sizes for a laptop.
 SMALL = (
     "--segmenter.weights none --size 64 --closed_set.steps 2 --closed_set.batch 2 --closed_set.crop [64,64]"
     " --meta_channels.steps 2 --meta_channels.batch 2 --region_embedder.steps 2 --region_embedder.batch 2"

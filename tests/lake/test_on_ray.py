@@ -1,6 +1,6 @@
 """The Ray engine: the rows of the local one, whoever dies.
 
-One test starts Ray by default, as its workers import everything anew; the others do in `make test-long`.
+One test starts Ray by default, as its workers import everything again; the others do in `make test-long`.
 """
 
 from __future__ import annotations
