@@ -2,8 +2,9 @@
 
     python .ci/prose.py [PATH…]        # by default everything below the repository
 
-Looked at are Markdown, the docstrings, comments and messages of Python files, and the comments and texts of the pages
-(JavaScript, CSS, HTML). Code, names in code font and, for the length of sentences, tables are exempt.
+It reads Markdown, the docstrings, comments and messages of Python files (of tests no messages), and the comments and
+texts of the pages (JavaScript, CSS, HTML). Code and names in code font are exempt; so are tables from the length of
+sentences.
 """
 
 from __future__ import annotations
@@ -62,13 +63,16 @@ def blank(pattern: re.Pattern[str], text: str) -> str:
     return pattern.sub(lambda match: "\n" * match[0].count("\n"), text)
 
 
-def python_parts(text: str) -> Iterator[Part]:
-    """Comments, docstrings, and other strings of more than one word."""
+def python_parts(text: str, messages: bool) -> Iterator[Part]:
+    """Comments, docstrings and, on request, other strings of more than one word."""
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
-    lines = text.splitlines()
-    for node in ast.walk(ast.parse(text)):
+    lines, tree = text.splitlines(), ast.parse(text)
+    documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if not messages and id(node) not in documents:
+            continue
         value = node.value if isinstance(node, ast.Constant) else None
         if isinstance(value, str) and " " in value.strip() and not lines[node.lineno - 1].endswith("# a stored name"):
             yield node.lineno, value
@@ -85,7 +89,7 @@ def code_parts(text: str) -> Iterator[Part]:
 def parts(path: Path, text: str) -> list[Part]:
     """What people read of a file."""
     if path.suffix == ".py":
-        return list(python_parts(text))
+        return list(python_parts(text, messages="tests" not in path.parts))
     if TEXTS.get(path.suffix) == "code":
         return list(code_parts(text))
     if TEXTS.get(path.suffix) == "page":
@@ -135,9 +139,8 @@ def files(where: list[str]) -> list[Path]:
     """The files to look at."""
     found = [Path(name) for name in where] or [*ROOT.glob("*.md"), *(ROOT / folder for folder in FOLDERS)]
     inside = (sorted(path.rglob("*")) if path.is_dir() else [path] for path in found)
-    return [
-        path for some in inside for path in some if path.suffix in {".md", ".py", *TEXTS} and path != Path(__file__)
-    ]
+    mine = Path(__file__).resolve()
+    return [path for some in inside for path in some if path.suffix in {".md", ".py", *TEXTS} and path != mine]
 
 
 def main(where: list[str]) -> int:

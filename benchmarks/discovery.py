@@ -148,7 +148,7 @@ def describe(groups: Sequence[Group], counts: np.ndarray, split: ClassSplit) -> 
 def evaluate(
     world: OpenWorldModel, dataset: LabelledImages, evidence: Mapping[str, NovelEvidence], split: ClassSplit
 ) -> dict[str, dict[str, Any]]:
-    """What taught classes come to on a data set, for many lessons at once; each image is read once."""
+    """The figures of taught classes on a data set, for many teachings at once; each image is read once."""
     names = split.world_taxonomy.names
     luts = {
         key: np.array([*range(len(split.known)), *(names.index(name) for name in each.names), *range(200)], np.uint8)

@@ -138,7 +138,7 @@ class Clocks:
 
 
 def role(process: psutil.Process) -> str:
-    """By the title that Ray gives its processes; a reader is idle between two pieces of work."""
+    """By the title that Ray gives its processes; a reader is idle between two units of work."""
     name = " ".join(process.cmdline())
     if name.startswith("ray::MapWorker"):
         return "workers"

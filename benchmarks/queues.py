@@ -1,8 +1,8 @@
-"""Simulates the queues of `segment --engine ray` from what one worker was measured to take; foretells several.
+"""Simulates the queues of `segment --engine ray` from the measured costs of one worker; predicts several.
 
     python benchmarks/queues.py --runs runs/lake [--workers 2] [--cores 2]
 
-Readers put pieces of eight frames into a bounded queue, workers take them, one writer takes the rows. Whoever computes
+Readers put blocks of eight frames into a bounded queue, workers take them, one writer takes the rows. Whoever computes
 needs a core; where there are fewer cores than that, they take turns. `--runs` is where benchmarks/lake.py wrote the run
 of one worker, from which the seconds come, and that of N workers, which the simulation is compared with.
 """
@@ -24,7 +24,7 @@ TURN = 0.01
 """Seconds that a process has a core before the next one in line gets it."""
 PIECE = 8
 QUEUE = 8
-"""Pieces that wait between readers and workers: what Ray Data lets lie in its object store, about."""
+"""Blocks that wait between readers and workers: what Ray Data lets lie in its object store, about."""
 
 Steps = Generator[simpy.Event, Any, None]
 
@@ -40,9 +40,9 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class Foretold:
-    """seconds: from the first piece read to the last row written. per_second: rows after the first piece. busy: share
-    of the time each worker computes or waits for a core. waiting: the most pieces that waited for a worker."""
+class Predicted:
+    """seconds: from the first block read to the last row written. per_second: rows after the first block. busy: share
+    of the time each worker computes or waits for a core. waiting: the most blocks that waited for a worker."""
 
     seconds: float
     per_second: float
@@ -50,7 +50,7 @@ class Foretold:
     waiting: int
 
 
-def simulate(costs: Costs, frames: int, workers: int, cores: int, readers: int = 2) -> Foretold:
+def simulate(costs: Costs, frames: int, workers: int, cores: int, readers: int = 2) -> Predicted:
     """Runs the queues until every row is written. Raises ValueError for no frame, worker or core."""
     if min(frames, workers, cores, readers) < 1:
         raise ValueError("frames, workers, cores and readers are 1 or more each")
@@ -108,7 +108,7 @@ def simulate(costs: Costs, frames: int, workers: int, cores: int, readers: int =
         env.process(ray())
     env.run(done)
     rate = (frames - arrivals[0][1]) / (env.now - arrivals[0][0]) if len(arrivals) > 1 else float("nan")
-    return Foretold(env.now, rate, sum(busy) / workers / env.now, most)
+    return Predicted(env.now, rate, sum(busy) / workers / env.now, most)
 
 
 def middle_rate(arrivals: list[tuple[float, int]]) -> float:

@@ -65,7 +65,7 @@ class Server:
 
 
 class Client(threading.Thread):
-    """Sends, teaches and forgets until told to stop; remembers what was acknowledged."""
+    """Sends, teaches and forgets until stopped; records what was acknowledged."""
 
     def __init__(self, number: int, server: Server, pictures: list[bytes], stop: threading.Event) -> None:
         super().__init__(daemon=True)

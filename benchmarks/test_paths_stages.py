@@ -1,4 +1,4 @@
-"""What RAML adds to a segmenter's forward pass, stage by stage, and how long a lesson takes; `make bench`."""
+"""What RAML adds to a segmenter's forward pass, stage by stage, and how long teaching takes; `make bench`."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def test_what_the_server_adds(
 
 
 def test_relabelling_twenty_open_images(benchmark, client: TestClient, images: Iterator[bytes]) -> None:
-    """From the name to twenty images labelled anew, as the page asks for it."""
+    """From the name to twenty images labelled again, as the page requests it."""
     keys = [client.post("/api/segment", content=next(images)).json()["image"] for _ in range(20)]
     names = (f"thing {n}" for n in itertools.count())
 

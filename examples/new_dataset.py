@@ -1,16 +1,14 @@
-"""A data set of your own, from its files to a ranking of scores on it.
+"""A data set of your own in every command, by one file.
 
-python examples/new_dataset.py ROOT WORLD
+ignota data check gravel ROOT --plugin examples/new_dataset.py
+ignota compare gravel --data ROOT --plugin examples/new_dataset.py --world WORLD
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from ignota.cli import main as ignota
-from ignota.data.datasets import DATASETS
-from ignota.data.listing import Layout, Listing, Pair, pictures, value_table
+from ignota.plugins import DATASETS, Layout, Listing, Pair, pictures, value_table
 
 
 def splits(root: Path) -> tuple[str, ...]:
@@ -27,12 +25,3 @@ def listing(root: Path, split: str) -> Listing:
 
 
 DATASETS["gravel"] = Layout(splits, listing, "pictures/ID.jpg|png with truth/ID_mask.png")
-
-
-def main(root: str, world: str) -> int:
-    """Looks the data set through, then ranks every score of the world on it; returns the exit code."""
-    return ignota(["data", "check", "gravel", root]) or ignota(["compare", "gravel", "--data", root, "--world", world])
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

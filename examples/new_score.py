@@ -1,21 +1,14 @@
-"""A score of your own, from its formula to a world that holds it.
+"""A score of your own in every command, by one file.
 
-python examples/new_score.py WORLD CITYSCAPES NEW_WORLD
+ignota fit margin --plugin examples/new_score.py --world WORLD --data CITYSCAPES --out NEW_WORLD
+ignota compare road_anomaly_21 --data ROOT --plugin examples/new_score.py --world NEW_WORLD --scores margin,raml,msp
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import torch
 
-import ignota
-from ignota.data.datasets import open_dataset
-from ignota.scores.fitted_scores import FITTED_SCORES
-from ignota.scores.score import AnomalyScore, stacked
-from ignota.storage import bundle
-from ignota.training.refitting import with_scores
+from ignota.plugins import FITTED_SCORES, AnomalyScore, stacked
 
 
 class Margin(AnomalyScore):
@@ -36,17 +29,4 @@ class Margin(AnomalyScore):
         return (second - first) / state["mean"]
 
 
-FITTED_SCORES["margin"] = lambda coreset, neighbours: Margin()  # before a world that holds it is opened
-
-
-def main(world: str, root: str, out: str) -> list[str]:
-    """Fits the score on the world's training images; returns what the new world can rank."""
-    richer = with_scores(ignota.load(world), ["margin"], open_dataset("cityscapes", root, "train"))
-    bundle.save(richer, Path(out))
-    names = ["margin", "region:margin", "fuse:margin+knn"]
-    maps = richer.scores(richer.encode(open_dataset("cityscapes", root, "val")[0].image), names)
-    return [f"{name}: {tuple(found.shape)}, mean {float(found.mean()):.2f}" for name, found in maps.items()]
-
-
-if __name__ == "__main__":
-    sys.stdout.write("\n".join(main(*sys.argv[1:])) + "\n")
+FITTED_SCORES["margin"] = lambda coreset, neighbours: Margin()

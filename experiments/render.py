@@ -21,6 +21,7 @@ PAGES = {
     "backends": "performance-backends.md",
     "branches": "branches.md",
     "compared": "compared.md",
+    "objects": "objects.md",
     "paper": "paper.md",
     "performance": "performance.md",
     "results": "results.md",

@@ -162,6 +162,22 @@ def streets(once: Once) -> Path:
     return once("streets", fill) / "cityscapes"
 
 
+@pytest.fixture
+def catalogues() -> Iterator[None]:
+    """Plugins add entries to the catalogues and folders to the path; afterwards all are as before."""
+    import sys
+
+    from ignota import plugins
+
+    dicts = (plugins.FITTED_SCORES, plugins.DATASETS, plugins._SOURCES)
+    before, path = [dict(one) for one in dicts], list(sys.path)
+    yield
+    sys.path[:] = path
+    for one, was in zip(dicts, before, strict=True):
+        one.clear()
+        one.update(was)
+
+
 @pytest.fixture(scope="session")
 def thinned() -> Callable[[Any], Any]:
     """Takes all but the first block of each stage from EfficientNets of a world, in place: exporters trace for long."""

@@ -1,4 +1,4 @@
-"""New classes get colours that can be told from all others."""
+"""New classes get colours that differ clearly from all others."""
 
 from __future__ import annotations
 

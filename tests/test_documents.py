@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import json
 import re
 import shlex
@@ -186,3 +187,20 @@ def test_the_architecture_page_names_one_place_for_each_addition(thing: str) -> 
     assert len(found) == 1
     assert (ROOT / found[0]).exists()
     assert (ROOT / found[0]).is_dir() == found[0].endswith("/")
+
+
+def test_the_prose_check_finds_words_and_long_sentences_and_leaves_code_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("prose", ROOT / ".ci" / "prose.py")
+    assert spec is not None and spec.loader is not None
+    check = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(check)
+    page, module = tmp_path / "page.md", tmp_path / "module.py"
+    page.write_text(f"`stolen`\n\n```\na lesson\n```\n\n| {'word ' * 41} |\n\n{'word ' * 40}end.\n\nA strange `x`.\n")
+    module.write_text('"""A witness."""\n\nlesson = "stolen"  # anew\nf"no file {lesson}: mend it"\n')
+    assert check.main([str(tmp_path)]) == 1
+    found = [line.partition(": ")[0].rpartition("/")[2] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(found) == ["module.py:1", "module.py:3", "module.py:4", "page.md:11", "page.md:9"]
+    page.write_text(f"{'word ' * 39}end.\n")
+    assert check.main([str(page)]) == 0

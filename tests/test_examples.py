@@ -22,8 +22,6 @@ from experiments import loop_picture
 from PIL import Image
 
 from ignota.cli import main
-from ignota.data.datasets import DATASETS
-from ignota.scores.fitted_scores import FITTED_SCORES
 from ignota.storage import bundle
 from ignota.synthetic import SyntheticStreets
 
@@ -122,41 +120,57 @@ def test_worlds_are_opened_by_the_public_door(name: str) -> None:
 def test_own_segmenter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
     example = script("examples/own_segmenter.py")
-    example.SETTINGS["fit.things"] = 4
+    example.SETTINGS |= {"fit.things": 4, "fit.objectness": "none"}
     said = example.main()
     assert said[0] == "decoder: 24 channels, stride 8"
     assert said[-1].startswith("17 classes;")
 
 
+def ignota(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
 @pytest.fixture
-def catalogues(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Examples add entries to the catalogues; afterwards they are as before."""
-    monkeypatch.setattr("ignota.scores.fitted_scores.FITTED_SCORES", dict(FITTED_SCORES))
-    monkeypatch.setattr("ignota.data.datasets.DATASETS", dict(DATASETS))
-
-
-def test_new_score(trained: Path, streets: Path, tmp_path: Path, catalogues: None) -> None:
-    said = script("examples/new_score.py").main(str(trained), str(streets), str(tmp_path / "new"))
-    assert [line.partition(": ")[0] for line in said] == ["margin", "region:margin", "fuse:margin+knn"]
-    assert all("(48, 96)" in line for line in said)
-    world = bundle.load(tmp_path / "new")
-    assert "margin" in world.known.recipe.extra
-    assert float(world.known.states["margin"]["mean"]) > 0
-
-
-def test_new_dataset(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], catalogues: None) -> None:
+def gravel(tmp_path: Path) -> Path:
+    """Pictures in the form of the tutorial's data set."""
     for folder in ("pictures", "truth"):
-        (tmp_path / folder).mkdir()
+        (tmp_path / "gravel" / folder).mkdir(parents=True)
     for i, sample in enumerate(SyntheticStreets("anomaly", 2, (48, 96), 3)):
         assert sample.label is not None
         truth = np.where(sample.label == 1, 255, np.where(sample.label == 255, 128, 0)).astype(np.uint8)
-        Image.fromarray(sample.image).save(tmp_path / "pictures" / f"{i}.png")
-        Image.fromarray(truth).save(tmp_path / "truth" / f"{i}_mask.png")
-    assert script("examples/new_dataset.py").main(str(tmp_path), str(trained)) == 0
-    shown = capsys.readouterr().out
-    assert "gravel, val, 2 images: fine" in shown
-    assert "gravel, 2 images" in shown
-    assert "region:max_logit" in shown
+        Image.fromarray(sample.image).save(tmp_path / "gravel" / "pictures" / f"{i}.png")
+        Image.fromarray(truth).save(tmp_path / "gravel" / "truth" / f"{i}_mask.png")
+    return tmp_path / "gravel"
+
+
+def test_a_score_and_a_data_set_of_one_s_own_in_every_command(
+    trained: Path, gravel: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], catalogues: None
+) -> None:
+    own = ("--plugin", ROOT / "examples" / "new_score.py", "--plugin", ROOT / "examples" / "new_dataset.py", "--quiet")
+    names, new = "margin,region:margin,fuse:margin+knn,msp", tmp_path / "new"
+    assert ignota("fit", "margin", "--world", trained, "--out", new, *own) == 0
+    assert ignota("data", "check", "gravel", gravel, *own) == 0
+    assert "gravel, val, 2 images: fine" in capsys.readouterr().out
+    call = ("gravel", "--data", gravel, "--world", new, "--scores", names, *own)
+    assert ignota("evaluate", "anomaly", *call, "--json", tmp_path / "e.json") == 0
+    assert ignota("compare", *call, "--draws", 5, "--json", tmp_path / "c.json") == 0
+    measured = json.loads((tmp_path / "e.json").read_text())["scores"]
+    (ranking,) = json.loads((tmp_path / "c.json").read_text())["comparisons"]
+    assert set(measured) == set(names.split(",")) == {row["name"] for row in ranking["scores"]}
+    for row in ranking["scores"]:
+        assert {metric: row[metric]["value"] for metric in ("aupr", "auroc", "fpr95")} == measured[row["name"]][
+            "pooled"
+        ]
+        assert row["component"] == measured[row["name"]]["component"]
+    assert set(measured["margin"]["component"]) == {"oracle", "fixed"}  # its threshold travels in the world
+    maps = tmp_path / "maps"
+    assert ignota("maps", gravel / "pictures", "--scores", "margin", "--world", new, "--out", maps, *own) == 0
+    assert np.load(maps / "margin" / "0.npy").shape == (48, 96)
+    outside = ("--maps", f"again={maps / 'margin'}", "--json", tmp_path / "m.json")
+    assert ignota("evaluate", "anomaly", *call, *outside) == 0
+    again = json.loads((tmp_path / "m.json").read_text())["scores"]["again"]
+    assert again["pooled"] == measured["margin"]["pooled"]
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize("name", ["new_score", "new_dataset"])
@@ -183,7 +197,7 @@ TWO_STEPS = {
     "meta_channels": {"branches": ["paper"], "steps": 2, "batch": 2},
     "region_embedder": {"steps": 2, "batch": 2, "hidden": 16, "embedding": 8, "views": 2},
     "embedder": {"steps": 2, "batch": 16, "hidden": 16, "embedding": 8},
-    "fit": {"things": 4, "coreset": 50, "reference": 50, "images": 4},
+    "fit": {"objectness": "none", "things": 4, "coreset": 50, "reference": 50, "images": 4},
     "incremental": {"shots": [1]},
 }
 SRUN = """#!/usr/bin/env bash

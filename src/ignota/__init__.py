@@ -23,6 +23,7 @@ __all__ = [
     "evaluate_anomaly",
     "evaluate_incremental",
     "load",
+    "load_plugin",
     "train",
 ]
 __version__ = "0.2.0"
@@ -35,6 +36,7 @@ _PLACES = {
     "Scene": ("perception.scene", "Scene"),
     "World": ("world.model", "OpenWorldModel"),
     **{name: ("door", name) for name in ("adapt", "evaluate_anomaly", "evaluate_incremental", "load", "train")},
+    "load_plugin": ("plugins", "load_plugin"),
 }
 """Where each name lies, and what it is called there."""
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from ignota.perception.marks import Box, Click, Polygon
     from ignota.perception.scene import Scene
     from ignota.perception.scene import UnknownRegion as Region
+    from ignota.plugins import load_plugin
     from ignota.world.model import OpenWorldModel as World
 else:  # hidden from mypy, which would take any other name for one of ours
 

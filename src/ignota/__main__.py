@@ -1,4 +1,4 @@
-"""`python -m ignota` is `ignota`: Ctrl-C ends it with one line also while its modules are being loaded."""
+"""`python -m ignota` runs `ignota`; Ctrl-C ends it with one line, even while modules are loading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A colour for a new class that is easy to tell from all others."""
+"""A colour for a new class that is easy to distinguish from all others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The functions of `import ignota`: what the commands do, for programs, by the same code.
+"""The functions of `import ignota`: they do what the commands do, by the same code.
 
 Training is imported where it is called, as opening a world needs nothing of it.
 """
@@ -15,6 +15,7 @@ from ignota.data.datasets import open_dataset
 from ignota.errors import InputError
 from ignota.evaluation.choices import AnomalyChoice, Edges, checked_methods, chosen_shots, default_methods
 from ignota.evaluation.incremental_evaluation import evaluate_incremental as measure_incremental
+from ignota.formats.score_maps import MapFolder
 from ignota.models.opening import Hints, open_segmenter, triple
 from ignota.perception.known import RecipeChoice
 from ignota.storage import bundle
@@ -113,7 +114,7 @@ def adapt(
     else the taxonomy of `split`; split: known and novel classes, such as "camvid:8+3", by default all are known.
     classes: what the segmenter's outputs are, in order, by default the names in its files, else in the data set's
     order. mean, std: how its images are normalised. taps: {tap: node} of an ONNX file. branches: systems of the paper
-    to train on copies of the segmenter. settings: as for `train`. watch: is told how well the segmenter knows its
+    to train on copies of the segmenter. settings: as for `train`. watch: called with the segmenter's check on its
     classes. Raises InputError, also where it does not know them.
     """
     from ignota.training import adapting
@@ -158,17 +159,20 @@ def evaluate_anomaly(
     scores: Sequence[str] | None = None,
     protocol: Literal["standard", "dmlnet"] = "standard",
     edges: Edges = "training",
+    maps: Mapping[str, str | Path] | None = None,
     device: Device = "auto",
 ) -> Mapping[str, object]:
     """Measures anomaly scores on a data set by the world as it was before it was taught: `ignota evaluate anomaly`.
 
     world: an open one, or what `load` takes, then on `device`. data: the data set's folder. split: by default `val`.
-    scores: by default every score of the world. Gives {"dataset", "images", "scores": {NAME: {"pooled": {"aupr",
-    "auroc", "fpr95"}, "per_image", "component"}}}, fractions in 0..1. Raises InputError.
+    scores: by default every score of the world. maps: of other methods by name, a folder of .npy or .hdf5 each. Gives
+    {"dataset", "images", "scores": {NAME: {"pooled": {"aupr", "auroc", "fpr95"}, "per_image", "component"}}}, fractions
+    in 0..1. Raises InputError.
     """
+    outside = tuple(MapFolder.parse(f"{name}={folder}") for name, folder in (maps or {}).items())
     images = open_dataset(dataset, data, split)
     with _opened(world, device) as opened:
-        return AnomalyChoice(scores, protocol, edges).figures(opened, images)
+        return AnomalyChoice(scores, protocol, edges, outside).figures(opened, images)
 
 
 def evaluate_incremental(

@@ -1,4 +1,4 @@
-"""The error for a wrong input; it loads nothing, so that `--help` and early failures stay quick."""
+"""The error for wrong input. This module imports nothing heavy, so `--help` and early failures stay fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On request, memory that is freed stays with the process, so that the next image need not ask the system for it again.
+"""On request, freed memory stays with the process, so the next image does not request it from the system again.
 
 An image passes hundreds of megabytes through tensors that live for milliseconds. Left to itself, glibc gives large ones
 back at once, and the page faults of fresh ones cost more than the arithmetic in them (docs/performance.md).

@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, a line now and then in a file or a pipe."""
+"""Progress on standard error: a bar on a terminal, a line every ten seconds in a file or a pipe."""
 
 from __future__ import annotations
 

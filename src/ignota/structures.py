@@ -1,4 +1,4 @@
-"""The frozen values that travel between rooms."""
+"""Frozen values shared by several rooms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classes, their ids, names and colours: the one place that maps between them."""
+"""Classes, their ids, names and colours: the only place that maps between them."""
 
 from __future__ import annotations
 

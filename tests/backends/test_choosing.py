@@ -133,7 +133,7 @@ def test_a_damaged_graph_is_told(world: OpenWorldModel, cache: Path) -> None:
     whole = graph.read_bytes()
     graph.write_bytes(whole[: len(whole) // 2])
     try:
-        with pytest.raises(InputError, match="built anew"):
+        with pytest.raises(InputError, match="built again"):
             with_backend(world, "onnx")
     finally:
         graph.write_bytes(whole)

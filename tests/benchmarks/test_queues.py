@@ -33,7 +33,7 @@ def test_workers_divide_the_work_as_long_as_there_are_cores(queues: ModuleType) 
     assert queues.simulate(costs, 400, 2, 2).seconds == pytest.approx(20, rel=0.03)
     assert queues.simulate(costs, 400, 4, 2).seconds == pytest.approx(20, rel=0.06)
     assert queues.simulate(costs, 400, 4, 4).seconds == pytest.approx(10, rel=0.06)
-    assert queues.simulate(costs, 9, 2, 2).seconds == pytest.approx(0.8)  # pieces of eight and of one
+    assert queues.simulate(costs, 9, 2, 2).seconds == pytest.approx(0.8)  # blocks of eight and of one
 
 
 def test_what_others_compute_takes_cores_from_the_workers(queues: ModuleType) -> None:

@@ -47,7 +47,10 @@ CONTRACT = {
     "data check": "data check",
     "data synthesize": "data synthesize",
 }
-LATER = {"compare", "fit", "reproduce", "discover", "suggest", "export", "benchmark", "seal", "upgrade", "push", "pull"}
+LATER = {
+    "maps", "compare", "fit", "reproduce", "discover", "suggest", "export", "benchmark", "seal", "upgrade", "push",
+    "pull", "calibrate",
+}  # fmt: skip
 EVERYWHERE = ("--device", "--size", "--seed", "--quiet", "--verbose", "--version", "--help")
 
 
@@ -252,7 +255,7 @@ runpy.run_module("ignota", run_name="__main__", alter_sys=True)
 """
 
 
-@pytest.mark.parametrize("module", ["ignota.cli", "ignota.heap", "jsonargparse", "ignota.world", "torch"])
+@pytest.mark.parametrize("module", ["ignota.cli", "ignota.heap", "jsonargparse", "ignota.storage", "torch"])
 def test_a_call_that_is_stopped_while_it_starts_says_so_in_one_line(module: str) -> None:
     words = [sys.executable, "-c", INTERRUPTED, module, "classes"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)

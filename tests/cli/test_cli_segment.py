@@ -299,7 +299,7 @@ def test_all_files_of_a_call_have_the_classes_that_it_began_with(
 def test_one_bad_file_stops_no_folder(
     trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A name that is no UTF-8 is an image like others; a disk that fails is told, and the others go on."""
+    """A name that is not UTF-8 is an image like others; a failing disk is reported, and the others go on."""
     odd = os.fsdecode(b"p\xff.png")
     shutil.copy(photos / "p1.png", photos / odd)
     (photos / "p3.png").symlink_to("/proc/self/mem")  # reading it is an I/O error

@@ -149,7 +149,7 @@ def test_a_state_that_was_tampered_with_is_refused(
 
 @pytest.fixture(scope="module")
 def whole(trained: Path, five: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    call = ("evaluate", "anomaly", "cityscapes", "--data", five, "--world", trained, "--quiet", "--scores", "raml")
+    call = ("evaluate", "anomaly", "cityscapes", "--data", five, "--world", trained, "--quiet", "--scores", "raml,msp")
     return measured(call, 1, tmp_path_factory.mktemp("whole"))[0]
 
 
@@ -172,18 +172,28 @@ def test_histograms_that_none_can_be_are_refused(
     assert "spoilt is no state" in wrong("evaluate", "merge", folder)
 
 
-@pytest.mark.parametrize("spoil", ["cut", "flat", "float64", "fewer", "gone"])
+@pytest.mark.parametrize("spoil", ["cut", "flat", "float64", "fewer", "more", "empty", "gone"])
 def test_maps_that_are_damaged_are_refused(whole: Path, tmp_path: Path, spoil: str, wrong: Callable[..., str]) -> None:
     folder = Path(shutil.copytree(whole, tmp_path / "spoilt"))
-    path = folder / "maps" / "0.scores.npy"
-    scores = np.load(path)
+    path = folder / "maps" / "0.scores"
+    with path.open("rb") as stream:
+        scores = [np.load(stream) for _ in range(2)]
+        assert stream.read() == b""
     if spoil == "cut":
         path.write_bytes(path.read_bytes()[:-9])
     if spoil == "gone":
         path.unlink()
-    changed = {"flat": scores[0], "float64": scores.astype(np.float64), "fewer": scores[:0]}.get(spoil)
+    changed = {
+        "flat": [scores[0].ravel(), *scores[1:]],
+        "float64": [scores[0].astype(np.float64), *scores[1:]],
+        "fewer": scores[1:],
+        "more": [*scores, scores[0]],
+        "empty": [scores[0][:0], *scores[1:]],
+    }.get(spoil)
     if changed is not None:
-        np.save(path, changed)
+        with path.open("wb") as stream:
+            for score in changed:
+                np.save(stream, score)
     assert "spoilt/maps/0 are damaged" in wrong("evaluate", "merge", folder)
 
 

@@ -69,7 +69,7 @@ def test_what_segment_writes(trained: Path, photo: Path, tmp_path: Path, capsys:
     for region in document["regions"]:
         left, top, right, bottom = region["box"]
         assert 0 < region["area"] <= (right - left) * (bottom - top)
-        assert 0.5 < region["score"] <= 1
+        assert 0 < region["score"] <= 1
         assert region["nearest"] in [row["name"] for row in document["classes"]]
 
 

@@ -153,7 +153,7 @@ EXPERIMENT = {
     "meta_channels": {"branches": ["paper"], "steps": 4, "batch": 2, "checkpoint_every": 2},
     "region_embedder": {"steps": 2, "batch": 2},
     "embedder": {"steps": 4, "batch": 16, "hidden": 16, "embedding": 8},
-    "fit": {"things": 4, "coreset": 50, "reference": 50, "images": 5},
+    "fit": {"objectness": "none", "things": 4, "coreset": 50, "reference": 50, "images": 5},
     "incremental": {"shots": [1]},
 }
 

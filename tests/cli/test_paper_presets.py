@@ -14,12 +14,13 @@ import pytest
 from ignota.cli import main
 from ignota.training.settings import configuration, read_preset
 
-# Without ImageNet weights (they need a hub), at sizes that a laptop bears.
+# Without ImageNet weights (they need a hub), at sizes for a laptop.
 SMALL = (
     "--segmenter.weights none --size 64 --closed_set.steps 2 --closed_set.batch 2 --closed_set.crop [64,64]"
     " --meta_channels.steps 2 --meta_channels.batch 2 --region_embedder.steps 2 --region_embedder.batch 2"
     " --embedder.steps 2 --embedder.batch 16 --fit.images 4"
-    " --fit.things 4 --fit.coreset 30 --fit.reference 30 --incremental.shots [1] --device cpu --quiet"
+    " --fit.objectness_size 56 --fit.things 4 --fit.coreset 30 --fit.reference 30 --incremental.shots [1]"
+    " --device cpu --quiet"
 )
 
 

@@ -103,7 +103,7 @@ def test_the_largest_group_is_the_first() -> None:
 def test_projection_keeps_cosines_where_it_can() -> None:
     rng = np.random.default_rng(0)
     flat = rng.normal(size=(50, 3)) @ rng.normal(size=(3, 40))
-    flat = unit(np.concatenate([flat, -flat]))  # of mean nought
+    flat = unit(np.concatenate([flat, -flat]))  # of mean zero
     points = project(flat, 3)
     np.testing.assert_allclose(points @ points.T, flat @ flat.T, atol=1e-4)
 

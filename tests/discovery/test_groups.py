@@ -1,4 +1,4 @@
-"""Pieces, groups and suggestions against slow oracles."""
+"""Regions, groups and suggestions against slow oracles."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_each_is_measured_against_float32(world: OpenWorldModel, monkeypatch: py
     assert found["images"] == 2 and found["size"] == [48, 96]
     assert sum(ticks) == 2 * 2 * (1 + 2)
     ((seconds, before),) = estimates
-    assert before == 2 and seconds > 2 * 2 * 2 * rows["torch"]["segment"] / 2  # told when torch alone had its turn
+    assert before == 2 and seconds > 2 * 2 * 2 * rows["torch"]["segment"] / 2  # reported when torch alone had its turn
     assert fastest(found) == "torch"  # whatever the other's time, it changes too much
 
 

@@ -7,13 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score, roc_curve
 
 from ignota.data.datasets import open_dataset
 from ignota.evaluation.comparison import compare_scores, held_scores, mean_ranks, missing_scores, ranked
 from ignota.evaluation.evaluation import evaluate_anomaly
-from ignota.functional.float_keys import score_key
-from ignota.metrics.bootstrap import ImageHistograms, paired_bootstrap
+from ignota.metrics.bootstrap import (
+    ImageHistograms,
+    paired_bootstrap,
+    weighted_aupr,
+    weighted_auroc,
+    weighted_fpr95,
+)
 from ignota.scores.score import LEVEL
 from ignota.storage import bundle
 from ignota.structures import InputError
@@ -37,25 +41,27 @@ def histograms(images: int = 12) -> ImageHistograms:
     return state
 
 
+def figures(state: ImageHistograms) -> dict[str, dict]:
+    """AUPR and so on of the histograms themselves, as if images were measured at their resolution."""
+    once = np.ones((1, len(state.by_key)), np.int64)
+    metrics = {"aupr": weighted_aupr, "auroc": weighted_auroc, "fpr95": weighted_fpr95}
+    names = next(iter(state.by_key.values()))
+    return {name: {"pooled": {m: float(f(state.of(name), once)[0]) for m, f in metrics.items()}} for name in names}
+
+
 def test_the_best_comes_first_and_what_is_sure_is_said() -> None:
     state = histograms()
-    rows = ranked(state, ("weak", "best", "twin"), 200, 1)
+    rows = ranked(figures(state), state, 200, 1)
     assert [row["name"] for row in rows] == ["best", "twin", "weak"]
     assert rows[1]["behind"] == {"mean": 0, "low": 0, "high": 0}
     assert rows[2]["behind"]["low"] > 0.3
     expected = paired_bootstrap(state, "best", "weak", 200, 1)
     assert rows[2]["behind"] == {"mean": expected.mean, "low": expected.low, "high": expected.high}
     for row in rows:
-        for metric in ("aupr", "fpr95"):
+        for metric in ("aupr", "auroc", "fpr95"):
             assert 0 <= row[metric]["low"] <= row[metric]["value"] <= row[metric]["high"] <= 1
     assert rows[0]["fpr95"]["value"] < rows[2]["fpr95"]["value"]
-
-
-def test_nothing_to_rank_by() -> None:
-    state = ImageHistograms()
-    state.update("a", {"x": np.zeros((2, 2), np.float32)}, np.zeros((2, 2), np.uint8))
-    with pytest.raises(InputError, match="no anomalous pixel"):
-        ranked(state, ["x"], 10, 0)
+    assert rows[0]["auroc"]["value"] > rows[2]["auroc"]["value"]
 
 
 def test_mean_places() -> None:
@@ -64,21 +70,22 @@ def test_mean_places() -> None:
     assert mean_ranks([first, second, first]) == [("a", 5 / 3), ("b", 2.0), ("c", 7 / 3)]
 
 
-def test_figures_are_scikit_learn_s(world: OpenWorldModel, streets: Path) -> None:
+def test_compare_and_evaluate_agree_to_the_last_digit(world: OpenWorldModel, streets: Path) -> None:
     val = open_dataset("cityscapes", streets, "val")
     scores, ticks = held_scores(world.known), []
     assert {"raml", "msp", "region:msp", "vim", "region:vim"} <= set(scores)
     found = compare_scores(world, val, scores, 20, 0, lambda: ticks.append(1))
     assert (found["dataset"], found["images"], len(ticks)) == ("cityscapes", 2, 2)
     assert sorted(row["name"] for row in found["scores"]) == sorted(scores)
-    seen: list[dict] = []
-    evaluate_anomaly(world, val, scores, watch=lambda _, result: seen.append(result))
-    truth = np.concatenate([one["label"][one["label"] != 255] for one in seen])
+    measured = evaluate_anomaly(world, val, scores, components=True).figures["scores"]
     for row in found["scores"]:
-        score = np.concatenate([score_key(one["maps"][row["name"]][one["label"] != 255]) >> 4 for one in seen])
-        assert row["aupr"]["value"] == pytest.approx(average_precision_score(truth, score))
-        fpr, tpr, _ = roc_curve(truth, score, drop_intermediate=False)
-        assert row["fpr95"]["value"] == pytest.approx(fpr[np.argmax(tpr >= 0.95)])
+        same = measured[row["name"]]
+        assert {metric: row[metric]["value"] for metric in ("aupr", "auroc", "fpr95")} == same["pooled"]
+        assert row["component"] == same["component"]
+        assert set(row["component"]) >= {"oracle"}
+        assert {"siou", "ppv", "f1"} <= set(row["component"]["oracle"])
+    places = [row["aupr"]["value"] for row in found["scores"]]
+    assert places == sorted(places, reverse=True)
 
 
 def test_one_forward_pass_an_image(world: OpenWorldModel, streets: Path, request: pytest.FixtureRequest) -> None:

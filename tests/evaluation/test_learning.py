@@ -46,9 +46,9 @@ THINGS = {
     "car": (22, 26), "pedestrian": (30, 12), "bicyclist": (20, 18),
     "tree": (14, 10), "fence": (8, 12), "sign": (10, 8), "pole": (16, 6),
 }  # fmt: skip
-FEW = ("raml", "raml_paper", "plm_all", "npm_frozen", "ft_frozen")
+FEW = ("raml", "raml_paper", "plm_all_frozen", "npm_frozen", "ft_frozen")
 METHODS = (
-    *FEW, "raml_released", "raml_tuned", "npm", "plm_latest", "ft", "plm_latest_frozen", "plm_all_frozen",
+    *FEW, "raml_released", "raml_tuned", "npm", "plm_latest", "plm_all", "ft", "plm_latest_frozen",
 )  # fmt: skip
 """The other members of each family learn in `make test-long` alone."""
 
@@ -154,8 +154,11 @@ EXPERIMENT = ExperimentConfig(
         steps=100, batch=4, hidden=32, released_hidden=32, embedding=16, views=4, checkpoint_every=100
     ),
     embedder=EmbedderConfig(steps=10, batch=16, hidden=16, embedding=8, taps=("decoder",)),
-    fit=FitConfig(taps=("decoder",), things=10, coreset=100, reference=100, images=16, held_out=0.25, target_fpr=0.05),
-)
+    fit=FitConfig(
+        objectness="none", taps=("decoder",), things=10, coreset=100, reference=100, images=16, held_out=0.25,
+        target_fpr=0.05,
+    ),
+)  # fmt: skip
 
 
 def closed_set(streets: FlatStreets) -> FlatSegmenter:

@@ -1,4 +1,4 @@
-"""The loop on a stranger's photographs, against masks compared pixel by pixel."""
+"""Teaching on photographs of other cameras, against masks compared pixel by pixel."""
 
 from __future__ import annotations
 

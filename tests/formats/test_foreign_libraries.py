@@ -2,8 +2,8 @@
 
 datumaro wants older releases of pillow, opencv and pyarrow than Ignota is tested with. To run these:
 
-    python -m venv foreign && foreign/bin/pip install datumaro label-studio-converter
-    IGNOTA_FOREIGN=foreign/bin/python make test
+    python -m venv others && others/bin/pip install datumaro label-studio-converter
+    IGNOTA_FOREIGN=others/bin/python make test
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The run-length code, byte for byte against pycocotools, and what strangers may send."""
+"""The run-length code, byte for byte against pycocotools, and untrusted input."""
 
 from __future__ import annotations
 

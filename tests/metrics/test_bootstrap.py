@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, roc_curve
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from ignota.functional.float_keys import score_key
 from ignota.metrics.bootstrap import (
@@ -11,6 +11,7 @@ from ignota.metrics.bootstrap import (
     image_histogram,
     paired_bootstrap,
     weighted_aupr,
+    weighted_auroc,
     weighted_fpr95,
 )
 from ignota.structures import InputError
@@ -161,6 +162,20 @@ def test_every_draw_has_the_fpr_of_the_images_drawn(shift):
         assert value == pytest.approx(fpr[np.argmax(tpr >= 0.95)])
     only_normal = [image_histogram(np.ones((1, 2)), np.zeros((1, 2), np.uint8))]
     assert np.isnan(weighted_fpr95([*only_normal, image_histogram(*images[0])], np.array([[1, 0]]))).all()
+
+
+def test_every_draw_has_the_auroc_of_the_images_drawn():
+    rng = np.random.default_rng(6)
+    images = [(np.round(scores["fair"], 1), label) for scores, label in (image(seed) for seed in range(5))]  # with ties
+    weights = rng.multinomial(5, [0.2] * 5, size=9)
+    found = weighted_auroc([image_histogram(*one) for one in images], weights)
+    for weight, value in zip(weights, found, strict=True):
+        drawn = np.repeat(np.arange(5), weight)
+        score = np.concatenate([score_key(images[i][0][images[i][1] != VOID]) >> 4 for i in drawn])
+        truth = np.concatenate([images[i][1][images[i][1] != VOID] for i in drawn])
+        assert value == pytest.approx(roc_auc_score(truth, score), rel=1e-12)
+    only_normal = [image_histogram(np.ones((1, 2)), np.zeros((1, 2), np.uint8))]
+    assert np.isnan(weighted_auroc([*only_normal, image_histogram(*images[0])], np.array([[1, 0]]))).all()
 
 
 def test_folded_images_count_as_one():

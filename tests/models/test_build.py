@@ -16,6 +16,7 @@ import torch
 import torchvision
 from torch import nn
 
+from ignota.models import opening
 from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
 from ignota.models.build import SegmenterDescription, build_segmenter, describe, load_strictly
 from ignota.models.opening import Hints, open_segmenter, triple
@@ -334,6 +335,41 @@ def test_torchvision(tmp_path: Path, name: str) -> None:
 def test_sources_of_every_kind(saved: Callable[[str], Path], programs: tuple[Path, Path, nn.Module]) -> None:
     assert isinstance(open_segmenter(str(saved("segformer"))), TransformersSegmenter)
     assert open_segmenter(str(programs[0])).num_classes == 5
+
+
+def test_what_a_hub_and_torchvision_send(saved: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are asked only by leave, for tensors and configurations alone."""
+    from torchvision.models.segmentation import LRASPP_MobileNet_V3_Large_Weights as Published
+
+    asked: list[Any] = []
+    monkeypatch.setattr(opening, "snapshot_download", lambda *a, **k: asked.append((a, k)) or str(saved("segformer")))
+    network = torchvision.models.get_model("lraspp_mobilenet_v3_large", weights=None, weights_backbone=None)
+    monkeypatch.setattr(Published, "get_state_dict", lambda self, **k: asked.append(k) or network.state_dict())
+    one_line(lambda: open_segmenter("somebody/segformer"), "a name on a hub: pass allow_download=True")
+    one_line(lambda: open_segmenter("torchvision:lraspp_mobilenet_v3_large"), "allow_download=True")
+    assert not asked
+    assert open_segmenter("somebody/segformer", allow_download=True).num_classes == 5
+    assert not [name for name in asked[0][1]["allow_patterns"] if name.endswith((".py", "*"))]
+    found = open_segmenter("torchvision:lraspp_mobilenet_v3_large", allow_download=True)
+    assert asked[1]["weights_only"] and asked[1]["check_hash"] and found.class_names[15] == "person"
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr(opening, "snapshot_download", fails)
+    monkeypatch.setattr(Published, "get_state_dict", fails)
+    for source in ("somebody/segformer", "torchvision:lraspp_mobilenet_v3_large"):
+        one_line(lambda source=source: open_segmenter(source, allow_download=True), "could not be downloaded (OSError)")
+
+
+def test_a_transformers_folder_with_a_pytorch_file(saved: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = saved("segformer")
+    first = open_segmenter(str(folder))
+    shutil.copyfile(folder / "config.json", tmp_path / "config.json")
+    torch.save(safetensors.torch.load_file(folder / "model.safetensors"), tmp_path / "pytorch_model.bin")
+    same(first, open_segmenter(str(tmp_path)))
+    torch.save({"weights": Bomb()}, tmp_path / "pytorch_model.bin")
+    one_line(lambda: open_segmenter(str(tmp_path)), "save it again as .safetensors")
 
 
 def test_sources_that_are_not_there(tmp_path: Path) -> None:

@@ -165,9 +165,24 @@ def test_damaged_folders_are_one_line(folder: Path) -> None:
     one_line(folder, "safetensors")
 
 
-def test_a_pickle_is_not_even_opened(folder: Path) -> None:
+class Evil:
+    """Unpickled, it would write a file."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.place), "w")
+
+
+def test_code_in_a_pickle_does_not_run(folder: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
+    torch.save({"weight": Evil(tmp_path / "ran")}, folder / "pytorch_model.bin")
+    one_line(folder, "pytorch_model.bin")
+    assert not (tmp_path / "ran").exists()
     torch.save(nn.Linear(2, 2).state_dict(), folder / "pytorch_model.bin")
+    one_line(folder, "disagree")
+    (folder / "pytorch_model.bin").unlink()
     one_line(folder, "safetensors")
 
 

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 @contextmanager
 def quickly() -> Iterator[None]:
-    """Rival scores learn in four steps, on things of two scenes; DMLNet's five scales are small."""
+    """Baseline scores learn in four steps, on objects of two scenes; DMLNet's five scales are small."""
 
     def few(parameters: Sequence[Tensor], loss: Callable[[], Tensor], steps: int, lr: float, tick: Tick) -> None:
         descend(parameters, loss, min(steps, 4), lr, tick)
@@ -39,7 +39,7 @@ def quickly() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def quick() -> Iterator[None]:
-    """What a test measures anew is measured as the whole reproduction was."""
+    """What a test measures again is measured as the whole reproduction was."""
     with quickly():
         yield
 

@@ -30,7 +30,7 @@ from ignota.structures import Encoding, InputError
 
 SIZE, CLASSES = (8, 10), 3
 CENTRES = np.random.default_rng(1).normal(size=(CLASSES + 1, 6)) * 4
-"""Features of the classes; the last row is that of something strange."""
+"""Features of the classes; the last row is that of an unknown object."""
 COLOURS = np.array([[40, 40, 40], [200, 60, 60], [60, 60, 200], [230, 230, 90]], np.uint8)
 
 
@@ -44,7 +44,7 @@ def one_thread() -> Iterator[None]:
 
 
 def street(seed: int, strange: bool = False) -> tuple[Encoding, np.ndarray]:
-    """Stripes of three classes, class 0 the lowest, each with its colour and features; maybe a strange thing on it.
+    """Stripes of three classes, class 0 the lowest, each with its colour and features; maybe an unknown object on it.
 
     The logits are sure of the class, and take the thing for class 1.
     """
@@ -293,7 +293,7 @@ class TestResynthesis:
             changed += int((found != shown).sum())
         assert changed > 5 * 50
         assert np.array_equal(swap(shown, 1, np.random.default_rng(0)), shown)
-        whole = np.zeros((48, 48), np.uint8)  # too large a piece to be swapped: only ellipses are
+        whole = np.zeros((48, 48), np.uint8)  # too large a component to be swapped: only ellipses are
         assert 0 < (swap(whole, 3, np.random.default_rng(0)) != 0).mean() < 0.5
 
     def test_void_is_of_no_class(self) -> None:

@@ -1,4 +1,4 @@
-"""A bundle gives back the world that was saved, bit for bit, and is there whole or not at all."""
+"""A bundle restores the saved world bit for bit, and is complete or absent."""
 
 from __future__ import annotations
 

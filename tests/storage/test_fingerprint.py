@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ignota.perception.known import KnownEvidence
 from ignota.perception.perception import calibrated
 from ignota.storage import bundle, fingerprint
 from ignota.storage.fingerprint import world_fingerprint
@@ -28,15 +29,20 @@ def _fewer_taps(world: OpenWorldModel) -> None:
     world.networks = dataclasses.replace(world.networks, taps=world.networks.taps[:-1])
 
 
+def _fit(world: OpenWorldModel, known: KnownEvidence) -> None:
+    world.fitted = known
+    world.refresh()
+
+
 def _other_space(world: OpenWorldModel) -> None:
     name, space = next(iter(world.known.spaces.items()))
     spaces = world.known.spaces | {name: dataclasses.replace(space, taps=(*space.taps, "decoder"))}
-    world.known = dataclasses.replace(world.known, spaces=spaces)
+    _fit(world, dataclasses.replace(world.fitted, spaces=spaces))
 
 
 def _other_scales(world: OpenWorldModel) -> None:
     regions = dataclasses.replace(world.known.recipe.regions, scales=(30.0, 210.0))
-    world.known = calibrated(world.known, regions=regions)
+    _fit(world, calibrated(world.fitted, regions=regions))
 
 
 CHANGES: dict[str, Callable[[OpenWorldModel], None]] = {
@@ -47,7 +53,7 @@ CHANGES: dict[str, Callable[[OpenWorldModel], None]] = {
     "taps": _fewer_taps,
     "taps of a space": _other_space,
     "region scales": _other_scales,
-    "a constant of the recipe": lambda world: setattr(world, "known", calibrated(world.known, strangest=2.5)),
+    "a constant of the recipe": lambda world: _fit(world, calibrated(world.fitted, strangest=2.5)),
 }
 
 

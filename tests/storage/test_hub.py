@@ -18,7 +18,6 @@ from ignota.cli import main
 from ignota.storage import bundle
 from ignota.storage.hub import FILES, pull, push
 from ignota.structures import InputError
-from ignota.world.model import OpenWorldModel
 
 REPO = "me/my-world"
 
@@ -109,7 +108,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 def world(trained: Path, tmp_path: Path) -> Path:
     """A world that was taught something."""
     path = Path(shutil.copytree(trained, tmp_path / "mine"))
-    taught = OpenWorldModel.load(path, writable=True)
+    taught = bundle.load(path, writable=True)
     image = np.full((48, 96, 3), 90, np.uint8)
     image[10:30, 20:60] = (200, 40, 40)
     mask = np.zeros((48, 96), bool)

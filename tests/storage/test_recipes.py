@@ -33,7 +33,7 @@ def both(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     networks = dataclasses.replace(world.networks, objectness=FocusNetwork(size=56))
     known = dataclasses.replace(world.known, others={"full": full})
     path = tmp_path_factory.mktemp("both") / "world"
-    bundle.save(dataclasses.replace(world, networks=networks, known=known), path)
+    bundle.save(dataclasses.replace(world, networks=networks, fitted=known), path)
     return path
 
 

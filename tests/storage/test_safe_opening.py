@@ -133,7 +133,7 @@ def worlds(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     for name, given in made.items():
         branches = base.branches if name == "smp" else Branches()  # a branch is built like the closed set
         known = base.known if given.segmenter is base.networks.segmenter else fitted_to(given, base.known)
-        fitting = dataclasses.replace(base, networks=given, branches=branches, known=known)
+        fitting = dataclasses.replace(base, networks=given, branches=branches, fitted=known)
         bundle.save(fitting, folder / name)
     base.store.close()
     return {name: folder / name for name in made}

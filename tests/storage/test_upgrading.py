@@ -1,4 +1,4 @@
-"""`seal` and `upgrade`: documents written anew in their place, never half of one."""
+"""`seal` and `upgrade`: documents rewritten in place, never half of one."""
 
 from __future__ import annotations
 

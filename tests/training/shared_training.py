@@ -49,7 +49,7 @@ EXPERIMENT = ExperimentConfig(
     ),
     region_embedder=RegionEmbedderConfig(steps=STEPS, batch=3, hidden=16, released_hidden=8, embedding=8, views=2),
     embedder=EmbedderConfig(steps=STEPS, batch=32, hidden=16, embedding=8),
-    fit=FitConfig(things=4, coreset=50, reference=50, images=7, held_out=0.34, target_fpr=0.5),
+    fit=FitConfig(objectness_size=56, things=4, coreset=50, reference=50, images=7, held_out=0.34, target_fpr=0.5),
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ EXPERIMENT = {
     "meta_channels": {"steps": 8, "batch": 2, "checkpoint_every": 2},
     "region_embedder": {"steps": 6, "batch": 2, "views": 2, "checkpoint_every": 2},
     "embedder": {"steps": 12, "batch": 16, "hidden": 16, "embedding": 8},
-    "fit": {"things": 4, "coreset": 50, "reference": 50, "images": 8},
+    "fit": {"objectness": "none", "things": 4, "coreset": 50, "reference": 50, "images": 8},
     "incremental": {"shots": [1]},
 }
 

@@ -1,4 +1,4 @@
-"""The four stages in order: what is taken up, what is trained anew, and what the numbers of `fit` mean."""
+"""The four stages in order: what is resumed, what is trained again, and what the numbers of `fit` mean."""
 
 from __future__ import annotations
 

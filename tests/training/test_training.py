@@ -44,7 +44,7 @@ def test_dice_equals_the_loops() -> None:
             for k in range(4):
                 share, true = row[k] / sum(row), float(k == c)
                 both[k], either[k] = both[k] + share * true, either[k] + share + true
-    terms = [1 - (both[k] + 1) / (either[k] / 2 + 1) for k in range(3)] + [0.0]  # no pixel bears the last class
+    terms = [1 - (both[k] + 1) / (either[k] / 2 + 1) for k in range(3)] + [0.0]  # no pixel has the last class
     assert dice_loss(logits, labels.byte()).item() == pytest.approx(sum(terms) / 4, rel=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""The weight of features beside logits: what a left-out class looks like, and that the better witness is believed."""
+"""The weight of features beside logits: what a left-out class looks like, and that the better score gets the weight."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_better_witness_is_believed(opened: OpenWorldModel) -> None:
     plain = calibrated(opened.known, centre=(0.0, 0.0, 0.0), spread=(1.0, 1.0, 1.0))
     assert weigh(plain, trials(0, 3.0, 0.0))[0][2] == 0.0
     assert weigh(plain, trials(0, 0.0, 3.0))[0][2] == FEATURES[-1]
-    silent = torch.tensor([3.0, 0.0, 0.0])[:, None]  # what the first witness said is taken back, its noise is left
+    silent = torch.tensor([3.0, 0.0, 0.0])[:, None]  # the first score's signal is removed, its noise is left
     one = [dataclasses.replace(t, parts=t.parts - silent * torch.from_numpy(t.unknown)) for t in trials(0, 3.0, 0.0)]
     assert weigh(plain, one)[0] == (0.0, 1.0, 0.0)
     both, table = weigh(plain, trials(0, 1.5, 1.5))

@@ -47,10 +47,11 @@ def taught(client: TestClient, data: bytes, name: str = "moose", mark: dict | No
 
 
 def planes(body: bytes, size: tuple[int, int]) -> list[np.ndarray]:
-    """What `layers` sends: anomaly, regions, channels, labels."""
+    """What `layers` sends: anomaly, regions, channels, labels, objects."""
     cells = size[0] * size[1]
     wide = [np.frombuffer(body, "<u2", cells, place * cells * 2).reshape(size) for place in range(3)]
-    return [*wide, np.frombuffer(body, np.uint8, cells, 6 * cells).reshape(size)]
+    labels = np.frombuffer(body, np.uint8, cells, 6 * cells).reshape(size)
+    return [*wide, labels, np.frombuffer(body, "<u2", cells, 7 * cells).reshape(size)]
 
 
 def patched(anomaly: np.ndarray, labels: np.ndarray, patch: str) -> tuple[np.ndarray, np.ndarray]:
@@ -98,9 +99,10 @@ def test_layers_and_patch_give_the_scene_at_any_threshold(
     photo = np.asarray(Image.open(io.BytesIO(thing.photo)))
     before = world.segment(photo)
     patch = taught(client, thing.photo, mark={"rle": encode_rle(thing.mask)})["patches"][key]
-    anomaly, regions, _, closed = planes(client.get(f"/api/images/{key}/layers").content, (48, 96))
+    anomaly, regions, _, closed, objects = planes(client.get(f"/api/images/{key}/layers").content, (48, 96))
     np.testing.assert_array_equal(closed, before.working_labels)
     np.testing.assert_array_equal(regions, before.regions.ids)
+    np.testing.assert_array_equal(objects, before.object_ids())
     np.testing.assert_allclose(anomaly / 65535, before.anomaly, atol=1e-5)
     left, labels = patched(anomaly, closed, patch)
     world.follow()
@@ -217,7 +219,7 @@ def test_a_preview_tells_what_learning_does_and_stores_nothing(client: TestClien
     told = client.post("/api/learn", json=form | {"force": True}).json()
     assert seen["lesson"] == told["lesson"] and seen["covers"] == told["lesson"]["recognised"]
     for image, code in seen["covered"].items():
-        anomaly, _, _, closed = planes(client.get(f"/api/images/{image}/layers").content, (48, 96))
+        anomaly, _, _, closed, _ = planes(client.get(f"/api/images/{image}/layers").content, (48, 96))
         _, labels = patched(anomaly, closed, told["patches"][image])
         np.testing.assert_array_equal(runs_mask(code), labels == told["classes"][-1]["id"])
     here = runs_mask(seen["covered"][key])
@@ -288,7 +290,7 @@ def test_export_holds_what_is_shown(
 def test_a_click_and_the_planes_agree_at_every_threshold(client: TestClient, thing: Thing) -> None:
     key = opened(client, thing.photo)["image"]
     patch = taught(client, thing.photo, mark={"rle": encode_rle(thing.mask)})["patches"][key]
-    anomaly, _, _, closed = planes(client.get(f"/api/images/{key}/layers").content, (48, 96))
+    anomaly, _, _, closed, _ = planes(client.get(f"/api/images/{key}/layers").content, (48, 96))
     shown, _ = patched(anomaly, closed, patch)
     rng = np.random.default_rng(0)
     for level in rng.choice(np.unique(shown), 12):
@@ -353,6 +355,26 @@ def test_another_program_s_lesson_is_seen_at_once(client: TestClient, thing: Thi
     told = client.post("/api/relabel", json={"images": [key]}).json()
     assert [label["name"] for label in told["classes"] if label["taught"]] == ["moose"]
     assert told["patches"][key] != "AAAAAA=="
+
+
+def test_a_calibration_is_told_and_open_images_are_read_again(
+    client: TestClient, files: list[bytes], photos: list[NDArray[np.uint8]], world: OpenWorldModel
+) -> None:
+    seen = client.post("/api/segment", content=files[0]).json()
+    layers = f"/api/images/{seen['image']}/layers"
+    before = client.get(layers).content
+    assert client.get("/api/classes").json()["calibration"] == ""
+    other = bundle.load(world.store.path.parent, writable=True)  # type: ignore[union-attr]
+    other.calibrate(photos, target_fpr=0.1)
+    told = client.post("/api/relabel", json={"images": [seen["image"]]}).json()
+    assert told["calibration"] == client.get("/api/classes").json()["calibration"] != ""
+    assert told["calibration"].startswith("3 images, target FPR 10 %")
+    tables = other.segment(photos[0])
+    assert client.get(layers).content[: 2 * tables.working_levels.size] == tables.working_levels.tobytes() != before
+    other.store.close()
+    told = client.post("/api/undo", json={"relabel": [seen["image"]]}).json()
+    assert (told["calibration"], told["done"]) == ("", "undid calibrate light")
+    assert client.get(layers).content == before
 
 
 def test_metrics_count_by_route(client: TestClient, files: list[bytes]) -> None:

@@ -183,6 +183,24 @@ def test_the_page_picks_what_the_server_picks(page: Page, thing: Thing) -> None:
     assert {"region", "unknown"} <= seen
 
 
+def test_a_click_at_the_world_s_threshold_picks_a_whole_object(page: Page, thing: Thing) -> None:
+    open_files(page, **{"a.png": thing.photo})
+    height, width = thing.mask.shape
+    objects = np.reshape(page.evaluate(
+        "async () => [...(await import('/session.js')).session.current.planes.objects]"
+    ), (height, width))  # fmt: skip
+    at = int(np.flatnonzero(objects == 1)[0])
+    found = page.evaluate(
+        "async (at) => { const { pick } = await import('/picking.js'); const { post } = await import('/api.js');"
+        " const { session } = await import('/session.js'); pick(session.current, at);"
+        " const { extent, mark } = session.pick; const { rle } = await post('api/select', mark(extent));"
+        " return [extent.name, [...extent.mask], rle]; }", at,
+    )  # fmt: skip
+    assert found[0] == "object"
+    np.testing.assert_array_equal(np.reshape(found[1], (height, width)) > 0, objects == 1)
+    np.testing.assert_array_equal(decode_rle(found[2]), objects == 1)
+
+
 def test_the_threshold_acts_at_once_and_asks_nobody(page: Page, thing: Thing) -> None:
     open_files(page, **{"a.png": thing.photo})
     requests: list[str] = []
@@ -197,7 +215,7 @@ def test_the_threshold_acts_at_once_and_asks_nobody(page: Page, thing: Thing) ->
         painted = np.reshape(pixels, (-1, 4))
         pink = (painted[:, 0] > 250) & (painted[:, 1] < 70) & (painted[:, 2] > 150) & (painted[:, 2] < 170)
         np.testing.assert_array_equal(pink, levels > limit_of(value))
-        page.wait_for_function(f"document.querySelector('#frames li b').textContent === '{100 * pink.mean():.1f} %'")
+        page.locator("#frames li b", has_text=f"{100 * pink.mean():.1f} %").first.wait_for()
     assert requests == []
 
 
@@ -555,7 +573,7 @@ def test_without_a_token_the_page_says_where_it_is(browser: Any, folder: Path, s
     served = serve(folder, "--host", "0.0.0.0")
     stranger = browser.new_page()
     stranger.goto(served.link.partition("#")[0])
-    stranger.locator(".toast", has_text="it bears the token").wait_for()
+    stranger.locator(".toast", has_text="it contains the token").wait_for()
     guest = browser.new_page()
     guest.goto(served.link)
     guest.locator("#known li").first.wait_for()

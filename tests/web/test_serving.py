@@ -209,7 +209,7 @@ def test_dropped_features_are_computed_again(
         keys = [opened.post("/api/segment", content=data).json()["image"] for data in files[:2]]
         assert count == [2]
         told = opened.post("/api/relabel", json={"images": keys}).json()
-        assert set(told["patches"]) == set(keys) and count == [2]  # labelling anew needs no features
+        assert set(told["patches"]) == set(keys) and count == [2]  # labelling again needs no features
         assert opened.post("/api/select", json={"image": keys[0], "box": [4, 4, 40, 40]}).status_code == 200
         assert count == [3]
 

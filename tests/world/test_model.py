@@ -146,9 +146,9 @@ def test_an_image_is_read_once_for_as_long_as_its_encoding_is_kept(world: OpenWo
     first = world.tables(encoding)
     assert world.tables(encoding) is first
     assert world.tables(dataclasses.replace(encoding)) is not first
-    known, world.known = world.known, calibrated(world.known, trusted=0.9)
+    world.fitted = calibrated(world.fitted, trusted=0.9)
+    world.refresh()
     assert world.tables(encoding) is not first  # another reading asks for other tables
-    world.known = known
     del encoding, first
     gc.collect()
     assert not world._read

@@ -107,7 +107,7 @@ def test_later_examples_stand_against_earlier_surroundings(world: OpenWorldModel
 
 
 def test_a_correction_takes_back_what_was_claimed(world: OpenWorldModel, photos: Photos) -> None:
-    world.learn("crate", (photos[0], box(20, 60)), force=True)
+    world.learn("crate", (photos[0], box(50, 90)), force=True)
     number, encoding = len(world.taxonomy), world.encode(photos[0])
     claimed = world.segment(encoding).labels == number
     assert claimed.any()

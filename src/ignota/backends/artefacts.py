@@ -1,4 +1,4 @@
-"""What a backend builds once from the networks of a world: kept in a cache folder, never in the world itself."""
+"""Artefacts that a backend builds once from the networks of a world: stored in a cache folder, never in the world."""
 
 from __future__ import annotations
 

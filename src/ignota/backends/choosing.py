@@ -1,4 +1,4 @@
-"""Which machinery runs the large networks of a world; everything after it reads the same taps.
+"""Selects what runs the large networks of a world; everything after it reads the same taps.
 
 `torch`: float32, as the world was fitted. `torch-bf16`: bfloat16 but for the first layers. `compile`: torch.compile.
 `onnx`: ONNX Runtime. `onnx-int8`: ONNX Runtime in 8 bits.

@@ -1,4 +1,4 @@
-"""A world as one file for programs without ignota: networks, scores of each pixel, thresholds and the label map.
+"""A world as one file for other programs: networks, pixel scores, thresholds and the label map.
 
 What a graph can hold is in it: the networks, every score of the logits, nearest neighbours cell by cell, the thresholds
 from held-out training images. What it cannot hold is Felzenszwalb's regions, so the world's own score `raml`, which is

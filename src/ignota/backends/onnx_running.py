@@ -1,4 +1,4 @@
-"""ONNX Runtime as a backend: each network of a world as a graph, exported once and kept in the cache."""
+"""ONNX Runtime as a backend: each network of a world as a graph, exported once and cached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: one thin module a command."""
+"""The command line: one thin module per command."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import io
 import sys
 import warnings
 from importlib import import_module
+from types import ModuleType
+
+from jsonargparse import Namespace
 
 from ignota import __version__
 from ignota.cli.commands import COMMANDS, find_command, overview
@@ -51,9 +54,22 @@ def _dispatch(words: list[str]) -> None:
             return
         args = parser.parse(rest)
         if not args.verbose:
-            module.run(args)
+            _run(module, args)
             return
         from ignota.cli.terminal import logging_here
 
         with logging_here():
-            module.run(args)
+            _run(module, args)
+
+
+def _run(module: ModuleType, args: Namespace) -> None:
+    """A command, after installed packages and `--plugin` are loaded. A package that fails is reported and left out."""
+    from importlib.metadata import entry_points
+
+    if args.plugin or any(entry_points(group=group) for group in ("ignota.scores", "ignota.datasets")):
+        from ignota.cli.terminal import note
+        from ignota.plugins import load_plugins
+
+        for fault in load_plugins(args.plugin):
+            note(f"{fault}; it is left out")
+    module.run(args)

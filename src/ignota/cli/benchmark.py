@@ -1,4 +1,4 @@
-"""Tells which backend is fastest on this machine, and how many labels it changes against float32.
+"""Shows which backend is fastest on this machine, and how many labels it changes against float32.
 
 Without --images, synthetic streets of 1280×720 are segmented: fit for times; for labels name images of your own.
 """

@@ -1,4 +1,5 @@
-"""Lists the classes of a world: known ones, then taught ones with the number of their examples."""
+"""Lists the classes of a world: known ones, then taught ones with the number of their examples, and the calibration of
+its recipe, if any."""
 
 from __future__ import annotations
 
@@ -17,11 +18,12 @@ def arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> None:
     from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import say_json, show_table, swatch
+    from ignota.cli.terminal import say, say_json, show_table, swatch
 
     with opened_world(args) as world:
         examples = {taught.name: taught.exemplars for taught in world.snapshot.taught}
         labels = world.classes.classes
+        calibration = world.known.calibration
     if args.json:
         rows = [
             {
@@ -33,7 +35,7 @@ def run(args: Namespace) -> None:
             }
             for label in labels
         ]
-        say_json({"world": args.world, "classes": rows})
+        say_json({"world": args.world, "classes": rows, "calibration": calibration and calibration.card})
         return
     cells = [
         (
@@ -45,3 +47,5 @@ def run(args: Namespace) -> None:
         for label in labels
     ]
     show_table(f"{args.world}: {len(labels)} classes", ("id", "class", "colour", "from"), cells, numbers=False)
+    if calibration is not None:
+        say(f"recipe {calibration.recipe} calibrated {calibration.at} on {calibration}")

@@ -1,4 +1,4 @@
-"""Looks a data set through: every file is read, every fault counted and explained."""
+"""Checks a data set: every file is read, every fault counted and explained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes synthetic street scenes in the layout of a published data set: for trying things without it."""
+"""Writes synthetic street scenes in the layout of a published data set, to try loaders without it."""
 
 from __future__ import annotations
 

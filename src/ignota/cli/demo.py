@@ -1,4 +1,4 @@
-"""The whole loop on the built-in synthetic world: train, see the unknown, learn it, prove it."""
+"""The whole loop on the built-in synthetic world: train, find the unknown, learn it, measure both."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Sorts the unknown regions of many images into groups that look alike: groups.html shows them, the most worthwhile
-first, to be named in the browser; names.csv, which the page saves, teaches them all at once.
+"""Sorts the unknown regions of many images into groups that look alike. groups.html shows them, the most useful first,
+to be named in the browser; names.csv, which the page saves, teaches them all at once.
 
 Regions come from images, folders and videos, or from the regions.parquet of `segment`. A call that was stopped goes on
 where it was.

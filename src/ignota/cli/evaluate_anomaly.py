@@ -1,4 +1,4 @@
-"""Measures anomaly scores on a data set, one forward pass for all, by the world as it was before it was taught."""
+"""Measures anomaly scores on a data set, one forward pass for all, without the taught classes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import Namespace
 
-from ignota.cli.parsing import Parser, add_backend, add_shard, add_world, check_shard
+from ignota.cli.parsing import Parser, add_backend, add_outside, add_shard, add_world, check_shard
 
 if TYPE_CHECKING:
     from ignota.evaluation.choices import AnomalyChoice
 
 USAGE = (
     "evaluate anomaly DATASET --data ROOT [--split S] [--world WORLD] [--scores a,b,…] [--protocol dmlnet] --json FILE"
-    " [--edges training|paper|ALPHA,BETA] [--shard K/N --state DIR]"
+    " [--maps NAME=DIR] [--edges training|paper|ALPHA,BETA] [--shard K/N --state DIR]"
 )
 EXAMPLE = (
     "ignota evaluate anomaly road_anomaly_21 --data data/road_anomaly_21_val --scores raml,max_logit --json a.json"
@@ -28,6 +28,7 @@ def arguments(parser: Parser) -> None:
     add_world(parser)
     add_backend(parser)
     parser.add_argument("--scores", type=str | None, default=None, help="by default every score of the world")
+    add_outside(parser)
     parser.add_argument(
         "--protocol", type=Literal["standard", "dmlnet"], default="standard", help="dmlnet adds DMLNet's five scales"
     )
@@ -68,26 +69,28 @@ def _measure_shard(args: Namespace) -> None:
 
     whole = opened_dataset(args)
     with opened_world(args) as world:
-        world, scores = _choice(args).of(world, whole)
+        choice = _choice(args)
+        world, scores = choice.of(world, whole)
         made_by = {"scores": scores, "protocol": args.protocol, "edges": edges_of(world)}
+        made_by["maps"] = {maps.name: maps.mark(whole) for maps in choice.outside}
         with shard_of(args, whole, world, made_by) as (part, draft, finish):
             reading = ComponentReading(track_sizes(whole.name), fixed_thresholds(world, scores), draft / MAPS)
             state = AnomalyState(whole.name, AnomalyMetrics(args.protocol), reading, edges_of(world))
             with progress(len(part), whole.name, "image", args.quiet) as bar:
-                for _ in measured_images(world, part, scores, state):
+                for _ in measured_images(world, part, scores, state, outside=choice.outside):
                     bar.update()
             finish(state)
 
 
 def _choice(args: Namespace) -> AnomalyChoice:
-    from ignota.cli.measuring import words_of
+    from ignota.cli.measuring import outside_of, words_of
     from ignota.evaluation.choices import AnomalyChoice
 
     edges = args.edges
     if edges not in ("training", "paper"):
         with suppress(ValueError):  # a text that is no numbers is refused with all other wrong ones
             edges = tuple(float(word) for word in edges.split(","))
-    return AnomalyChoice(words_of(args.scores), args.protocol, edges)
+    return AnomalyChoice(words_of(args.scores), args.protocol, edges, outside_of(args))
 
 
 def show(figures: dict[str, Any]) -> None:

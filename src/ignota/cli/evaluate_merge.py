@@ -1,5 +1,6 @@
-"""Joins the states of all parts of a data set, as `evaluate anomaly` or `evaluate incremental` left them by --shard K/N
---state DIR: the figures are those of one machine, to the last bit."""
+"""Merges the states of all parts of a data set, as written by `evaluate anomaly` or `evaluate incremental` with
+--shard K/N --state DIR: the figures are those of one machine, to the last bit.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measures the loop on photographs of any camera: every object of a data set of anomalies is taught once.
+"""Measures teaching on photographs of any camera: every object of a data set of anomalies is taught once.
 
 Each object is taught to a fresh copy of the world, without force, and looked for on its own image, on the second image
 of each pair, and where it must not be found: on images of known classes.
@@ -79,6 +79,13 @@ def show(figures: dict[str, Any]) -> None:
     ]  # fmt: skip
     accepted = sum(each["accepted"] for each in figures["images"].values())
     rows.append(("mean", f"{accepted} of {len(figures['images'])}", percent(figures["iou"]), "", ""))
+    objects = figures["objects"]
+    cells = (f"{objects['listed_per_image']:.1f}", f"{objects['false_per_image']:.1f}", str(objects["true"]))
+    title = f"{figures['dataset']}, {objects['images']} images, unknown objects at the world's threshold"
+    show_table(
+        title, ("an image", "false, an image", "true ones", "of them covered, percent", "found, percent"),
+        [(*cells, percent(objects["covered"]), percent(objects["found"]))],
+    )  # fmt: skip
     title = f"{figures['dataset']}, taught once by {figures['given']}, percent"
     show_table(title, ("image", "taught", "IoU on itself", "of known images claimed", "known mIoU lost"), rows)
     if figures["pairs"]:

@@ -1,4 +1,4 @@
-"""Writes a world as one file for programs without ignota: networks, scores of each pixel, thresholds and class names.
+"""Writes a world as one file for other programs: networks, scores of each pixel, thresholds and class names.
 
 Regions are no operation of a graph: the world's own score `raml`, which is averaged over them, and taught classes stay
 with ignota. docs/export.md shows how to run the file with onnxruntime alone.

@@ -1,4 +1,4 @@
-"""Labels of a data set, or of what `segment` left, in the format of another program; docs/formats.md lists them."""
+"""Labels of a data set, or of the output of `segment`, in the format of another program; docs/formats.md lists them."""
 
 from __future__ import annotations
 

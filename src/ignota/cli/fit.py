@@ -1,5 +1,5 @@
 """A copy of a world with the states of further anomaly scores, or with branches, from its training images; its own
-networks stay as they are.
+networks are unchanged.
 
 What a score or a stage has learnt is kept beside the new world until that is written: after a stop, the same call goes
 on with the next one."""

@@ -1,4 +1,4 @@
-"""Drops a taught class: what is segmented afterwards is bit for bit what it was before the class was taught."""
+"""Drops a taught class: later results are bit for bit those from before it was taught."""
 
 from __future__ import annotations
 

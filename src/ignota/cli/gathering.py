@@ -1,4 +1,4 @@
-"""Unknown regions of images, or of a table that `segment` wrote, for the commands that sort them."""
+"""Unknown regions of images, or of a table written by `segment`, for the commands that sort them."""
 
 from __future__ import annotations
 

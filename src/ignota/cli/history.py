@@ -1,4 +1,4 @@
-"""Lists what a world was taught and what was taken back, the newest last."""
+"""Lists what a world was taught and what was undone, the newest last."""
 
 from __future__ import annotations
 

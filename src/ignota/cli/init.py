@@ -1,4 +1,4 @@
-"""A writable copy of a world, with what it was taught; teach the copy."""
+"""A writable copy of a world with its taught classes; teach the copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images and videos a command line means, and what their results are called."""
+"""The images and videos that a command line names, and the names of their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`segment --engine`: a data lake to Parquet, one row a frame, in this process or on Ray."""
+"""`segment --engine`: a data lake to Parquet, one row per frame, in this process or on Ray."""
 
 from __future__ import annotations
 
@@ -81,6 +81,7 @@ def _on_ray(state: str, args: Namespace) -> Engine:
     pool = Pool(
         world, state, args.workers or max(1, present), device, args.threads, args.size, args.allow_code,
         args.backend, calibration, args.tile, args.allow_download, args.recipe,
+        tuple(Path(file).absolute() for file in args.plugin),
     )  # fmt: skip
 
     def engine(work: Sequence[Span]) -> Iterable[pa.Table]:

@@ -1,4 +1,4 @@
-"""Training on several devices and machines: the processes are started here, or torchrun's or SLURM's are joined."""
+"""Training on several devices and machines: starts the processes, or joins those of torchrun or SLURM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Examples as people give them: an image and a picture of the same size that marks the thing."""
+"""Examples from the command line: an image and a mask picture of the same size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both evaluations share: data sets and names from options, figures to a file."""
+"""Shared by both evaluations: data sets and names from options, figures to a file."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ignota.cli.terminal import say
 from ignota.data.datasets import LabelledImages, file_mark, open_dataset
 from ignota.data.files import write_atomically
 from ignota.evaluation.shards import PartOfImages, Shard, State, stored_part, write_state
+from ignota.formats.score_maps import MapFolder
 from ignota.storage.fingerprint import world_fingerprint
 from ignota.structures import InputError
 from ignota.world.model import OpenWorldModel
@@ -23,6 +24,11 @@ from ignota.world.model import OpenWorldModel
 def opened_dataset(args: Namespace) -> LabelledImages:
     """DATASET in `--data`, split `--split`; raises InputError."""
     return open_dataset(args.dataset, args.data, args.split)
+
+
+def outside_of(args: Namespace) -> tuple[MapFolder, ...]:
+    """What `--maps` names; raises InputError."""
+    return tuple(map(MapFolder.parse, args.maps))
 
 
 def words_of(text: str | None) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""Gives the examples of one taught class to another, and drops the first."""
+"""Moves the examples of one taught class to another, and drops the first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Devices and worlds as the options name them."""
+"""Devices and worlds named by options."""
 
 from __future__ import annotations
 

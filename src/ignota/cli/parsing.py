@@ -56,6 +56,13 @@ class Parser(ArgumentParser):
         for option, kind, meaning in _EVERYWHERE:
             if option not in self._option_string_actions:
                 self.add_argument(option, type=kind, default="auto" if kind in (Device, Recipe) else None, help=meaning)
+        self.add_argument(
+            "--plugin",
+            action="append",
+            default=[],
+            metavar="FILE.py",
+            help="code of your own that brings scores or data sets; may be repeated",
+        )
         self.add_argument("--quiet", action="store_true", help="no progress, only the result")
         self.add_argument("--verbose", action="store_true", help="what the program does and how long it takes")
         self.add_argument("--version", action="store_true", help="print the version")
@@ -175,6 +182,17 @@ def check_shard(args: Namespace) -> None:
         raise UsageError("--shard measures a part: say by --state DIR where its state goes")
     if args.state is not None and args.json is not None:
         raise UsageError("a part has no figures: `ignota evaluate merge DIR… --json FILE` gives those of all")
+
+
+def add_outside(parser: Parser) -> None:
+    """`--maps`: anomaly maps that another method has written."""
+    parser.add_argument(
+        "--maps",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="maps of another method to measure beside the scores, one .npy or .hdf5 an image; may be repeated",
+    )
 
 
 def add_backend(parser: Parser) -> None:

@@ -1,4 +1,4 @@
-"""What `segment` leaves for each image: all four files, or none."""
+"""The files of `segment` for each image: all four, or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetches a world from a repository on a hub: nothing but a world's own files, and every seal is checked."""
+"""Fetches a world from a repository on a hub: only a world's own files, with every seal checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes a world, with what it was taught, to a repository on a hub, for its owner alone unless --public."""
+"""Writes a world with its taught classes to a repository on a hub, private unless --public."""
 
 from __future__ import annotations
 

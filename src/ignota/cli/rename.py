@@ -1,4 +1,4 @@
-"""Gives a taught class another name; its examples and its number stay."""
+"""Renames a taught class; its examples and its number stay."""
 
 from __future__ import annotations
 

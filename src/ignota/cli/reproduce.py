@@ -1,4 +1,4 @@
-"""The tables and figures of the RAML paper, its published numbers beside those measured here; run again, it goes on."""
+"""The tables and figures of the RAML paper, its published numbers beside ours; a stopped call resumes."""
 
 from __future__ import annotations
 

@@ -1,13 +1,17 @@
-"""Which images of a call are finished: results that hold the fingerprint of the same world and the same image."""
+"""Which images of a call are finished: those with results of the same world and the same image, by fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ignota.cli.inputs import PARTS
+from ignota.perception.branch import BRANCH_SCORES
+from ignota.scores.fitted_scores import code_of
 from ignota.storage.fingerprint import perception_fingerprint, world_fingerprint
 from ignota.world.labelling import systems_of
 from ignota.world.model import OpenWorldModel
@@ -37,6 +41,20 @@ def method_form(world: OpenWorldModel, method: str) -> str:
         return ""
     systems = systems_of((method,))
     return " ".join([method, *(world.branch(system).networks.digest[:16] for system in systems)])
+
+
+def score_marks(world: OpenWorldModel, scores: Sequence[str]) -> dict[str, str]:
+    """What tells maps of a score from those of another world: perception, size and backend, as teaching changes none,
+    the weights of the branch that the score runs on, and the code of a plugin."""
+    networks = world.networks
+    common = f"{perception_fingerprint(world)} {networks.size} {networks.backend}"
+    marks = {}
+    for score in scores:
+        parts = re.split(r"[:+]", score)
+        systems = sorted({BRANCH_SCORES[part] for part in parts if part in BRANCH_SCORES})
+        own = [*(world.branch(system).networks.digest[:16] for system in systems), *map(code_of, parts)]
+        marks[score] = " ".join([common, *filter(None, own)])
+    return marks
 
 
 def made_by(makers: dict[str, str], image: Path) -> dict[str, str]:

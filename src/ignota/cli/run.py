@@ -1,4 +1,4 @@
-"""All stages of an experiment: run again, it goes on. Writes results.json, report.html, config.yaml and world/."""
+"""All stages of an experiment; a stopped call resumes. Writes results.json, report.html, config.yaml and world/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks a world whose world.json was edited by hand, and seals it again; nothing is written if a check fails."""
+"""Checks a world whose world.json was edited by hand, and seals it; nothing is written if a check fails."""
 
 from __future__ import annotations
 

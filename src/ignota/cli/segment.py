@@ -1,5 +1,5 @@
 """Labels, anomaly and unknown regions of images and videos: NAME_labels.png, NAME_anomaly.png, NAME_overlay.jpg,
-NAME.json, and a table of all unknown regions, regions.parquet. A call that was stopped goes on where it was.
+NAME.json, and a table of all unknown regions, regions.parquet. A stopped call resumes.
 
 With --engine the images may be a whole data lake, and Parquet is written, one row a frame: see docs/scale.md.
 """

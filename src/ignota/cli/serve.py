@@ -1,7 +1,7 @@
 """Serves a world on a web page and over HTTP: drop images, click what is unknown, name it.
 
-Only this machine can connect unless --host says otherwise; then whoever connects must bear a token, which is part of
-the printed link.
+Only this machine can connect unless --host says otherwise; then clients need a token, which is part of the printed
+link.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def arguments(parser: Parser) -> None:
     add_backend(parser)
     parser.add_argument("--host", type=str, default="127.0.0.1", help="the address to listen on; 0.0.0.0 takes all")
     parser.add_argument("--port", type=int, default=8642, help="the port; 0 takes a free one")
-    parser.add_argument("--token", type=str | None, default=None, help="what clients must bear; made up off loopback")
+    parser.add_argument("--token", type=str | None, default=None, help="what clients must send; generated off loopback")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("--body", type=int, default=32, help="largest request in MiB")
     parser.add_argument("--pixels", type=int, default=40, help="largest image in millions of pixels")

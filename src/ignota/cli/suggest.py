@@ -1,5 +1,5 @@
-"""Says which images to label next: those whose unknown regions stand for the most of what is unknown in all of them,
-and that no example shows yet. Labels of those teach a world more than labels of images taken at random.
+"""Selects the images to label next: those whose unknown regions represent the most of what is unknown and not yet
+taught. Their labels teach a world more than those of random images.
 
 Regions come from images, folders and videos, or from the regions.parquet of `segment`.
 """

@@ -1,4 +1,4 @@
-"""What people see: results on standard output, progress on standard error."""
+"""Output for people: results on standard output, progress on standard error."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class _PlainFormatter(logging.Formatter):
 
 @contextmanager
 def logging_here() -> Iterator[None]:
-    """Writes what the loggers `ignota.*` are told to standard error, above a progress bar."""
+    """Writes the messages of the loggers `ignota.*` to standard error, above a progress bar."""
     logger, handler = logging.getLogger("ignota"), logging.StreamHandler()
     handler.setFormatter(_PlainFormatter("%(asctime)s %(name)s: %(message)s", "%H:%M:%S"))
     before, logger.propagate = (logger.level, logger.propagate), False

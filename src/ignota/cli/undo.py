@@ -1,4 +1,4 @@
-"""Takes back the last learn, forget, rename, merge or recolour, or the one with a number."""
+"""Undoes the last learn, forget, rename, merge, recolour or calibrate, or the one with a number."""
 
 from __future__ import annotations
 

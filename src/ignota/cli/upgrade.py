@@ -1,4 +1,4 @@
-"""Brings a world of an older schema to today's, in its place, with its exemplars and history."""
+"""Converts a world of an older schema to the current one in place, with its exemplars and history."""
 
 from __future__ import annotations
 

@@ -37,10 +37,9 @@ DATASETS: dict[str, Layout] = {
     "streethazards": STREETHAZARDS_LAYOUT,
     "folder": FOLDER_LAYOUT,
 }
-"""The data sets that lie on disk; `synthetic`, which is drawn, comes on top."""
+"""The data sets that lie on disk; `synthetic`, which is drawn, comes on top. Plugins add entries of their own."""
 
-_DRAWN = "synthetic"
-NAMES = (*DATASETS, _DRAWN)
+DRAWN = "synthetic"
 DEFAULT_SPLIT = "val"
 
 
@@ -139,7 +138,7 @@ def open_dataset(name: str, root: str | Path | None, split: str | None = None) -
     split: by default `val`, else the only one present. Raises InputError for unknown names and splits (with the
     nearest match and what there is), empty folders and images without labels.
     """
-    if name == _DRAWN:
+    if name == DRAWN:
         from ignota.data.drawn import DrawnImages  # only now: it brings the whole drawing room along
 
         return DrawnImages(split)
@@ -157,10 +156,10 @@ def with_labels(dataset: PublishedImages) -> PublishedImages:
 
 def open_unchecked(name: str, root: str | Path | None, split: str | None = None) -> PublishedImages:
     """`open_dataset` that lets images without label files pass, for `check_dataset` to report."""
-    if name == _DRAWN:
+    if name == DRAWN:
         raise InputError(f"{name} is drawn, not read: it has no files to check; check another data set")
     if name not in DATASETS:
-        raise InputError(f"no data set is called {name!r}{nearest(name, NAMES)}")
+        raise InputError(f"no data set is called {name!r}{nearest(name, [*DATASETS, DRAWN])}")
     if root is None:
         raise InputError(f"{name} lies on disk as {DATASETS[name].form}", "say where with data=ROOT")
     folder = _locate(name, Path(root))

@@ -1,4 +1,4 @@
-"""Drafts: hidden files and folders that take their place once they are complete; those of dead processes are removed.
+"""Drafts: hidden files and folders that are renamed once complete; those of dead processes are removed.
 
 A draft of NAME is called .NAME.xxxxxxxx.part and lies beside it. The process that writes it holds a lock on it, which
 the system releases when that process ends, even by SIGKILL: a draft that can be locked belongs to no living process.

@@ -1,4 +1,4 @@
-"""The synthetic world under the same roof as the data sets on disk."""
+"""The synthetic world behind the same interface as the data sets on disk."""
 
 from __future__ import annotations
 

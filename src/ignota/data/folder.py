@@ -1,4 +1,4 @@
-"""Anybody's own images: `images/` + `masks/` + `classes.yaml`, each of the two with a folder per split if wanted.
+"""A user's own images: `images/` + `masks/` + `classes.yaml`, optionally with a folder per split.
 
 classes.yaml lists the classes in the order of their label values, or maps label values to classes:
 

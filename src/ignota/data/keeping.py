@@ -1,4 +1,4 @@
-"""Samples that stay decoded, so that a training process reads or draws each of them once."""
+"""A cache of decoded samples, so a training process reads or draws each of them once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cityscapes numbers its classes twice: label ids in the published files, train ids in networks and here."""
+"""The two class numberings of Cityscapes: label ids in the published files, train ids in networks and here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the synthetic world in the forms in which the published data sets come: for trying loaders without them."""
+"""Writes the synthetic world in the layouts of the published data sets, to try loaders without them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one split of a data set on disk consists of: pairs of files and how label values are read."""
+"""The contents of one split of a data set on disk: pairs of files and the meaning of label values."""
 
 from __future__ import annotations
 

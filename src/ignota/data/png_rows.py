@@ -1,4 +1,4 @@
-"""Whether a PNG file holds all of its rows: Pillow accepts one whose data end early, the rest black."""
+"""Whether a PNG file has all of its rows: Pillow accepts truncated data and leaves the rest black."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the published data sets keep their files: one short function each, root and split → pairs of files."""
+"""The file layouts of the published data sets: one short function each, root and split → pairs of files."""
 
 from __future__ import annotations
 

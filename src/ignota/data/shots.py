@@ -1,4 +1,4 @@
-"""Which training images teach a class: the exemplars ("shots") of few-shot learning."""
+"""Selects the training images that teach a class: the exemplars ("shots") of few-shot learning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames of a video, one at a time: a local file, whole formats alone, never a play list or a network address."""
+"""Frames of a video, one at a time: only a local file in one format, never a play list or a network address."""
 
 from __future__ import annotations
 

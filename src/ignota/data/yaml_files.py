@@ -1,4 +1,4 @@
-"""YAML that somebody else wrote, as plain values: size, depth and what aliases expand to are bounded."""
+"""YAML from outside, as plain values: size, depth and the expansion of aliases are bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups of region vectors that lie close together, as a pure function of the vectors: no label, no network.
+"""Groups of similar region vectors, as a pure function of the vectors, without labels or networks.
 
 HDBSCAN: Campello, Moulavi and Sander, "Density-Based Clustering Based on Hierarchical Density Estimates", PAKDD 2013.
 Mini-batch k-means: Sculley, "Web-Scale K-Means Clustering", WWW 2010.

@@ -1,4 +1,4 @@
-"""Few that stand for many: greedy facility location.
+"""Selects few items that represent many: greedy facility location.
 
 f(S) = Σ_t w_t max(b_t, max_{s ∈ S} k(s, t)) is monotone and submodular, so the greedy choice reaches 1 - 1/e of the
 best (Nemhauser, Wolsey and Fisher, "An Analysis of Approximations for Maximizing Submodular Set Functions", 1978).

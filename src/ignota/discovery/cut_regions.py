@@ -1,4 +1,4 @@
-"""Unknown regions of an image, as discovery compares them: unknown pixels, cut where the image itself has an edge.
+"""Unknown regions of an image for discovery: unknown pixels, cut along edges of the image.
 
 What the recipe `light` calls one unknown region often holds several objects, a car and the van beside it; a group of
 such regions would be called nothing. Regions of middle size, from the image alone, cut them apart; the coarsest ones

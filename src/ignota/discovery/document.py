@@ -1,4 +1,4 @@
-"""groups.json: what `discover` found, for programs and for a later `--accept`."""
+"""groups.json: the result of `discover`, for programs and for a later `--accept`."""
 
 from __future__ import annotations
 

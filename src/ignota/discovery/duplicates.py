@@ -1,4 +1,4 @@
-"""Near-duplicates: of regions that look alike to the eye, as neighbouring frames show them, one stands for all."""
+"""Near-duplicates: one region represents all that look the same, as in neighbouring frames."""
 
 from __future__ import annotations
 

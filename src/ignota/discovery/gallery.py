@@ -1,4 +1,4 @@
-"""What people see of groups: a small picture of each region, contact sheets, and the page to name them on."""
+"""The visible side of groups: a small picture of each region, contact sheets, and the page to name them."""
 
 from __future__ import annotations
 

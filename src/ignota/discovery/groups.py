@@ -1,4 +1,4 @@
-"""Groups of unknown regions: what each is like, how much it is worth a look, and which few of its regions show it."""
+"""Groups of unknown regions: their statistics, their rank, and the few regions that represent each."""
 
 from __future__ import annotations
 

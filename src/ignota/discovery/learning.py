@@ -1,4 +1,4 @@
-"""Teaching a world the groups that were named, each with what it would take from other classes."""
+"""Teaches a world the named groups, and reports what each takes from other classes."""
 
 from __future__ import annotations
 

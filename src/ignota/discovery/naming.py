@@ -1,4 +1,4 @@
-"""names.csv: which groups people named, and which regions of them they left out."""
+"""names.csv: which groups were named, and which regions were left out."""
 
 from __future__ import annotations
 

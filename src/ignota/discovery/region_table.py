@@ -1,4 +1,4 @@
-"""Unknown regions of many images as columns: what `segment` and `discover` leave in regions.parquet, read back."""
+"""Unknown regions of many images as columns, read from the regions.parquet of `segment` and `discover`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What a caller chooses to measure: scores, methods, α and β, exemplars; wrong choices are refused before any image is
-read."""
+"""What a caller chooses to measure: scores, methods, α and β, exemplars; wrong choices are refused at once."""
 
 from __future__ import annotations
 
@@ -12,6 +11,7 @@ from ignota.data.datasets import LabelledImages
 from ignota.data.shots import Shots
 from ignota.evaluation.evaluation import anomaly_label_lut, evaluate_anomaly, with_edges
 from ignota.evaluation.head_methods import HEAD_METHODS
+from ignota.formats.score_maps import MapFolder
 from ignota.functional.edges import paper_edges
 from ignota.metrics.anomaly import Protocol
 from ignota.perception.branch import BRANCH_SCORES, not_held
@@ -46,6 +46,15 @@ def chosen_scores(names: Sequence[str] | None, world: OpenWorldModel) -> list[st
             raise not_held(name, BRANCH_SCORES[name])
         check_name(name, world.score_names(), world.known.states)
     return found or chosen(names, "score", score_names(world.known))
+
+
+def check_outside(outside: Sequence[MapFolder], scores: Sequence[str], dataset: LabelledImages) -> None:
+    """Raises InputError where maps of other methods have the name of a score, or an image has none."""
+    names = [maps.name for maps in outside]
+    for maps in outside:
+        if maps.name in scores or names.count(maps.name) > 1:
+            raise InputError.of_argument("maps", f"are called {maps.name!r} as another score is: choose another name")
+        maps.check(dataset)
 
 
 def checked_methods(names: Sequence[str] | None) -> list[str] | None:
@@ -85,17 +94,21 @@ def edged(world: OpenWorldModel, edges: Edges, dataset: str) -> OpenWorldModel:
 
 @dataclasses.dataclass(frozen=True)
 class AnomalyChoice:
-    """What `evaluate anomaly` measures. scores: None for every score of the world."""
+    """What `evaluate anomaly` measures. scores: None for every score of the world. outside: maps of other methods."""
 
     scores: Sequence[str] | None = None
     protocol: Protocol = "standard"
     edges: Edges = "training"
+    outside: Sequence[MapFolder] = ()
 
     def of(self, world: OpenWorldModel, dataset: LabelledImages) -> tuple[OpenWorldModel, list[str]]:
         """The world with the chosen edges, and the scores; raises InputError for a data set without anomalies."""
         world = edged(world, self.edges, dataset.name)
         scores = chosen_scores(self.scores, world)
         anomaly_label_lut(world, dataset)
+        if self.outside and self.protocol == "dmlnet":
+            raise InputError.of_argument("maps", "are read at one scale, the protocol dmlnet reads five: leave one out")
+        check_outside(self.outside, scores, dataset)
         return world, scores
 
     def figures(
@@ -103,4 +116,6 @@ class AnomalyChoice:
     ) -> dict[str, Any]:
         """The figures of all images, components included; tick: called after each image."""
         world, scores = self.of(world, dataset)
-        return evaluate_anomaly(world, dataset, scores, self.protocol, lambda *_: tick(), components=True).figures
+        return evaluate_anomaly(
+            world, dataset, scores, self.protocol, lambda *_: tick(), components=True, outside=self.outside
+        ).figures

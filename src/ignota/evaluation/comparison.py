@@ -1,22 +1,31 @@
-"""Which score is best on somebody's data, and how sure that is."""
+"""Which score is best on a user's data, with the uncertainty of the ranking."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ignota.data.datasets import LabelledImages
-from ignota.evaluation.component_reading import to_size
-from ignota.evaluation.evaluation import anomaly_label_lut, scored_images
-from ignota.metrics.bootstrap import ImageHistograms, drawn_weights, interval, weighted_aupr, weighted_fpr95
+from ignota.evaluation.component_reading import component_reading
+from ignota.evaluation.evaluation import AnomalyState, fixed_thresholds, measured_images
+from ignota.formats.score_maps import MapFolder
+from ignota.metrics.anomaly import AnomalyMetrics
+from ignota.metrics.bootstrap import (
+    ImageHistograms,
+    drawn_weights,
+    interval,
+    weighted_aupr,
+    weighted_auroc,
+    weighted_fpr95,
+)
+from ignota.metrics.components import track_sizes
 from ignota.perception.composing import REGION
 from ignota.perception.known import KnownEvidence
 from ignota.perception.reading import score_names
 from ignota.scores.fitted_scores import FITTED_SCORES
-from ignota.structures import InputError
 from ignota.world.model import OpenWorldModel
 
 BLOCKS = 128
@@ -25,12 +34,12 @@ BLOCKS = 128
 
 def held_scores(known: KnownEvidence) -> list[str]:
     """Every score that the world can compute, and the mean over regions of each one that is read pixel by pixel."""
-    return [*score_names(known), *(f"{REGION}{name}" for name in known.recipe.scores())]
+    return [*score_names(known), *(f"{REGION}{name}" for name in known.recipe.readable())]
 
 
 def missing_scores(known: KnownEvidence) -> list[str]:
     """The scores that could be fitted and are not held."""
-    return [name for name in FITTED_SCORES if name not in known.recipe.extra]
+    return [name for name in FITTED_SCORES if name not in known.recipe.readable()]
 
 
 def compare_scores(
@@ -39,46 +48,52 @@ def compare_scores(
     scores: Sequence[str],
     draws: int = 1000,
     seed: int = 0,
-    tick: Callable[[], object] | None = None,
+    tick: Callable[[], object] = lambda: None,
+    outside: Sequence[MapFolder] = (),
 ) -> dict[str, Any]:
-    """{"dataset", "images", "scores": [{"name", "aupr", "fpr95", "behind"}]}, the best pooled AUPR first.
+    """{"dataset", "images", "scores": [{"name", "aupr", "auroc", "fpr95", "component", "behind"}]}, best AUPR first.
 
-    aupr and fpr95 are {"value", "low", "high"}, fractions over all pixels of the set with the limits of the middle 95 %
-    of a bootstrap over images; behind is by how much the AUPR falls short of the best one's, {"mean", "low", "high"}
-    from the same draws for both: where `low` is not above 0, the score may be as good as the best. Scores are read at
-    bfloat16's resolution. Raises InputError where there is nothing to rank by.
+    aupr, auroc and fpr95 are {"value", "low", "high"}: the figure of `evaluate_anomaly` to the last digit, and the
+    limits of the middle 95 % of a bootstrap over images; component is as there. behind is by how much the AUPR falls
+    short of the best one's, {"mean", "low", "high"} from the same draws for both: where `low` is not above 0, the score
+    may be as good as the best. Draws are read at bfloat16's resolution. outside: maps of other methods, ranked with the
+    scores. Raises InputError where there is nothing to rank by.
     """
-    lut = anomaly_label_lut(world, dataset)
     histograms = ImageHistograms()
-    for i, (sample, label, _, raw) in enumerate(scored_images(world, dataset, scores, lut)):
-        one = ImageHistograms()
-        one.update(sample.key, {name: to_size(value, label.shape) for name, value in raw.items()}, label)
-        histograms.fold(f"{i % BLOCKS:03}", one)
-        if tick is not None:
-            tick()
-    return {"dataset": dataset.name, "images": len(dataset), "scores": ranked(histograms, scores, draws, seed)}
+    with component_reading(track_sizes(dataset.name), fixed_thresholds(world, scores)) as reading:
+        state = AnomalyState(dataset.name, AnomalyMetrics(), reading)
+        images = measured_images(world, dataset, scores, state, lambda *_: tick(), outside)
+        for i, (sample, maps, label) in enumerate(images):
+            one = ImageHistograms()
+            one.update(sample.key, maps, label)
+            histograms.fold(f"{i % BLOCKS:03}", one)
+        figures = state.figures()
+    return {**figures, "scores": ranked(figures["scores"], histograms, draws, seed)}
 
 
-def ranked(histograms: ImageHistograms, scores: Sequence[str], draws: int, seed: int) -> list[dict[str, Any]]:
-    """The rows of `compare_scores`."""
-    entries = len(histograms.by_key)
-    first = histograms.of(scores[0])
-    for row, kind in enumerate(("normal", "anomalous")):
-        if not any(one.counts[row].any() for one in first):
-            raise InputError(f"no {kind} pixel in the images: there is nothing to rank scores by")
-    weights, once = drawn_weights(entries, draws, seed), np.ones((1, entries), np.int64)
-    values, drawn, rows = {}, {}, {}
-    for name in scores:
-        mine = histograms.of(name)
-        values[name], drawn[name] = float(weighted_aupr(mine, once)[0]), weighted_aupr(mine, weights)
-        rows[name] = {
+def ranked(
+    figures: Mapping[str, Mapping[str, Any]], histograms: ImageHistograms, draws: int, seed: int
+) -> list[dict[str, Any]]:
+    """The rows of `compare_scores`. figures: by score, as `evaluate_anomaly` gives them."""
+    weights = drawn_weights(len(histograms.by_key), draws, seed)
+    drawn = {
+        name: {metric: weighted(histograms.of(name), weights) for metric, weighted in _DRAWN.items()}
+        for name in figures
+    }
+    order = sorted(figures, key=lambda name: -figures[name]["pooled"]["aupr"])
+    best = drawn[order[0]]["aupr"]
+    return [
+        {
             "name": name,
-            "aupr": {"value": values[name], **_limits(drawn[name])},
-            "fpr95": {"value": float(weighted_fpr95(mine, once)[0]), **_limits(weighted_fpr95(mine, weights))},
+            **{metric: {"value": figures[name]["pooled"][metric], **_limits(drawn[name][metric])} for metric in _DRAWN},
+            "component": figures[name].get("component", {}),
+            "behind": dataclasses.asdict(interval(best - drawn[name]["aupr"])),
         }
-    order = sorted(scores, key=lambda name: -values[name])
-    behind = {name: dataclasses.asdict(interval(drawn[order[0]] - drawn[name])) for name in order}
-    return [{**rows[name], "behind": behind[name]} for name in order]
+        for name in order
+    ]
+
+
+_DRAWN = {"aupr": weighted_aupr, "auroc": weighted_auroc, "fpr95": weighted_fpr95}
 
 
 def _limits(values: np.ndarray) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Component-level figures of several scores from one pass over the images, though one threshold needs them all."""
+"""Component-level figures of several scores from one pass over the images, including the oracle threshold."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ComponentReading:
         maps: Mapping[str, Float[np.ndarray, "H W"]],
         label: UInt8[np.ndarray, "H W"],
     ) -> None:
-        """Adds one image: its scores on the working grid and in the size of the label (0 normal, 1 anomaly, 255).
+        """Adds one image: its scores, each on its own grid and in the size of the label (0 normal, 1 anomaly, 255).
 
         Raises InputError where the disk is full.
         """
@@ -67,7 +67,9 @@ class ComponentReading:
             return
         place = self._folder / str(len(self.maps))
         try:
-            np.save(place.with_suffix(".scores.npy"), np.stack([raw[name] for name in sorted(raw)]))
+            with place.with_suffix(".scores").open("wb") as stream:
+                for name in sorted(raw):
+                    np.save(stream, raw[name])
             np.save(place.with_suffix(".label.npy"), label)
         except OSError as error:
             raise InputError(
@@ -109,13 +111,17 @@ def _read_at(
     return states
 
 
-def _maps(place: Path, count: int) -> tuple[Float[np.ndarray, "S h w"], UInt8[np.ndarray, "H W"]]:
-    """The scores and the label of an image, as `update` left them."""
+def _maps(place: Path, count: int) -> tuple[list[NDArray[np.float32]], UInt8[np.ndarray, "H W"]]:
+    """The scores, each on its own grid "h w", and the label of an image, as `update` left them."""
     try:
-        kept, label = (np.load(place.with_suffix(f".{kind}.npy"), allow_pickle=False) for kind in ("scores", "label"))
-        if (kept.ndim, kept.dtype, len(kept)) != (3, np.float32, count) or (label.ndim, label.dtype) != (2, np.uint8):
+        with place.with_suffix(".scores").open("rb") as stream:
+            kept = [np.load(stream, allow_pickle=False) for _ in range(count)]
+            if stream.read(1):
+                raise ValueError("more maps than were written")
+        label = np.load(place.with_suffix(".label.npy"), allow_pickle=False)
+        if any((one.ndim, one.dtype) != (2, np.float32) for one in kept) or (label.ndim, label.dtype) != (2, np.uint8):
             raise ValueError("other maps than were written")
-        if not (kept.size and label.size):
+        if not (label.size and all(one.size for one in kept)):
             raise ValueError("a map without pixels")
     except (OSError, ValueError, EOFError, MemoryError) as error:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Measuring a world on data sets: one forward pass an image for every score and method."""
+"""Measures a world on data sets: one forward pass per image for every score and method."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ignota.data.shots import Shots, class_areas
 from ignota.evaluation.component_reading import ComponentReading, component_reading, to_size
 from ignota.evaluation.five_scales import FiveScales, five_scale_metric_maps
 from ignota.exemplars.store import ExemplarStore
+from ignota.formats.score_maps import MapFolder
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.anomaly import Protocol as AnomalyProtocol
 from ignota.metrics.bootstrap import ImageHistograms
@@ -112,17 +113,19 @@ def evaluate_anomaly(
     watch: Watcher | None = None,
     components: bool = False,
     paired: Sequence[str] = (),
+    outside: Sequence[MapFolder] = (),
 ) -> AnomalyResult:
     """Every named score on one data set, at the labels' own size; the unlearnt world, so that what was taught is
     unknown again. components: the benchmark's component-level figures as well, under the key `component`. paired:
     scores whose difference is to be bootstrapped; each image adds some ten kilobytes for each, without any memory is
-    flat. Raises InputError where a score runs on a branch that the world does not hold.
+    flat. outside: maps of other methods, measured beside the scores; they have no fixed threshold. Raises InputError
+    where a score runs on a branch that the world does not hold.
     """
     fixed = fixed_thresholds(world, scores)
     with component_reading(track_sizes(dataset.name), fixed) if components else nullcontext() as reading:
         state = AnomalyState(dataset.name, AnomalyMetrics(protocol), reading, edges_of(world))
         histograms = ImageHistograms()
-        for sample, maps, label in measured_images(world, dataset, scores, state, watch):
+        for sample, maps, label in measured_images(world, dataset, scores, state, watch, outside):
             if paired:
                 histograms.update(sample.key, {name: maps[name] for name in paired}, label)
         return AnomalyResult(state.figures(), state.metrics, histograms)
@@ -134,10 +137,12 @@ def measured_images(
     scores: Sequence[str],
     state: AnomalyState,
     watch: Watcher | None = None,
+    outside: Sequence[MapFolder] = (),
 ) -> Iterator[tuple[Sample, dict[str, NDArray[np.float32]], NDArray[np.uint8]]]:
     """Adds every image to `state` and gives it, with its scores and its label, both at the label's size."""
     lut = anomaly_label_lut(world, dataset)
     for sample, label, encoding, raw in scored_images(world, dataset, scores, lut):
+        raw |= {maps.name: maps.read(sample.key, sample.path, label.shape) for maps in outside}
         maps = {name: to_size(value, label.shape) for name, value in raw.items()}
         five = state.metrics.protocol == "dmlnet"
         scaled = scaled_scores(world, sample, scores, label.shape) if five else None
@@ -196,7 +201,7 @@ def edges_of(world: OpenWorldModel) -> tuple[float, float]:
 def with_edges(world: OpenWorldModel, edges: tuple[float, float]) -> OpenWorldModel:
     """The same world with another α and β, as RAML sets them by hand for each test set (Appendix B.2)."""
     alpha, beta = edges
-    return dataclasses.replace(world, known=calibrated(world.known, alpha=alpha, beta=beta))
+    return dataclasses.replace(world, fitted=calibrated(world.fitted, alpha=alpha, beta=beta))
 
 
 def fixed_thresholds(world: OpenWorldModel, scores: Sequence[str]) -> dict[str, float]:
@@ -232,9 +237,11 @@ def teach(
 def untaught_copy(world: OpenWorldModel, branches: Sequence[str] = ()) -> OpenWorldModel:
     """The same world with an empty exemplar store in memory: what is taught to it leaves the original alone.
 
+    It stays calibrated.
+
     branches: those that read every example.
     """
-    return dataclasses.replace(world, store=ExemplarStore(None), exemplar_branches=tuple(branches))
+    return dataclasses.replace(world, fitted=world.known, store=ExemplarStore(None), exemplar_branches=tuple(branches))
 
 
 def evaluate_closed_set(world: OpenWorldModel, dataset: LabelledImages, watch: Watcher | None = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""DMLNet's five-scale protocol: every image is seen at five sizes, and logits are averaged at the label's size.
+"""DMLNet's five-scale protocol: every image is read at five sizes; logits are averaged at the label's size.
 
 Cen et al., ICCV 2021, after Hendrycks et al., "Scaling Out-of-Distribution Detection for Real-World Settings" (code
 anomaly-seg). The measures of the protocol are in `ignota.metrics.anomaly`.

@@ -1,4 +1,4 @@
-"""FT and PLM as label predictors on the closed set's frozen features; the world itself stays as it is."""
+"""FT and PLM as label predictors on the closed set's frozen features; the world is unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring few-shot learning: copies of a world are taught, by one draw of exemplars or several, then label images."""
+"""Measures few-shot learning: copies of a world are taught by one or several draws of exemplars, then label images."""
 
 from __future__ import annotations
 

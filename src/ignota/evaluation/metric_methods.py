@@ -1,4 +1,4 @@
-"""What NPM, PLM and FT learn from shots on DMLNet's own network, and how they then label an image."""
+"""NPM, PLM and FT on DMLNet's own network: learning from shots, then labelling an image."""
 
 from __future__ import annotations
 

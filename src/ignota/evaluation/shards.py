@@ -1,4 +1,4 @@
-"""A data set measured in parts, on as many machines: each takes every n-th image and leaves its state in a folder."""
+"""A data set measured in parts by several machines: each takes every n-th image and writes its state to a folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ignota.structures import InputError, Sample
 from ignota.taxonomy import Taxonomy
 
 DOCUMENT, ARRAYS, MAPS = "state.json", "histograms.safetensors", "maps"
-_FORM = 2
+_FORM = 3
 _BROKEN = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError)
 """What comes of values that are not what they should be."""
 State = AnomalyState | IncrementalState

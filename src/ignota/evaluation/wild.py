@@ -12,12 +12,13 @@ from jaxtyping import Bool, UInt8
 from ignota.data.datasets import LabelledImages
 from ignota.data.images import resize_label
 from ignota.evaluation.evaluation import anomaly_label_lut, untaught_copy
+from ignota.metrics.components import track_sizes
+from ignota.metrics.objects import ObjectMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.perception.scene import UnknownRegion
 from ignota.structures import Encoding, InputError
 from ignota.taxonomy import IGNORE_INDEX, Taxonomy, nearest
 from ignota.world.model import OpenWorldModel
-from ignota.world.previewing import TeachingRefused
 from ignota.world.teaching import Shown
 
 Given = Literal["mask", "object"]
@@ -62,12 +63,14 @@ def evaluate_wild(
 ) -> dict[str, Any]:
     """Teaches the object of every image of a data set of anomalies to a fresh copy of the world, without force.
 
-    Gives {"dataset", "given", "images": {KEY: {"accepted", "refused", "iou", "marked"}}, "accepted": share, "iou": mean
-    over all images, where one that was refused counts 0, "pairs": {"A→B": IoU}, "known": …}. pairs: keys of two images
+    Gives {"dataset", "given", "objects": of the untaught world, as `ObjectMetrics`, "images": {KEY: {"accepted",
+    "refused", "iou", "marked"}}, "accepted": share, "iou": mean over all images, where a refused one counts 0,
+    "pairs": {"A→B": IoU}, "known": …}. pairs: keys of two images
     of one kind: taught on the first, looked for on the second. known: images of known classes, on which `false_area` is
     measured. tick: called once an image. Raises InputError.
     """
-    wilds = {wild.key: wild for wild in _taught(world, dataset, given, tick)}
+    objects = ObjectMetrics(track_sizes(dataset.name).true)
+    wilds = {wild.key: wild for wild in _taught(world, dataset, given, objects, tick)}
     if not wilds:
         raise InputError(f"no image of {dataset.name} shows an anomaly: there is nothing to teach")
     for key in (key for pair in pairs for key in pair):
@@ -77,6 +80,7 @@ def evaluate_wild(
     figures: dict[str, Any] = {
         "dataset": dataset.name,
         "given": given,
+        "objects": objects.compute(),
         "images": {
             key: {"accepted": not wild.refused, "refused": wild.refused, "iou": own[key], "marked": wild.marked}
             for key, wild in wilds.items()
@@ -91,16 +95,22 @@ def evaluate_wild(
 
 
 def _taught(
-    world: OpenWorldModel, dataset: LabelledImages, given: Given, tick: Callable[[], object] | None
+    world: OpenWorldModel,
+    dataset: LabelledImages,
+    given: Given,
+    objects: ObjectMetrics,
+    tick: Callable[[], object] | None,
 ) -> list[Wild]:
-    lut, found = anomaly_label_lut(world, dataset), []
+    lut, untaught, found = anomaly_label_lut(world, dataset), untaught_copy(world), list[Wild]()
     for i in range(len(dataset)):
         sample = dataset[i]
         if sample.label is None:
             raise InputError(f"{sample.key} of {dataset.name} has no label to teach from")
-        truth = lut[sample.label]
+        truth, encoding = lut[sample.label], world.encode(sample.image)
+        ids = np.minimum(untaught.segment(encoding).object_ids(), 255).astype(np.uint8)
+        objects.update(sample.key, resize_label(ids, truth.shape), truth)
         if (truth == 1).any():
-            found.append(_teach_once(world, sample.key, world.encode(sample.image), truth, given))
+            found.append(_teach_once(world, sample.key, encoding, truth, given))
         if tick is not None:
             tick()
     return found
@@ -116,7 +126,7 @@ def _teach_once(
     refused = ""
     try:
         copy.learn(_NAME, (encoding, shown))
-    except TeachingRefused as error:
+    except InputError as error:  # refused, or too small to be seen
         refused = error.command_line
     marked = shown.area if isinstance(shown, UnknownRegion) else int((truth == 1).sum())
     return Wild(key, copy, encoding, truth, marked, refused)

@@ -1,4 +1,4 @@
-"""The history of a store: every event lists the cells that it changed, so that undoing one writes them back."""
+"""The history of a store: every event lists its changed cells, and undo writes them back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from ignota.structures import InputError
 
 @dataclass(frozen=True)
 class Event:
-    """One learn, forget, rename, merge, recolour or undo. undone_by: the event that took it back."""
+    """One learn, forget, rename, merge, recolour, calibrate or undo; name: of the class, or of the recipe that was
+    calibrated. undone_by: the event that took it back."""
 
     key: int
     at: str

@@ -1,4 +1,4 @@
-"""The tables of the exemplar store, and how a store of an older version becomes one of today."""
+"""The tables of the exemplar store, and the migration of older versions."""
 
 from __future__ import annotations
 

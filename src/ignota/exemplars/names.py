@@ -1,4 +1,4 @@
-"""What may be written into a store as a class name, and how other text is made printable first."""
+"""Which class names a store accepts, and how other text is made printable."""
 
 from __future__ import annotations
 

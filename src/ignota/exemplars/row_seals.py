@@ -1,4 +1,4 @@
-"""A checksum for each row of a store and one for all: a row that was changed, lost or added by others is found.
+"""A checksum for each row of a store and one for all, which detect changed, lost and added rows.
 
 A write leaves the seal of its row empty; the end of its transaction fills in what is empty.
 """

@@ -1,4 +1,4 @@
-"""The exemplar store: taught classes, their examples and their history in SQLite, one transaction for each change.
+"""The exemplar store: taught classes, their examples and their history in SQLite, one transaction per change.
 
 Nothing is overwritten: a class or example that is dropped is hidden, and each event lists the cells that it changed,
 so undoing one writes the old values back.
@@ -20,6 +20,7 @@ from ignota.exemplars.names import checked_name, escaped
 from ignota.exemplars.packing import pack, unpack
 from ignota.exemplars.row_seals import seal_open_rows
 from ignota.exemplars.store_files import explained, in_memory, opened_for_reading, opened_for_writing
+from ignota.perception.calibration import Calibration, pack_calibration, unpack_calibration
 from ignota.perception.novel import Exemplar
 from ignota.perception.snapshot import TaughtClass
 from ignota.structures import InputError
@@ -48,7 +49,7 @@ class ExemplarRow:
 
 @dataclass(frozen=True)
 class ExemplarCard:
-    """What can be told of a stored exemplar without its tensors."""
+    """A stored exemplar without its tensors."""
 
     key: int
     name: str
@@ -102,12 +103,21 @@ class ExemplarStore:
         )
         return tuple(unpack(name, blob) for name, blob in rows)
 
-    def read_taught(self) -> tuple[int, tuple[TaughtClass, ...], tuple[Exemplar, ...]]:
-        """`state`, `classes` and `exemplars` as one transaction sees them, whatever other processes write."""
+    def calibration(self, recipe: str) -> Calibration | None:
+        """The newest calibration of a recipe that was not taken back; raises InputError for a damaged one."""
+        rows = self._read(
+            "SELECT recipe, images, target_fpr, threshold, scale, reference, author, at, id FROM calibration"
+            " WHERE hidden = 0 AND recipe = ? ORDER BY id DESC LIMIT 1",
+            (recipe,),
+        )
+        return unpack_calibration(*rows[0]) if rows else None
+
+    def read_taught(self, recipe: str) -> tuple[int, tuple[TaughtClass, ...], tuple[Exemplar, ...], Calibration | None]:
+        """`state`, `classes`, `exemplars` and `calibration` as one transaction sees them, whatever others write."""
         with self._lock:
             self._connection.execute("BEGIN")
             try:
-                return self.state(), self.classes(), self.exemplars()
+                return self.state(), self.classes(), self.exemplars(), self.calibration(recipe)
             finally:
                 self._connection.execute("ROLLBACK")
 
@@ -180,6 +190,23 @@ class ExemplarStore:
             change(connection, event, "class", target, "hidden", 0)
         return event
 
+    def calibrate(self, calibration: Calibration, author: str = "") -> int:
+        """Adds a calibration, which stands until a newer one of its recipe; returns the key of the event."""
+        cells = (
+            calibration.recipe, escaped(author), now(), calibration.images, calibration.target_fpr,
+            calibration.threshold, calibration.scale, pack_calibration(calibration),
+        )  # fmt: skip
+        with self._transaction() as connection:
+            event = record(connection, "calibrate", calibration.recipe, 0, author, str(calibration))
+            key = inserted(
+                connection,
+                "INSERT INTO calibration (recipe, author, at, images, target_fpr, threshold, scale, reference)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                cells,
+            )
+            note(connection, event, "calibration", key, "hidden", 1, 0)
+        return event
+
     def undo(self, event: int | None = None, author: str = "") -> Event:
         """Takes an event back, the last one by default, and returns it.
 
@@ -214,10 +241,14 @@ class ExemplarStore:
             except sqlite3.DatabaseError as error:
                 raise explained(error, self.path) from None
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def check_writable(self) -> None:
+        """Raises InputError where nothing may be stored."""
         if not self.writable:
             raise InputError("this world is read-only: make a copy with `ignota init WORLD` and teach that")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self.check_writable()
         with self._lock:
             connection = self._connection
             try:
@@ -250,7 +281,7 @@ def _colour(text: str) -> tuple[int, int, int]:
     try:
         red, green, blue = (int(value) for value in json.loads(text) if 0 <= value <= 255)
     except (ValueError, TypeError) as error:
-        raise InputError(f"a colour in this world's store is damaged ({type(error).__name__}): copy it anew") from None
+        raise InputError(f"a colour in this world's store is damaged ({type(error).__name__}): copy it again") from None
     return red, green, blue
 
 

@@ -1,4 +1,4 @@
-"""How the SQLite file of a store is opened: for writing, for reading, and where nothing can be written beside it."""
+"""Opens the SQLite file of a store: for writing, for reading, and on read-only media."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def check_store(connection: sqlite3.Connection, path: Path) -> None:
                 raise InputError(f"SQLite says: {fault if fault != 'ok' else 'a row belongs to none'}")
             check_rows(connection)
         except InputError as error:
-            raise InputError(f"{path} is damaged ({error}): copy the world anew") from None
+            raise InputError(f"{path} is damaged ({error}): copy the world again") from None
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -106,7 +106,7 @@ def explained(error: BaseException, path: Path | None) -> BaseException:
     if code.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
         return InputError(f"{path} cannot be used ({error}): check its disk and your permissions")
     text = " ".join(str(error).split())[:120]
-    return InputError(f"{path} is damaged ({text}): copy the world anew")
+    return InputError(f"{path} is damaged ({text}): copy the world again")
 
 
 def _may_write(path: Path) -> bool:
@@ -117,7 +117,7 @@ def _bring_forward(connection: sqlite3.Connection, path: Path) -> None:
     try:
         migrate(connection)
     except InputError as error:
-        raise InputError(f"{path} is damaged ({error}): copy the world anew") from None
+        raise InputError(f"{path} is damaged ({error}): copy the world again") from None
 
 
 def _leave_wal(connection: sqlite3.Connection) -> None:

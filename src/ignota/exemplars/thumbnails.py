@@ -1,4 +1,4 @@
-"""Small pictures of exemplars, kept in the store so that people see what a class was taught from."""
+"""Small pictures of exemplars, stored to show what a class was taught from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every label format by name: a new one is a module with `write` and `read`, and one row here."""
+"""All label formats by name; a new one is a module with `write` and `read`, and one row here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON that somebody else wrote: size, types and file names are checked before anything is done with it."""
+"""JSON from outside: size, types and file names are checked before use."""
 
 from __future__ import annotations
 

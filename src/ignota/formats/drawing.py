@@ -1,4 +1,4 @@
-"""Shapes on a label picture, each filled by the rule of the library that owns its format."""
+"""Draws shapes on a label picture, each by the fill rule of the library that owns its format."""
 
 from __future__ import annotations
 

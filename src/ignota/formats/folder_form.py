@@ -1,4 +1,4 @@
-"""What the formats are converted from and to: the data set form `folder`, and what `ignota segment` leaves."""
+"""The form that all formats convert from and to: the data set form `folder`, and the output of `ignota segment`."""
 
 from __future__ import annotations
 

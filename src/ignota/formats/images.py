@@ -1,4 +1,4 @@
-"""The images that go along with labels: copied as they are, under the name of their key."""
+"""The images that belong to labels: copied unchanged, named by their key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every label format holds: classes by stored value, void values, and one label picture after the other."""
+"""The contents of every label format: classes by stored value, void values, and one label picture at a time."""
 
 from __future__ import annotations
 

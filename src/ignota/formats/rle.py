@@ -1,4 +1,4 @@
-"""COCO's run-length encoding: runs down the columns, zeros first, packed six bits to a character.
+"""COCO's run-length encoding: runs along columns, zeros first, packed six bits to a character.
 
 Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014. A count is stored as its difference to the count two
 places before (from the fourth on), in groups of five bits, the lowest first; bit 6 says that more follow.

@@ -1,4 +1,4 @@
-"""SegmentMeIfYouCan: one HDF5 file an image with the anomaly of each pixel as float16, as its benchmark reads them.
+"""SegmentMeIfYouCan: one HDF5 file per image with the anomaly of each pixel as float16, as its benchmark reads them.
 
 Chan et al., "SegmentMeIfYouCan: A Benchmark for Anomaly Segmentation", NeurIPS Datasets and Benchmarks 2021.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float16, UInt8
+from jaxtyping import Float, Float16, UInt8
 from PIL import Image
 
 from ignota.data.files import natural_key, one_line
@@ -34,7 +34,7 @@ def write(labelling: Labelling, out: Path, by_region: bool = False, tick: Tick |
 
     Raises InputError where there is neither; by_region changes nothing.
     """
-    _require()
+    require_hdf5()
     out.mkdir(parents=True, exist_ok=True)
     value = next((v for name in _ANOMALY_NAMES if (v := labelling.labels.value_of(name)) is not None), None)
     for picture in counted(labelling, tick):
@@ -52,7 +52,7 @@ def write(labelling: Labelling, out: Path, by_region: bool = False, tick: Tick |
 
 def read(root: Path, images: Sequence[Path], labels: LabelMap | None) -> Labelling:
     """All HDF5 files of a folder as labels, anomalous where they exceed one half; raises InputError."""
-    _require()
+    require_hdf5()
     if not root.is_dir():
         raise wrong(root, "no such folder", "name the one that holds the HDF5 files")
     files = sorted((path for path in root.glob(f"*{SUFFIX}") if path.name[0] != "."), key=lambda p: natural_key(p.name))
@@ -75,8 +75,9 @@ def write_anomaly(path: Path, anomaly: Float16[np.ndarray, "H W"]) -> None:
         file.create_dataset(_VARIABLE, data=anomaly.astype(np.float16), compression=9)
 
 
-def read_anomaly(path: Path) -> Float16[np.ndarray, "H W"]:
-    """One map, every bit of it; raises InputError for what is none."""
+def read_anomaly(path: Path) -> Float[np.ndarray, "H W"]:
+    """One map, every bit of it, in the type that it has there; raises InputError for what is none."""
+    require_hdf5()
     import h5py
 
     try:
@@ -89,7 +90,7 @@ def read_anomaly(path: Path) -> Float16[np.ndarray, "H W"]:
                 raise wrong(
                     path, f"its values are {stored.shape} {stored.dtype}", "one float for each pixel is expected"
                 )
-            values = stored[()].astype(np.float16)
+            values = np.asarray(stored[()])
     except InputError:
         raise
     except Exception as error:  # HDF5's library tells damage by whatever it stumbles over
@@ -110,6 +111,7 @@ def _read_anomaly(path: Path, size: tuple[int, ...]) -> Float16[np.ndarray, "H W
     return (values / 65535).astype(np.float16)
 
 
-def _require() -> None:
+def require_hdf5() -> None:
+    """Raises InputError where h5py is missing."""
     if find_spec("h5py") is None:
         raise InputError("HDF5 takes h5py: `pip install 'ignota[hdf5]'` brings it")

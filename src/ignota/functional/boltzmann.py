@@ -1,4 +1,4 @@
-"""A restricted Boltzmann machine of real visible and binary hidden units, as pure functions of its three parameters.
+"""A restricted Boltzmann machine with real visible and binary hidden units, as pure functions of its parameters.
 
 E(v, h) = ½ ‖v - a‖² - bᵀh - vᵀWh. Visible units are of unit spread. Hinton, "Training Products of Experts by Minimizing
 Contrastive Divergence", Neural Computation 2002; Hinton and Salakhutdinov, Science 2006, for real visible units.

@@ -1,4 +1,4 @@
-"""Circle loss, which draws embeddings of a class together and others apart (RAML, Eq. 16; Sun et al. 2020)."""
+"""Circle loss: pulls embeddings of a class together and pushes classes apart (RAML, Eq. 16; Sun et al. 2020)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AUPR, AUROC and FPR95 of anomaly scores, exact by one shared sort; `binned_curves` has them of any number of pixels.
+"""Exact AUPR, AUROC and FPR95 of anomaly scores by one shared sort; see `binned_curves` for any number of pixels.
 
 Labels are 1 (or True) for the anomaly and 0 for the rest; the caller leaves void pixels out. All metrics are fractions
 in 0..1, and NaN where one of the two kinds of pixels is missing. Equal scores share one threshold, as in scikit-learn.

@@ -1,4 +1,4 @@
-"""How uncertain several predictions of one pixel are, and how much they disagree.
+"""The uncertainty of several predictions of one pixel, and their disagreement.
 
 Lakshminarayanan et al. 2017 (ensembles), Gal and Ghahramani 2016 (dropout), Mukhoti and Gal 2018 (for segmentation).
 """

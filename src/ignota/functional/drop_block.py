@@ -1,4 +1,4 @@
-"""DropBlock on masks (Ghiasi, Lin and Le, NeurIPS 2018), by which the released code varies its training regions."""
+"""DropBlock on masks (Ghiasi, Lin and Le, NeurIPS 2018); the released code varies its training regions with it."""
 
 from __future__ import annotations
 

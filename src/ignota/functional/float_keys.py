@@ -1,4 +1,4 @@
-"""Integers that order as float32 scores do, and bins of them that need no range of scores."""
+"""Integers that sort like float32 scores, and bins of them that need no range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DMLNet's metric space, in which every class has a fixed one-hot centre, and the anomaly scores that are read from it.
+"""DMLNet's metric space, where every class has a fixed one-hot centre, and the anomaly scores computed from it.
 
 Cen, Yun, Cai, Wang and Liu, "Deep Metric Learning for Open World Semantic Segmentation", ICCV 2021. f are embeddings of
 pixels with one component a class; the centre of class c is m_c = 3·e_c. The metric logit of a class is

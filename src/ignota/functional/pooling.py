@@ -1,4 +1,4 @@
-"""Mean features of all regions of an image at once (RAML, Eq. 3, inside D): the features are read a single time.
+"""Mean features of all regions of an image in one pass over the features (RAML, Eq. 3, inside D).
 
 Features and region map lie on grids of their own. Cell by cell and region by region it is counted how many pixels they
 share; pooling is then one sparse product, which `embedding_bag` does at the speed of the memory where each cell's

@@ -1,4 +1,4 @@
-"""Prototypes and cosine similarity, which name a region known or novel (RAML, Eq. 4 and 10-12)."""
+"""Prototypes and cosine similarity, which decide whether a region is known or novel (RAML, Eq. 4 and 10-12)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regions of an image: finding them (RAML, Sections 3.2 and C.2) and reading labels and scores over them.
+"""Regions of an image: finding them (RAML, Sections 3.2 and C.2) and averaging labels and scores over them.
 
 A region set is one integer map, so every reading is one pass over the pixels, however many regions there are.
 """

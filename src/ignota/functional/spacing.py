@@ -1,4 +1,4 @@
-"""Some of many, evenly spaced."""
+"""Evenly spaced positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sums and cosines are computed in float32 at least, whatever the networks answer in."""
+"""Sums and cosines in float32 at least, whatever the precision of the networks."""
 
 from __future__ import annotations
 

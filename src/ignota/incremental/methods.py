@@ -1,4 +1,4 @@
-"""How regions or pixels are assigned to a taught class, as pure functions."""
+"""Assigns regions or pixels to taught classes; pure functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NPM, PLM and FT on DMLNet's own metric network, as pure functions of what that network gives for an image.
+"""NPM, PLM and FT on DMLNet's own metric network, as pure functions of its output.
 
 Cen, Yun, Cai, Wang and Liu, "Deep Metric Learning for Open World Semantic Segmentation", ICCV 2021. N: the known
 classes. The network gives an embedding f with one component a class, at full resolution by bilinear interpolation.

@@ -1,4 +1,4 @@
-"""Frames of a source, read one at a time; what cannot be read comes as a frame with its fault."""
+"""Frames of a source, read one at a time; an unreadable one comes with its fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frames of a lake one after another in this process."""
+"""Reads the frames of a lake one after another in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The frames of a lake on Ray Data: tasks that read, a pool of actors that each hold a world, rows back to one writer.
+"""The frames of a lake on Ray Data: reading tasks, a pool of actors with one world each, one writer.
 
 Ray keeps the number of frames between the steps bounded; what a worker that dies had in hand is done by another one.
 """
@@ -27,6 +27,7 @@ from ignota.lake.here import take_threads
 from ignota.lake.rows import as_table, empty_row, frame_row, schema
 from ignota.lake.spans import AT_ONCE, Span
 from ignota.perception.known import RecipeChoice
+from ignota.plugins import load_plugins
 from ignota.storage import bundle
 from ignota.storage.fingerprint import world_fingerprint
 from ignota.structures import InputError
@@ -59,7 +60,7 @@ class Pool:
     """The workers. world: path or name, as every one of them opens it; state: the fingerprint it must have there.
 
     device: `cuda` gives each worker a GPU. threads: of each worker. backend, calibration, tile: as `with_backend` takes
-    them; the images lie at the same paths everywhere.
+    them; the images lie at the same paths everywhere, as plugins do.
     """
 
     world: str
@@ -74,6 +75,7 @@ class Pool:
     tile: int | None = None
     allow_download: bool = False
     recipe: RecipeChoice = "auto"
+    plugins: tuple[Path, ...] = ()
 
 
 class Segmenter:
@@ -86,6 +88,7 @@ class Segmenter:
     def __init__(self, pool: Pool, attempts: Any) -> None:
         keep_freed_memory()
         take_threads(pool.threads)
+        load_plugins(pool.plugins)
         world = bundle.load(
             pool.world, pool.device, False, pool.size, pool.allow_code, pool.allow_download, pool.recipe
         )

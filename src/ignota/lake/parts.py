@@ -1,4 +1,4 @@
-"""Rows on disk: Parquet files below one folder for each source, written whole, and read back to know what is finished.
+"""Rows on disk: Parquet files in one folder per source, written atomically, and read back to find finished work.
 
 The part files are the only record of what was done: there is no second one that could say something else.
 """

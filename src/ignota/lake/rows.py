@@ -1,4 +1,4 @@
-"""One row a frame: what a world sees in it, or why it could not be read."""
+"""One row per frame: what a world finds in it, or why it could not be read."""
 
 from __future__ import annotations
 

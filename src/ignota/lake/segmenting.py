@@ -1,4 +1,4 @@
-"""A lake segmented: what is left to do is found, done by one engine or the other, and written."""
+"""Segments a lake: finds the remaining work, runs it by an engine, and writes the rows."""
 
 from __future__ import annotations
 

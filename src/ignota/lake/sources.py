@@ -1,4 +1,4 @@
-"""What a data lake consists of: folders of images, videos, and tar files (WebDataset) and Parquet files of images."""
+"""The sources of a data lake: folders of images, videos, tar files (WebDataset) and Parquet files of images."""
 
 from __future__ import annotations
 

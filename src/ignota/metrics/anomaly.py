@@ -1,4 +1,4 @@
-"""How well anomaly scores tell anomalous pixels from normal ones, over a data set of any length."""
+"""How well anomaly scores separate anomalous from normal pixels, over a data set of any length."""
 
 from __future__ import annotations
 

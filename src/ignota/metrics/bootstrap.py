@@ -1,4 +1,4 @@
-"""How sure a difference between two anomaly scores is: a paired bootstrap over images."""
+"""The uncertainty of a difference between two anomaly scores: a paired bootstrap over images."""
 
 from __future__ import annotations
 
@@ -178,14 +178,39 @@ def weighted_fpr95(
     return out
 
 
-def _by_step(histograms: Sequence[ImageHistogram]) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Normal and anomalous pixels of each image by step, "steps images", from the highest bin down."""
+def weighted_auroc(
+    histograms: Sequence[ImageHistogram], weights: Int64[np.ndarray, "draws images"]
+) -> Float[np.ndarray, " draws"]:
+    """Pooled AUROC, the chance that an anomalous pixel outranks a normal one, equal bins half; images by weight.
+
+    NaN for a draw without anomalous or without normal pixels. Below an anomalous pixel's bin are all normal pixels but
+    those down to its step; of these the ones in the very bin count half.
+    """
+    (normal, anomalous), (equal, _) = _by_step(histograms), _by_step(histograms, equal=True)
+    every = np.array([one.counts[0].sum() for one in histograms], np.float64)
+    out = np.full(len(weights), np.nan)
+    at_once = max(1, _CELLS_AT_ONCE // max(1, anomalous.shape[0]))
+    for start in range(0, len(weights), at_once):
+        chosen = weights[start : start + at_once].T.astype(np.float64)
+        step, total = anomalous @ chosen, every @ chosen
+        below = total - np.cumsum(normal @ chosen, axis=0) + (equal @ chosen) / 2
+        pairs = step.sum(0) * total
+        area = np.einsum("sd,sd->d", step, below)
+        out[start : start + at_once] = np.divide(area, pairs, out=np.full_like(area, np.nan), where=pairs > 0)
+    return out
+
+
+def _by_step(histograms: Sequence[ImageHistogram], equal: bool = False) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """Normal and anomalous pixels of each image by step, "steps images", from the highest bin down.
+
+    equal: of the normal ones, those alone that share their bin with an anomalous pixel.
+    """
     bins = np.concatenate([one.bins for one in histograms])
     counts = np.concatenate([one.counts for one in histograms], axis=1).astype(np.float64)
     image = np.repeat(np.arange(len(histograms)), [one.bins.size for one in histograms])
     steps = np.unique(bins[counts[1] > 0])
     step = len(steps) - np.searchsorted(steps, bins, side="right")  # bins below every anomalous pixel: len(steps)
-    kept = step < len(steps)
+    kept = np.isin(bins, steps) if equal else step < len(steps)
     place = (step[kept], image[kept])
     shape = (len(steps), len(histograms))
     normal, anomalous = (sparse.csr_array((row[kept], place), shape=shape) for row in counts)

@@ -1,4 +1,4 @@
-"""How well whole anomalies are found, each counting once whatever its size: sIoU, PPV and mean F1.
+"""How well whole anomalies are found, each counted once whatever its size: sIoU, PPV and mean F1.
 
 Chan et al., "SegmentMeIfYouCan: A Benchmark for Anomaly Segmentation", NeurIPS 2021 data sets and benchmarks.
 """

@@ -1,4 +1,4 @@
-"""Sums of floating-point numbers that do not depend on their order: sums of parts add up to the very same bits."""
+"""Sums of floating-point numbers that do not depend on their order, so partial sums add up to the same bits."""
 
 from __future__ import annotations
 

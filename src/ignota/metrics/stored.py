@@ -1,4 +1,4 @@
-"""Metric states as numbers that can be written down and read back, checked: a document for JSON, and arrays."""
+"""Metric states in stored form, checked when read: a JSON document and arrays."""
 
 from __future__ import annotations
 

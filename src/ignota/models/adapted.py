@@ -1,4 +1,4 @@
-"""What every adapter around somebody else's network shares: it pads, measures the grids once, and fits them.
+"""Shared by adapters of other networks: pads inputs, measures the grids once, and aligns them.
 
 An adapter only says how its network turns an image into named grids; strides and channels are measured by one small
 forward pass, and afterwards every grid is brought to the shape that the contract promises.
@@ -36,7 +36,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 class AdaptedSegmenter(ClosedSetSegmenter):
-    """A foreign network under the contract.
+    """A network of other origin under the contract.
 
     logits_stride: the stride of the logits, which may be finer than the decoder's. fixed_size: the one (H, W) that
     the network accepts, or None; an image is then resized to it, without regard to its aspect ratio, and every grid

@@ -1,4 +1,4 @@
-"""Code that somebody allowed on this machine: factories by the files that they are in, kept outside every world.
+"""Code allowed on this machine: factories identified by their files, stored outside every world.
 
 `package.module:function` is remembered with path and SHA-256 of its module and of the packages above it, so that
 a file that was changed or lies elsewhere is asked about again. What these import in turn is not looked at.
@@ -62,7 +62,7 @@ def _entries() -> dict[str, list[Any]]:
 
 
 def _files(module: str) -> dict[str, str] | None:
-    """The files that importing a module runs, with their SHA-256; None where they cannot all be told."""
+    """The files that importing a module runs, with their SHA-256; None where they cannot all be determined."""
     found: dict[str, str] = {}
     places: Any = None
     names = module.split(".")

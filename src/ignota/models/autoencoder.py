@@ -1,4 +1,4 @@
-"""A small convolutional autoencoder: what it has not learnt to draw, it draws badly."""
+"""A small convolutional autoencoder; it reconstructs badly what it was not trained on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Segmenters from what world.json holds, and what it is to hold of them."""
+"""Builds segmenters from world.json, and describes them for it."""
 
 from __future__ import annotations
 
@@ -128,12 +128,12 @@ def _digest(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"cannot read {path} ({type(error).__name__}): copy the world anew") from None
+        raise InputError(f"cannot read {path} ({type(error).__name__}): copy the world again") from None
 
 
 def _check_digest(path: Path, expected: str) -> None:
     if _digest(path) != expected:
-        raise InputError(f"{path} is not the program that this world was built with (SHA-256): copy the world anew")
+        raise InputError(f"{path} is not the program that this world was built with (SHA-256): copy the world again")
 
 
 def _without_pickle(path: Path) -> Path:

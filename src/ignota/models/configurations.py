@@ -1,4 +1,4 @@
-"""Configurations of transformers networks that name nothing outside themselves: no hub, no place, no code."""
+"""Checked configurations of transformers networks: they may name no hub, path or code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Depthwise convolutions whose backward pass is fast on a CPU in bfloat16.
+"""Depthwise convolutions with a fast backward pass on a CPU in bfloat16.
 
 oneDNN runs the forward pass of a bfloat16 depthwise convolution well, but takes reference kernels for much of the
 backward pass: measured on 2 cores, the gradients of one 5×5 dilated layer took 50 times its forward pass. Here the

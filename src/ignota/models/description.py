@@ -1,4 +1,4 @@
-"""What world.json holds of a segmenter, so that it can be built again."""
+"""The description of a segmenter in world.json, from which it is rebuilt."""
 
 from __future__ import annotations
 

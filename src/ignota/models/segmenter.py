@@ -1,4 +1,4 @@
-"""The contract that every closed-set segmenter keeps."""
+"""The contract of every closed-set segmenter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks of segmentation_models_pytorch that somebody else trained: any of its architectures on any encoder."""
+"""Trained networks of segmentation_models_pytorch: any of its architectures on any encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Segmenters of segmentation_models_pytorch: PSPNet and DeepLabV3+ over any of its encoders."""
+"""Segmenters of segmentation_models_pytorch: PSPNet and DeepLabV3+ on any of its encoders."""
 
 from __future__ import annotations
 

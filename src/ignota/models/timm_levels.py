@@ -1,4 +1,4 @@
-"""Any encoder of timm as a list of levels: what it is built with, where its features can be read, at any image size."""
+"""Any encoder of timm as a list of levels: how it is built and where its features are read, at any image size."""
 
 from __future__ import annotations
 

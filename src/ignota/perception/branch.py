@@ -1,4 +1,4 @@
-"""A branch: a copy of the segmenter that one of the paper's systems has trained on, with the heads that it trained.
+"""A branch: a copy of the segmenter, trained further by one of the paper's systems, with its heads.
 
 The closed set stays as it is beside it. A branch is built from its file and run only when one of its methods is asked
 for. Systems: `paper` and `released` are RAML as printed and as its code is, `dmlnet` is DMLNet.

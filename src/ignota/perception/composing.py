@@ -1,4 +1,4 @@
-"""Scores made of other scores, by their names: `region:A` and `fuse:A+B`.
+"""Scores made of other scores by name: `region:A` and `fuse:A+B`.
 
 region:A is the mean of A over a pixel and its regions of all scales. fuse:A+B+… is the sum of z-scores, each score
 measured from its centre in units of its spread on labelled pixels of held-out training images. They nest:

@@ -1,4 +1,4 @@
-"""Whether the parts of a world fit together: checked at every opening, so that no image is needed to find out."""
+"""Whether the parts of a world fit together; checked at every opening, without an image."""
 
 from __future__ import annotations
 

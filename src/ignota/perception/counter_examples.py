@@ -1,4 +1,4 @@
-"""Counter-examples: regions of a taught image that lie outside the mark, and so do not belong to the class."""
+"""Counter-examples: regions of a taught image outside the mark, which do not belong to the class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The space in which a world compares regions by itself: their features as the networks give them, standardised."""
+"""The space in which a world compares regions: their network features, standardised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Regions at several scales, fine to coarse, so that small things keep their own region and large ones stay whole."""
+"""Regions at several scales, fine to coarse, so small objects keep a region and large ones stay whole."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Scale = Annotated[float, Field(gt=0, le=1e5)]
 class RegionSettings:
     """The numbers that decide which regions an image has.
 
-    scales: of Felzenszwalb's method, the finest first; chosen on held-out training images by experiments/region_scales.py, see
+    scales: of Felzenszwalb's method, the finest first; chosen on held-out images by experiments/region_scales.py, see
     LOG. side: short side in pixels of the grid that regions are computed on, so that scales mean the same at every
     working size. gradient: mean gradient that every image is brought to, so that one scale serves dull and sunlit
     images. smallest: pixels of the smallest region on that grid. blur: standard deviation in its pixels.

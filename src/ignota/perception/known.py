@@ -1,4 +1,4 @@
-"""What a world knows of its known classes: fitted once, then frozen."""
+"""The evidence of the known classes: fitted once, then frozen."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from ignota.models.embedder import RegionEmbedder
+from ignota.perception.calibration import Calibration
 from ignota.perception.features import FeatureSpace, HeldOut
 from ignota.perception.hierarchy import RegionSettings
 from ignota.perception.proposals import UncertaintyRegions
 from ignota.perception.spaces import MetricSpace
-from ignota.scores.fitted_scores import RENAMED, fitted_score
+from ignota.scores.fitted_scores import RENAMED, held_score, ready_scores
 from ignota.scores.logit_scores import LOGIT_SCORES
 from ignota.scores.nearest import NearestNeighbours
 from ignota.scores.score import AnomalyScore, State
+from ignota.structures import InputError
 
 STEALS_HELD = 0.1
 """Of what held-out images show of a known class, a taught one takes no more."""
@@ -95,10 +97,14 @@ class Recipe:
         return UncertaintyRegions(self.alpha, self.beta, self.min_area)
 
     def scores(self) -> dict[str, AnomalyScore]:
-        """Every pixel score of this world by name, without its state."""
+        """Every pixel score that this world holds, without its state; raises InputError for a missing plugin."""
         own = {"knn": NearestNeighbours(self.taps, self.coreset, self.neighbours)}
-        further = {name: fitted_score(name, self.coreset, self.neighbours) for name in self.extra}
+        further = {name: held_score(name, self.coreset, self.neighbours) for name in self.extra}
         return LOGIT_SCORES | own | further
+
+    def readable(self) -> dict[str, AnomalyScore]:
+        """The scores that it holds, and those of plugins that need no state."""
+        return ready_scores(self.coreset, self.neighbours) | self.scores()
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,21 @@ class KnownEvidence:
     means: Tensor
     name: RecipeName = "light"
     others: Mapping[RecipeName, Recipe] = field(default_factory=dict)
+    calibration: Calibration | None = None
+
+    def on_camera(self, calibration: Calibration | None) -> KnownEvidence:
+        """The same evidence with the threshold of a calibration, and its vectors beside the coreset.
+
+        Raises InputError for vectors or classes of another world.
+        """
+        if calibration is None:
+            return self
+        width, classes = len(self.states["knn"]["mean"]), len(self.means)
+        owner = calibration.owner
+        if calibration.vectors.shape[1] != width or (len(owner) and int(owner.max()) >= classes):
+            raise InputError("the calibration is of another world: `ignota undo` takes it back")
+        numbers = {name: getattr(calibration, name) for name in ("threshold", "scale", "target_fpr")}
+        return replace(self, recipe=replace(self.recipe, **numbers), calibration=calibration)
 
     @property
     def recipes(self) -> dict[RecipeName, Recipe]:
@@ -135,12 +156,13 @@ class KnownEvidence:
 
     @cached_property
     def space(self) -> FeatureSpace:
-        """The space of the world's own recipe, on the coreset of its nearest neighbours."""
-        state = self.states["knn"]
-        return FeatureSpace(
-            self.recipe.taps, state["mean"], state["std"], state["coreset"].float(), state["owner"],
-            self.recipe.neighbours,
-        )  # fmt: skip
+        """The space of the world's own recipe, on the coreset of its nearest neighbours and what a camera adds."""
+        state, added = self.states["knn"], self.calibration
+        known, owner = state["coreset"].float(), state["owner"]
+        if added is not None:
+            vectors, classes = added.on(known.device)
+            known, owner = torch.cat([known, vectors]), torch.cat([owner, classes])
+        return FeatureSpace(self.recipe.taps, state["mean"], state["std"], known, owner, self.recipe.neighbours)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Everything to be stored, by a flat name."""

@@ -1,4 +1,4 @@
-"""What people give to show a thing: a polygon, a box, or one click at an extent; each becomes a mask."""
+"""Marks of a user: a polygon, a box, or one click at an extent; each becomes a mask."""
 
 from __future__ import annotations
 

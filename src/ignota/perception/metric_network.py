@@ -1,4 +1,4 @@
-"""DMLNet's network as a branch of a world: what its methods and scores need of an image."""
+"""DMLNet's network as a branch of a world: what its methods and scores read from an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks of a world, and how an image passes through them once."""
+"""The networks of a world, and the single pass of an image through them."""
 
 from __future__ import annotations
 

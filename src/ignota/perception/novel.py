@@ -1,4 +1,4 @@
-"""What a world knows of taught classes: a pure function of the exemplar rows, so that forgetting comes for free."""
+"""The evidence of taught classes: a pure function of the exemplar rows, so forgetting costs nothing."""
 
 from __future__ import annotations
 

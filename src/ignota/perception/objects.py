@@ -1,4 +1,4 @@
-"""Unknown objects of an image: the parts of the tree of its level sets that stand out most, none inside another.
+"""Unknown objects of an image: the most salient parts of the tree of its level sets, none inside another.
 
 A threshold alone cuts a faint object into splinters and melts neighbours of a strong one. The level sets of the anomaly
 at several thresholds form a tree: a connected set at one level lies inside one at the level below. Of each branch of

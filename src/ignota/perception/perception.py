@@ -1,4 +1,4 @@
-"""Perception: the networks of a world and its known evidence, everything from an image to a scene."""
+"""Perception: the networks and known evidence of a world; everything from an image to a scene."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ _MOST_CHANNELS = 16
 class Perception:
     """A closed-set segmenter that sees what is unknown. It knows no taught class; `OpenWorldModel` adds these.
 
-    known: fitted on training images, frozen. branches: of the paper's systems, built when they are first asked for.
-    exemplar_branches: those that read every example that is taught, so that their methods know the class.
+    fitted: known evidence from training images, frozen. branches: of the paper's systems, built when they are first
+    asked for. exemplar_branches: those that read every example that is taught, so that their methods know the class.
     """
 
     taxonomy: Taxonomy
     networks: Networks
-    known: KnownEvidence
+    fitted: KnownEvidence
     branches: Branches = field(default_factory=Branches, kw_only=True)
     exemplar_branches: tuple[str, ...] = field(default=(), kw_only=True)
 
@@ -57,9 +57,14 @@ class Perception:
         return self.networks.device
 
     @property
+    def known(self) -> KnownEvidence:
+        """What images are read by: the fitted evidence, with what a calibration adds."""
+        return self.fitted
+
+    @property
     def snapshot(self) -> Snapshot:
         """What was taught. Take it once where several of its parts must agree."""
-        return nothing_taught(self.taxonomy, self.known)
+        return nothing_taught(self.taxonomy, self.fitted)
 
     @property
     def classes(self) -> Taxonomy:
@@ -127,10 +132,11 @@ class Perception:
 
     def scene(self, encoding: Encoding, tables: Tables) -> Scene:
         """The scene of an image from its tables: no network runs, and later teaching does not change it."""
-        recipe, snapshot = self.known.recipe, self.snapshot
+        snapshot = self.snapshot
+        recipe = snapshot.known.recipe
         return Scene(
             encoding, snapshot.classes, len(self.taxonomy), tables, self.taught(tables, snapshot.novel),
-            recipe.threshold, recipe.scale, self.known.space, recipe.cutoff,
+            recipe.threshold, recipe.scale, snapshot.known.space, recipe.cutoff,
         )  # fmt: skip
 
     def scores(self, encoding: Encoding, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:

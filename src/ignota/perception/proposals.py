@@ -1,4 +1,4 @@
-"""Where candidate regions come from: uncertain edges (URS, Section 3.2) or meta channels (Section 3.3).
+"""Candidate regions: from uncertain edges (URS, Section 3.2) or meta channels (Section 3.3).
 
 RAML: Dong et al., "Region-Aware Metric Learning for Open World Semantic Segmentation via Meta-Channel Aggregation",
 IJCAI 2022.

@@ -1,4 +1,4 @@
-"""Anomaly maps of one encoded image by every score of a world."""
+"""Anomaly maps of one encoded image, by every score of a world."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def score_names(known: KnownEvidence) -> tuple[str, ...]:
         OWN,
         *objects,
         *(name for name, space in _SPACE_OF.items() if space in known.spaces),
-        *known.recipe.scores(),
+        *known.recipe.readable(),
     )
 
 
@@ -65,7 +65,10 @@ def anomaly_maps(
             return objectness_map(encoding)
         if name in _SPACE_OF:
             return uncertainty(encoding, known, _SPACE_OF[name])
-        return to_image(known.recipe.scores()[name].score(encoding, known.states[name]), encoding)
+        grid = known.recipe.readable()[name].score(encoding, known.states.get(name, {}))
+        if grid.ndim != 2:
+            raise InputError(f"the score {name!r} gave {tuple(grid.shape)}: it must give one number for each cell, h w")
+        return to_image(grid.float(), encoding)
 
     with torch.inference_mode():
         return {name: composed(name, read, lambda: reading().hierarchy, known.states) for name in names}

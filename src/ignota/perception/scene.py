@@ -1,4 +1,4 @@
-"""One image as a world sees it: tables over regions, read again without any network when the world changes."""
+"""The scene of one image: tables over regions, read again without any network when the world changes."""
 
 from __future__ import annotations
 
@@ -204,9 +204,8 @@ class Scene:
         if self.cutoff is None:
             return _components(self.unknown_mask(threshold))
         share = min(max(threshold, 1e-6), 1 - 1e-6)
-        shift = math.log(share / (1 - share))
-        z = (self.score.cpu().numpy() - self.threshold) / max(self.scale, 1e-9) - shift
-        return enlarged(find_objects(z, self.cutoff, SMALLEST_REGION).ids, self.tables.size)
+        limit = self.threshold + self.scale * math.log(share / (1 - share))
+        return enlarged(working_objects(self.score, limit, self.scale, self.cutoff), self.tables.size)
 
     def region(self, mask: Bool[np.ndarray, "H W"], given: str = "mask") -> UnknownRegion:
         """A mask on the original image as a region of this scene; it must not be empty."""
@@ -242,6 +241,14 @@ def _components(mask: Bool[np.ndarray, "H W"]) -> Int32[np.ndarray, "H W"]:
     table = np.zeros(len(areas), np.int32)
     table[order] = np.arange(1, len(order) + 1)
     return np.asarray(table[ids])
+
+
+def working_objects(
+    score: Float[Tensor, "H W"], threshold: float, scale: float, cutoff: float
+) -> Int32[np.ndarray, "H W"]:
+    """Unknown objects on the working grid: 0 outside, else 1..N, the most anomalous first."""
+    z = (score.cpu().numpy() - threshold) / max(scale, 1e-9)
+    return find_objects(z, cutoff, SMALLEST_REGION).ids
 
 
 def enlarged(ids: Int32[np.ndarray, "h w"], size: tuple[int, int]) -> Int32[np.ndarray, "H W"]:

@@ -1,4 +1,4 @@
-"""What a world was taught, at one moment: names, exemplars and evidence that agree."""
+"""The taught state of a world at one moment: names, exemplars, calibration and evidence that agree."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ class TaughtClass:
 @dataclass(frozen=True)
 class Snapshot:
     """state: of the store. taught: in order of teaching. exemplars: by class, then by age. classes: known classes, then
-    taught ones, numbered by world id. novel: evidence of the taught classes, in the same order."""
+    taught ones, numbered by world id. novel: evidence of the taught classes, in the same order. known: the fitted
+    evidence on the camera that the store is calibrated for, if any."""
 
     state: int
     taught: tuple[TaughtClass, ...]
     exemplars: tuple[Exemplar, ...]
     classes: Taxonomy
     novel: NovelEvidence
+    known: KnownEvidence
 
 
 def nothing_taught(taxonomy: Taxonomy, known: KnownEvidence) -> Snapshot:
     """The snapshot of a world that knows its known classes alone."""
-    return Snapshot(0, (), (), taxonomy, novel_evidence(known, ()))
+    return Snapshot(0, (), (), taxonomy, novel_evidence(known, ()), known)

@@ -1,4 +1,4 @@
-"""A metric space of regions: which taps D sees, D, and what it knows of the known classes."""
+"""A metric space of regions: the taps that D sees, D, and its prototypes of the known classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images too large to pass the networks whole: tiles that overlap, blended on every grid."""
+"""Images too large for one pass of the networks: overlapping tiles, blended on every grid."""
 
 from __future__ import annotations
 

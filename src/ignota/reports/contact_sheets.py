@@ -1,4 +1,4 @@
-"""Contact sheets: small square pictures of regions side by side, for people who are to say what they are."""
+"""Contact sheets: small square pictures of regions side by side, for naming."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures as data URIs: small enough that a report of many stays easy to mail."""
+"""Pictures as data URIs, small enough that a report with many can be mailed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page on which groups of unknown regions are named: one HTML file that needs nothing beside itself."""
+"""The page on which groups of unknown regions are named: one self-contained HTML file."""
 
 from __future__ import annotations
 

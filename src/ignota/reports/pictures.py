@@ -1,4 +1,4 @@
-"""Pictures that people look at: labels in class colours, scores as heat, unknown regions outlined.
+"""Pictures for people: labels in class colours, scores as heat, unknown regions outlined.
 
 All pictures are RGB, "H W 3" uint8; nothing here reads or writes a file.
 """

@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing beside itself, offline, on paper and in the dark."""
+"""The report: one self-contained HTML file, readable offline, on paper and in dark mode."""
 
 from __future__ import annotations
 

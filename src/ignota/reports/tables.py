@@ -1,4 +1,4 @@
-"""Tables of results: one form that becomes HTML, Markdown or CSV, and the readings of the two result files."""
+"""Tables of results: one form that becomes HTML, Markdown or CSV, and the tables of both result files."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Everything that the paper compares, from one command: tables as data, trainings shared, figures kept one by one."""
+"""Everything that the paper compares, by one command: tables as data, shared trainings, cached figures."""

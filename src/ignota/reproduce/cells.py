@@ -1,4 +1,4 @@
-"""What one cell of a table asks for, as frozen values: the same question is measured once, whoever asks."""
+"""The request of one cell of a table, as frozen values; equal requests are measured once."""
 
 from __future__ import annotations
 

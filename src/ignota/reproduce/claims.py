@@ -1,4 +1,4 @@
-"""What the paper claims about its methods, compared with what was measured: which is better, and how surely."""
+"""The paper's claims about its methods compared with our measurements: which is better, and how surely."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a table of the paper looks like, as data: rows that ask cells, columns that read their figures."""
+"""A table of the paper as data: rows request cells, columns read their figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figure 6: how tightly classes lie together, pixel by pixel, and region by region as RAML sees them."""
+"""Figure 6: how compact classes are, pixel by pixel, and region by region as in RAML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long what is missing will take: trainings by the pixels of their crops, measuring by images and methods."""
+"""Estimates the remaining time: trainings by the pixels of their crops, measuring by images and methods."""
 
 from __future__ import annotations
 

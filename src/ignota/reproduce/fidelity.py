@@ -1,4 +1,4 @@
-"""How much of everything is trained and measured."""
+"""How much is trained and measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of the paper, drawn from what the networks of a reproduction really say."""
+"""The figures of the paper, drawn from the outputs of a reproduction's networks."""
 
 from __future__ import annotations
 

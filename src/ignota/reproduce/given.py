@@ -1,4 +1,4 @@
-"""Closed sets that were trained before: the folder of an `ignota run`, or the network of a world."""
+"""Closed sets trained before: from the folder of an `ignota run`, or from a world."""
 
 from __future__ import annotations
 

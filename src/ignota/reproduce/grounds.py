@@ -1,4 +1,4 @@
-"""On what the paper's experiments are run: its own data, or data that stand in for them, and how much of it."""
+"""The data of the paper's experiments: its own or a substitute, and how much of it."""
 
 from __future__ import annotations
 

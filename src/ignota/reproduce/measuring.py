@@ -1,4 +1,4 @@
-"""Measures many cells in one pass: every image passes the networks once, whatever asks for it."""
+"""Measures many cells in one pass: every image passes the networks once."""
 
 from __future__ import annotations
 

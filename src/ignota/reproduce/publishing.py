@@ -1,4 +1,4 @@
-"""What `ignota reproduce` leaves: each table as Markdown and CSV, each figure as PNG, everything in one HTML report."""
+"""The output of `ignota reproduce`: tables as Markdown and CSV, figures as PNG, all in one HTML report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A description with its figures as a table for people, and as one of plain numbers for programs."""
+"""Renders a description with its figures as a table for people, and as plain numbers for programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From names of tables and figures to files: what is measured already is read back, the rest is measured and kept."""
+"""From names of tables and figures to files: existing measurements are read back, the rest is measured and stored."""
 
 from __future__ import annotations
 

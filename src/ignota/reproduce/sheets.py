@@ -1,4 +1,4 @@
-"""Pictures put together on one sheet, as a paper prints them."""
+"""Arranges pictures on one sheet, as in a paper."""
 
 from __future__ import annotations
 

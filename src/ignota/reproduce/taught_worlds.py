@@ -1,4 +1,4 @@
-"""Worlds that were taught: from which shots, and how each method then labels an image."""
+"""Taught worlds: the shots they learnt from, and how each method then labels an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One image as every step of the paper sees it: the pictures that figures are made of."""
+"""One image at every step of the paper: the pictures that figures are made of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains what tables share, each thing once: closed sets by their classes, worlds around them, branches, D."""
+"""Trains what tables share, each once: closed sets by their classes, worlds around them, branches, D."""
 
 from __future__ import annotations
 
@@ -154,7 +154,9 @@ class Workshop:
         if not variant.sobel:
             recipe = dataclasses.replace(recipe, alpha=float("inf"))
         known = dataclasses.replace(known, recipe=recipe)
-        return dataclasses.replace(base, known=known, store=ExemplarStore(None), branches=self.branches(split, variant))
+        return dataclasses.replace(
+            base, fitted=known, store=ExemplarStore(None), branches=self.branches(split, variant)
+        )
 
     def branches(self, split: str, variant: Variant) -> Branches:
         """The branches of a variant, each made when it is first asked for."""
@@ -212,9 +214,9 @@ class Workshop:
         """`world` with the states of further scores, as `refused` has fitted them."""
         files = {name: self._state_file(split, name) for name in names}
         states = {name: _on(safetensors.torch.load_file(file), self.device) for name, file in files.items()}
-        recipe = dataclasses.replace(world.known.recipe, extra=(*world.known.recipe.extra, *names))
-        known = dataclasses.replace(world.known, recipe=recipe, states=world.known.states | states)
-        return dataclasses.replace(world, known=known)
+        recipe = dataclasses.replace(world.fitted.recipe, extra=(*world.fitted.recipe.extra, *names))
+        known = dataclasses.replace(world.fitted, recipe=recipe, states=world.fitted.states | states)
+        return dataclasses.replace(world, fitted=known)
 
     def refused(self, split: str, names: Sequence[str]) -> dict[str, str]:
         """Fits scores on the training images of a split, each once; returns those that cannot be, with the reason."""

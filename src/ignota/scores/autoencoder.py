@@ -1,4 +1,4 @@
-"""Reconstruction error of an autoencoder that has seen nothing but training images.
+"""Reconstruction error of an autoencoder trained on training images alone.
 
 Baur, Wiestler, Albarqouni and Navab, "Deep Autoencoding Models for Unsupervised Anomaly Segmentation in Brain MR
 Images", MICCAI workshops 2018.

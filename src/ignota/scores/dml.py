@@ -1,4 +1,4 @@
-"""DMLNet's anomaly scores, read from its own network or from a metric head on frozen features.
+"""DMLNet's anomaly scores, from its own network or from a metric head on frozen features.
 
 Cen, Yun, Cai, Wang and Liu, "Deep Metric Learning for Open World Semantic Segmentation", ICCV 2021.
 """

@@ -1,4 +1,4 @@
-"""Image resynthesis: the picture is drawn again from its predicted labels, and a network tells where that went wrong.
+"""Image resynthesis: the image is drawn from its predicted labels, and a network detects where they were wrong.
 
 Lis, Nakka, Fua and Salzmann, "Detecting the Unexpected via Image Resynthesis", ICCV 2019.
 """
@@ -28,15 +28,15 @@ from ignota.taxonomy import IGNORE_INDEX
 _BATCH, _LR = 4, 2e-3
 _STRIDES = (4, 8, 16)
 _SWAPPED, _LARGEST, _BLOTS = 0.3, 0.25, 2
-"""Which share of pieces get another class, how large a piece may be as a share of the window, and how many ellipses."""
+"""The share of components that get another class, their largest share of the window, and the number of ellipses."""
 
 
 class Resynthesis(TrainedScore):
     """The logit of "drawn from wrong labels", by a discrepancy network that compares a picture with its drawing.
 
     A generator learns to draw windows of training pictures from the labels that the closed set gives them: L1 in
-    colours and in the features of the frozen encoder. Then pieces of these labels get a random other known class, and
-    the discrepancy network learns where the shown label is not the true one.
+    colours and in the features of the frozen encoder. Then components of these labels get a random other known class,
+    and the discrepancy network learns where the shown label is not the true one.
     """
 
     citation = "Lis et al., ICCV 2019"
@@ -105,7 +105,7 @@ class Resynthesis(TrainedScore):
 
 
 def swap(shown: UInt8[np.ndarray, "h w"], classes: int, rng: np.random.Generator) -> UInt8[np.ndarray, "h w"]:
-    """Labels of which some connected pieces and two ellipses got another class; void stays void.
+    """Labels in which some components and two ellipses got another class; void stays void.
 
     Ellipses stand for things on the road, as there are no instances whose shapes could be had; with one class nothing
     can be swapped.

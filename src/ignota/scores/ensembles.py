@@ -1,4 +1,4 @@
-"""Uncertainty by many predictions of one pixel: a deep ensemble, and dropout that is left on.
+"""Uncertainty by many predictions of one pixel: a deep ensemble, and dropout at inference.
 
 Lakshminarayanan, Pritzel and Blundell, "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles",
 NeurIPS 2017. Gal and Ghahramani, "Dropout as a Bayesian Approximation", ICML 2016; Mukhoti and Gal, "Evaluating

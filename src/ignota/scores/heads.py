@@ -1,4 +1,4 @@
-"""Scores of label predictors that are trained anew on the frozen features of one tap, pixel by pixel."""
+"""Scores of new label predictors, trained on the frozen features of one tap, pixel by pixel."""
 
 from __future__ import annotations
 

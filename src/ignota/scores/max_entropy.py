@@ -1,4 +1,4 @@
-"""Entropy of a head that was trained to be as unsure as it can of what belongs to no class.
+"""Entropy of a head trained to be maximally uncertain on outliers.
 
 Chan, Rottmann and Gottschalk, "Entropy Maximization and Meta Classification for Out-Of-Distribution Detection in
 Semantic Segmentation", ICCV 2021.

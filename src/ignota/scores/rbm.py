@@ -1,4 +1,4 @@
-"""Reconstruction error of a restricted Boltzmann machine that has seen nothing but road.
+"""Reconstruction error of a restricted Boltzmann machine trained on road alone.
 
 Creusot and Munawar, "Real-time Small Obstacle Detection on Highways using Compressive RBM Road Reconstruction", IEEE
 Intelligent Vehicles Symposium 2015.

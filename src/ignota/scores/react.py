@@ -1,4 +1,4 @@
-"""Energy of logits from features that are cut off where few training features reach.
+"""Energy of logits from features that are clipped above a percentile of training features.
 
 Sun, Guo and Li, "ReAct: Out-of-distribution Detection With Rectified Activations", NeurIPS 2021.
 """

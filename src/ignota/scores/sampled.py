@@ -1,4 +1,4 @@
-"""What scores of one tap's features share: labelled training pixels, the same number from each class of an image."""
+"""Shared by scores of one tap's features: labelled training pixels, equally many of each class of an image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ignota.structures import Encoding, InputError
 from ignota.taxonomy import IGNORE_INDEX
 
 _LIMIT = 1e6
-"""Features beyond it, as of a network that has gone astray, would overflow when squared."""
+"""Features beyond it, as of a diverged network, would overflow when squared."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""The contract of every pixel anomaly score: what it takes from training images, and how it reads a new one."""
+"""The contract of every pixel anomaly score: what it observes on training images, and how it reads a new one."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,13 +32,22 @@ class AnomalyScore(ABC):
 
     citation: str
     pasted: bool = False
-    """Whether `observe` is to see the training images with strange things pasted in, rather than as they are."""
+    """Whether `observe` sees the training images with unknown objects pasted in."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it reads images of any world, without a state from training images."""
+        return type(self).state is AnomalyScore.state
+
+    def settings(self) -> dict[str, Any]:
+        """What its state depends on beside its code and the training images, as values that JSON has."""
+        return vars(self)
 
     def observe(self, encoding: Encoding, label: UInt8[np.ndarray, "h w"], rng: np.random.Generator) -> State:
         """The contribution of one training image.
 
-        label: training ids on the grid of the logits. Void pixels (255) are not to be learnt from: the classes that a
-        world is to meet as unknown lie among them.
+        label: training ids on the grid of the logits. Void pixels (255) must not be learnt from: void pixels
+        include the held-out novel classes.
         """
         return {}
 

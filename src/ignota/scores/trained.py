@@ -1,4 +1,4 @@
-"""Scores whose state is learnt by gradient descent: what they share, whatever their networks are."""
+"""Scores whose state is learnt by gradient descent: their shared part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Virtual-logit matching: what features hold outside the training features' principal subspace.
+"""Virtual-logit matching: the part of features outside the principal subspace of training features.
 
 Wang, Li, Feng and Zhang, "ViM: Out-Of-Distribution with Virtual-logit Matching", CVPR 2022.
 """

@@ -1,4 +1,4 @@
-"""Windows of training images: what scores learn from that look at the picture itself rather than at features."""
+"""Windows of training images, for scores that learn from the image itself rather than from features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tensors of a branch by flat names, and a branch from them."""
+"""The tensors of a branch by flat names, and the branch rebuilt from them."""
 
 from __future__ import annotations
 

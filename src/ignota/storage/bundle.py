@@ -1,4 +1,4 @@
-"""A world on disk: a directory with world.json, weights.safetensors and exemplars.sqlite; no pickle anywhere."""
+"""A world on disk: a directory with world.json, weights.safetensors and exemplars.sqlite; no pickle."""
 
 from __future__ import annotations
 
@@ -234,11 +234,11 @@ def moved(world: OpenWorldModel, device: torch.device) -> OpenWorldModel:
         objectness=None if networks.objectness is None else networks.objectness.to(device),
         device=device,
     )
-    tensors = {name: value.to(device) for name, value in world.known.tensors()}
-    spaces = {name: space.taps for name, space in world.known.spaces.items()}
-    known = KnownEvidence.from_tensors(tensors, world.known.recipe, spaces, len(world.taxonomy))
-    known = dataclasses.replace(known, name=world.known.name, others=world.known.others)
-    return dataclasses.replace(world, networks=networks, known=known)
+    tensors = {name: value.to(device) for name, value in world.fitted.tensors()}
+    spaces = {name: space.taps for name, space in world.fitted.spaces.items()}
+    known = KnownEvidence.from_tensors(tensors, world.fitted.recipe, spaces, len(world.taxonomy))
+    known = dataclasses.replace(known, name=world.fitted.name, others=world.fitted.others)
+    return dataclasses.replace(world, networks=networks, fitted=known)
 
 
 def is_shipped(path: Path) -> bool:
@@ -272,7 +272,7 @@ def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _tensors(world: OpenWorldModel, description: SegmenterDescription) -> dict[str, Tensor]:
-    found = {f"known.{name}": value for name, value in world.known.tensors()}
+    found = {f"known.{name}": value for name, value in world.fitted.tensors()}
     if description.has_weights:
         found |= {f"segmenter.{name}": value for name, value in world.networks.segmenter.state_dict().items()}
     return {name: value.detach().cpu().contiguous() for name, value in found.items()}
@@ -298,8 +298,8 @@ def _document(world: OpenWorldModel, description: SegmenterDescription, results:
         "objectness": _objectness_entry(world),
         "size": world.networks.size,
         "taps": list(world.networks.taps),
-        "spaces": {name: list(space.taps) for name, space in world.known.spaces.items()},
-        "recipes": {name: dataclasses.asdict(recipe) for name, recipe in world.known.recipes.items()},
+        "spaces": {name: list(space.taps) for name, space in world.fitted.spaces.items()},
+        "recipes": {name: dataclasses.asdict(recipe) for name, recipe in world.fitted.recipes.items()},
         "branches": {
             system: {"file": branch_file(system), "settings": world.branches.get(system, world.networks).card}
             for system in world.branches.systems
@@ -349,7 +349,7 @@ def _frozen(document: WorldDocument, own: dict[str, Tensor], allow_download: boo
 def _objectness_entry(world: OpenWorldModel) -> dict[str, Any] | None:
     """The network of the recipe `full`; raises InputError where that is held, yet its network was not loaded."""
     network = world.networks.objectness
-    if network is None and "full" in world.known.recipes:
+    if network is None and "full" in world.fitted.recipes:
         raise InputError("this world holds a recipe full whose network is not here: `pip install 'ignota[objectness]'`")
     return _outside_entry(network)
 

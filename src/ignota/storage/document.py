@@ -1,4 +1,4 @@
-"""world.json as one model of schema 2: what each field may hold, and how a document of schema 1 becomes one."""
+"""world.json as one model of schema 2: the range of each field, and the conversion from schema 1."""
 
 from __future__ import annotations
 

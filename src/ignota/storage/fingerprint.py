@@ -1,8 +1,9 @@
-"""A world in 16 digits: two of them that read images alike have the same."""
+"""A world in 16 digits: equal for two worlds that read images alike."""
 
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 from ignota.perception.digest import feed
 from ignota.storage.document import FORM
@@ -16,6 +17,7 @@ def world_fingerprint(world: OpenWorldModel) -> str:
     feed(digest, (networks.digest, networks.size))
     feed(digest, {name: space.taps for name, space in world.known.spaces.items()})
     feed(digest, (dict(world.known.tensors()), world.known.recipe, world.classes, world.novel))
+    _feed_camera(digest, world)
     digest.update(b"" if networks.backend == "torch" else networks.backend.encode())
     return digest.hexdigest()[:16]
 
@@ -27,4 +29,11 @@ def perception_fingerprint(world: OpenWorldModel) -> str:
     feed(digest, world.networks.digest)
     feed(digest, {name: space.taps for name, space in world.known.spaces.items()})
     feed(digest, (dict(world.known.tensors()), world.known.recipe, world.taxonomy))
+    _feed_camera(digest, world)
     return digest.hexdigest()[:16]
+
+
+def _feed_camera(digest: Any, world: OpenWorldModel) -> None:
+    """What a calibration adds to the coreset; its threshold stands in the recipe."""
+    if world.known.calibration is not None:
+        feed(digest, (world.known.calibration.vectors, world.known.calibration.owner))

@@ -1,4 +1,4 @@
-"""Worlds on a hub: a repository of a sealed world's files and of nothing else, checked before and after the way.
+"""Worlds on a hub: a repository of a sealed world's files and nothing else, checked before and after the transfer.
 
 Only a call reaches a hub: no document of a world names one. The hub is the one that huggingface_hub is set to, and who
 one is there is its concern too (`hf auth login`, HF_TOKEN, HF_ENDPOINT).

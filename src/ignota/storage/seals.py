@@ -1,4 +1,4 @@
-"""Seals of a bundle: only regular files are opened, and each must be what world.json says of it."""
+"""Seals of a bundle: only regular files are opened, and each must match world.json."""
 
 from __future__ import annotations
 

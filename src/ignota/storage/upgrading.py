@@ -1,4 +1,4 @@
-"""Documents rewritten in place: sealed after an edit by hand, or brought from schema 1 to schema 2."""
+"""Rewrites documents in place: seals one after an edit by hand, or converts schema 1 to schema 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seeded street scenes, drawn on the spot: the nineteen Cityscapes classes, and things that none of them covers."""
+"""Seeded street scenes, drawn on demand: the nineteen Cityscapes classes, and objects that belong to none of them."""
 
 from ignota.synthetic.scene import SyntheticScene, draw_scene
 from ignota.synthetic.sheet import contact_sheet

@@ -1,4 +1,4 @@
-"""Animals of several body plans: none of the nineteen classes covers them."""
+"""Animals with several body plans; they belong to none of the nineteen classes."""
 
 from __future__ import annotations
 

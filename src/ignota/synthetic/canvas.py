@@ -1,4 +1,4 @@
-"""What is drawn on: colours and codes by the very same polygons."""
+"""The canvas: colours and class codes are drawn with the same polygons."""
 
 from __future__ import annotations
 

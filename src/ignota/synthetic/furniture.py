@@ -1,4 +1,4 @@
-"""What stands along a street: lamp posts, traffic lights, signs, trees and bushes."""
+"""Street furniture: lamp posts, traffic lights, signs, trees and bushes."""
 
 from __future__ import annotations
 

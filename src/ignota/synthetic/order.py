@@ -1,4 +1,4 @@
-"""Who hides whom: the painter's order of things that stand apart on the ground."""
+"""Occlusion: the painter's order of objects that stand apart on the ground."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Persons, riders and what they ride, as upright cut-outs made of parts."""
+"""Persons, riders and their vehicles, as upright cut-outs made of parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lines the street, plot by plot: houses, gardens behind walls and fences, parks."""
+"""The sides of the street, plot by plot: houses, gardens behind walls and fences, parks."""
 
 from __future__ import annotations
 

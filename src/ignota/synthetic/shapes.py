@@ -1,4 +1,4 @@
-"""Things as flat coloured faces in metres: the parts that every object of the synthetic world is made of."""
+"""Flat coloured faces in metres: the parts of every object of the synthetic world."""
 
 from __future__ import annotations
 

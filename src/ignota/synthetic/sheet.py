@@ -1,4 +1,4 @@
-"""Many scenes at a glance."""
+"""An overview of many scenes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is on the street: vehicles in their lanes, riders, persons, and the unknown things."""
+"""Road users: vehicles in their lanes, riders, persons, and unknown objects."""
 
 from __future__ import annotations
 

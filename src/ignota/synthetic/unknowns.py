@@ -1,4 +1,4 @@
-"""Things on the street that no class covers, made of parts, some of them (tyres, planks, glass) known ones."""
+"""Objects that no class covers, made of parts, some of which (tyres, planks, glass) are known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cars, trucks, buses and trains: of different build, yet with the same wheels, lamps and glass."""
+"""Cars, trucks, buses and trains: different shapes with the same wheels, lamps and glass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A world around a segmenter that somebody already has: its classes are matched and checked, then D and `fit`."""
+"""Builds a world around an existing segmenter: its classes are matched and checked, then D and `fit`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ignota.taxonomy import TAXONOMIES, ClassLabel, ClassSplit, Taxonomy, plain_
 from ignota.training.class_check import check_classes
 from ignota.training.configuration import ExperimentConfig, FitConfig
 from ignota.training.experiment import check_frozen, open_split
-from ignota.training.stages import Stages
+from ignota.training.stages import Stages, check_trainable
 from ignota.world.model import OpenWorldModel
 
 _WHOLE = "all"
@@ -131,13 +131,11 @@ def adapt(
 ) -> OpenWorldModel:
     """A world round a segmenter that knows its classes: meta channels, D and `fit`; its weights stay untouched.
 
-    config: its data are those of `with_classes`. watch: is told how well it knows them, before anything is fitted; the
-    picture of that lies beside `out`, as do the intermediate stages, hidden, so that a stopped run goes on. Raises
-    InputError.
+    config: its data are those of `with_classes`. watch: called with the segmenter's check before `fit`. The
+    check's picture and the hidden intermediate stages are beside `out`, so a stopped run resumes. Raises InputError.
     """
     check_frozen(config, allow_download)
-    if config.meta_channels.branches and not list(segmenter.parameters()):
-        raise InputError("branches are trained on copies of the segmenter, and this one has no weights", "no branches=")
+    check_trainable(config, segmenter)
     config = with_taps_of(config, segmenter)
     split = config.data.class_split
     images = open_split(config.data, root, "train", config.seed)

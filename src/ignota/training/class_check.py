@@ -1,4 +1,4 @@
-"""Whether a segmenter knows its classes: measured on a few labelled images before anything is fitted around it."""
+"""Whether a segmenter knows its classes, measured on a few labelled images before anything is fitted."""
 
 from __future__ import annotations
 

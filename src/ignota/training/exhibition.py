@@ -1,4 +1,4 @@
-"""The report of an experiment: tables, curves, and rows of what the networks saw and said."""
+"""The report of an experiment: tables, curves, and rows of images with what the networks predicted."""
 
 from __future__ import annotations
 

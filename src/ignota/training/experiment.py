@@ -1,4 +1,4 @@
-"""Running an experiment from its configuration to its report; every finished step is read back, never done twice."""
+"""Runs an experiment from its configuration to its report; finished steps are read back, never repeated."""
 
 from __future__ import annotations
 

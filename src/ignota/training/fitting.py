@@ -1,4 +1,4 @@
-"""Stage 4, `fit`: what held-out training images tell of a world's own recipe, without gradients."""
+"""Stage 4, `fit`: a world's own recipe from held-out training images, without gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipe `full`: how much objectness weighs beside the evidence of recipe `light`, and where its threshold lies.
+"""Recipe `full`: the weight of objectness beside the score of recipe `light`, and the threshold.
 
 Chosen on held-out training images, as they are and as another camera might take them. What counts as unknown are
 things: known classes that are things, each left out in turn as if it had never been learnt, and drawn things pasted in.

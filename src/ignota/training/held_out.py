@@ -1,4 +1,4 @@
-"""What held-out training images tell: as they are, and with things pasted in that no class covers."""
+"""Scores on held-out training images: unchanged, and with unknown objects pasted in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the score of an unknown object must exceed: chosen on held-out training images, bare and with things in them.
+"""The cutoff for the score of an unknown object, chosen on held-out training images with and without pasted objects.
 
 The cutoff is the smallest one that leaves at most `FALSE_OBJECTS` false objects an image.
 """

@@ -1,4 +1,4 @@
-"""Progress of a training stage: time left, loss, images a second; and nothing of what Lightning says."""
+"""Progress of a training stage: time left, loss, images per second; Lightning's own messages are hidden."""
 
 from __future__ import annotations
 

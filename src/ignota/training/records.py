@@ -1,4 +1,4 @@
-"""What a finished stage leaves behind: its tensors and a record that tells from which configuration they came."""
+"""The result of a finished stage: its tensors, and a record with the configuration that produced them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def _plain(value: Any) -> Any:
     plain = dataclasses.asdict(value)  # type: ignore[arg-type]
     for field in dataclasses.fields(value):
         inner = getattr(value, field.name)
-        if "later" in field.metadata and inner == field.default:
+        read = tuple(inner) if isinstance(inner, list) else inner  # as JSON has tuples
+        if "later" in field.metadata and read == field.default:
             del plain[field.name]
         elif dataclasses.is_dataclass(inner):
             plain[field.name] = _plain(inner)

@@ -1,4 +1,4 @@
-"""Further scores for a world that is trained already: one pass over training images; its networks stay as they are."""
+"""Further scores for a trained world: one pass over training images; its networks are unchanged."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def with_scores(
     of as many as the world was trained with. kept: where finished states are kept until the world is written. Raises
     InputError for a score that cannot be fitted or is held already, and for images without classes.
     """
-    recipe = world.known.recipe
+    recipe = world.fitted.recipe
     catalogue = {name: fitted_score(name, recipe.coreset, recipe.neighbours) for name in names}
     for name in names:
         if name in recipe.extra:
@@ -70,10 +70,10 @@ def with_scores(
     data = TrainingImages(train, part, lut, seed_of(world) if seed is None else seed)
     states = fit_states(world.networks, data, catalogue, tick, bars, kept)
     recipe = dataclasses.replace(recipe, extra=(*recipe.extra, *names))
-    known = dataclasses.replace(world.known, recipe=recipe, states=world.known.states | states)
+    known = dataclasses.replace(world.fitted, recipe=recipe, states=world.fitted.states | states)
     bare = [name for name in recipe.scores() if LEVEL not in known.states[name]]
     known = calibrate_scores(world.networks, known, dataclasses.replace(data, images=held_out), tick, bare)
-    return dataclasses.replace(world, known=known)
+    return dataclasses.replace(world, fitted=known)
 
 
 def with_objectness(
@@ -85,10 +85,10 @@ def with_objectness(
     """
     networks = dataclasses.replace(world.networks, objectness=network.to(world.device))
     reader, held_out = _held_out_reader(world, networks, train), parts_of(world, train)[1]
-    known, table = with_full(TrialReader(reader, world.known.under("light")), held_out, tick)
+    known, table = with_full(TrialReader(reader, world.fitted.under("light")), held_out, tick)
     known = with_cutoffs(reader, known.under("full"), held_out, tick)
     provenance = world.provenance | {"objectness": written(table)}
-    return dataclasses.replace(world, networks=networks, known=known, provenance=provenance)
+    return dataclasses.replace(world, networks=networks, fitted=known, provenance=provenance)
 
 
 def with_objects(
@@ -99,11 +99,11 @@ def with_objects(
     tick: called once a held-out image. Raises InputError for images without classes, and where the world holds a recipe
     `full` whose network is not here.
     """
-    if "full" in world.known.recipes and world.networks.objectness is None:
+    if "full" in world.fitted.recipes and world.networks.objectness is None:
         raise InputError("the objects of recipe full need its network: `pip install 'ignota[objectness]'`")
     reader = _held_out_reader(world, world.networks, train)
-    known = with_cutoffs(reader, world.known, parts_of(world, train)[1], tick)
-    return dataclasses.replace(world, known=known)
+    known = with_cutoffs(reader, world.fitted, parts_of(world, train)[1], tick)
+    return dataclasses.replace(world, fitted=known)
 
 
 def _held_out_reader(world: OpenWorldModel, networks: Networks, train: LabelledImages) -> HeldOutReader:

@@ -1,4 +1,4 @@
-"""What a network needs to learn from a part of each batch what it would learn from the whole.
+"""Makes a network learn from a part of each batch what it would learn from the whole.
 
 A batch that several processes share meets two kinds of layers that know of more than one sample: dropout, whose random
 numbers run through the batch, and batch norm, whose statistics are the batch's.

@@ -1,4 +1,4 @@
-"""Where every score stands on what is known: centre, spread and threshold on held-out training images."""
+"""Centre, spread and threshold of every score on held-out training images."""
 
 from __future__ import annotations
 

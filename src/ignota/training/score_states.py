@@ -1,4 +1,4 @@
-"""The state of every score: one pass over training images for all, then what each makes of what it has seen.
+"""The states of all scores: one pass over training images for all, then each state from its observations.
 
 What a score has learnt is kept on disk as soon as it is there, if a folder is given: a call that was killed goes on
 with the next score.
@@ -17,6 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from ignota.perception.networks import Networks
+from ignota.scores.fitted_scores import code_of
 from ignota.scores.score import OUTLIER, AnomalyScore, State
 from ignota.scores.trained import TrainedScore
 from ignota.structures import InputError, Sample
@@ -49,7 +50,7 @@ class KeptStates:
     origin: str
 
     def of(self, name: str, score: AnomalyScore) -> StageFolder:
-        return StageFolder(self.folder / name, fingerprint(self.origin, name, vars(score)))
+        return StageFolder(self.folder / name, fingerprint(self.origin, name, score.settings(), code_of(name)))
 
     def drop(self) -> None:
         """Removes what was kept, once it is part of a world."""

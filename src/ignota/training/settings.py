@@ -1,4 +1,4 @@
-"""Experiments from presets, files and dotted keys, with every key and type checked."""
+"""Experiments from presets, files and dotted keys; every key and type is checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ignota.data.files import one_line
 from ignota.data.yaml_files import YamlError, read_yaml
 from ignota.errors import InputError
 from ignota.taxonomy import nearest
-from ignota.training.configuration import ExperimentConfig
+from ignota.training.configuration import ExperimentConfig, FittedScore
 
 T = TypeVar("T")
 SMALLEST, LARGEST = 32, 8192
@@ -112,6 +112,11 @@ def configuration(values: Mapping[str, Any]) -> ExperimentConfig:
         raise InputError(f"data.split: {error}") from None
     if not 0.25 <= config.fit.magnify <= 4:
         raise InputError(f"fit.magnify is in 0.25..4, not {config.fit.magnify:g}")
+    if own := set(config.fit.scores).difference(get_args(FittedScore)):
+        from ignota.scores.fitted_scores import fitted_score  # no help needs to load torch
+
+        for name in own:
+            fitted_score(name, config.fit.coreset, config.fit.neighbours)
     return config
 
 

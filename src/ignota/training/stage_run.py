@@ -1,4 +1,4 @@
-"""One stage of training, from its first step to the weights that it leaves: all of them begin, go on and end alike."""
+"""One training stage from its first step to its weights; all stages start, resume and end alike."""
 
 from __future__ import annotations
 

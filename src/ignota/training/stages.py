@@ -1,4 +1,4 @@
-"""The stages of one experiment in order, each taken up where it was left."""
+"""The stages of one experiment in order, each resumed where it stopped."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from ignota.perception.proposals import UncertaintyRegions, fit_edge_thresholds
 from ignota.perception.spaces import MetricSpace
 from ignota.progress import progress
 from ignota.storage.branch_files import beside, make_branch
+from ignota.structures import InputError
 from ignota.synthetic.pasting import cut_outs
 from ignota.taxonomy import ClassSplit
 from ignota.training.branch_run import steps_of, train_branch
@@ -70,6 +71,12 @@ def embedder_variants(config: EmbedderConfig) -> dict[str, EmbedderConfig]:
     """D as printed, by the circle loss alone, and as released, by cross entropy with a little of a self-paced one."""
     paper = dataclasses.replace(config, self_paced=False, classification=0.0, circle=1.0)
     return {"paper": paper, "released": config}
+
+
+def check_trainable(config: ExperimentConfig, segmenter: ClosedSetSegmenter) -> None:
+    """Raises InputError where branches are asked for around a segmenter without weights in torch."""
+    if config.meta_channels.branches and next(segmenter.parameters(), None) is None:
+        raise InputError("branches are trained on copies of the segmenter, and an ONNX file has no weights to train")
 
 
 @dataclass
@@ -135,6 +142,7 @@ class Stages:
     @cached_property
     def branches(self) -> dict[str, Branch | MetricNetwork]:
         """The branch of every system that the configuration names."""
+        check_trainable(self.config, self.segmenter)
         return {
             system: self.metric_network() if system == "dmlnet" else self.branch(system)
             for system in self.config.meta_channels.branches

@@ -1,4 +1,4 @@
-"""Training batches as a function of (seed, stage, step, sample): this is what makes resuming exact."""
+"""Training batches as a function of (seed, stage, step, sample), which makes resuming exact."""
 
 from __future__ import annotations
 

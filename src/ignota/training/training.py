@@ -1,4 +1,4 @@
-"""Running one gradient stage with Lightning: checkpoints, exact resume, progress."""
+"""Runs one gradient stage with Lightning: checkpoints, exact resume, progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One pass of the frozen networks over training images: the rows that D and `fit` learn from."""
+"""One pass of the frozen networks over training images: the rows for D and `fit`."""
 
 from __future__ import annotations
 

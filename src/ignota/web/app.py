@@ -107,7 +107,13 @@ def _add_reading(app: FastAPI, session: Session, name: str, metrics: Metrics) ->
         def read() -> dict[str, Any]:
             snapshot = world.newest()
             listed = views.classes(world, snapshot)
-            return {"state": snapshot.state, "writable": world.store.writable, "world": name, "classes": listed}
+            return {
+                "state": snapshot.state,
+                "calibration": views.calibration(snapshot),
+                "writable": world.store.writable,
+                "world": name,
+                "classes": listed,
+            }
 
         return await to_thread.run_sync(read)
 
@@ -146,8 +152,8 @@ def _add_images(app: FastAPI, session: Session) -> None:
         responses={200: {"content": {"application/octet-stream": {}}}},
     )  # fmt: skip
     async def layers(image: ImagePath) -> Response:
-        """Four planes on the working grid, little-endian: uint16 anomaly × 65535 before anything was taught, uint16
-        region ids, uint16 meta-channel bits, uint8 labels of the closed set."""
+        """Five planes on the working grid, little-endian: uint16 anomaly × 65535 before anything was taught, uint16
+        region ids, uint16 meta-channel bits, uint8 labels of the closed set, uint16 unknown objects from 1."""
         body = await session.run(lambda: session.layers(session.image(image)))
         return Response(body, media_type="application/octet-stream")
 
@@ -282,6 +288,7 @@ def _changed(session: Session, keys: Sequence[str], lesson: dict[str, Any] | Non
     snapshot = session.world.snapshot
     told = {
         "state": snapshot.state,
+        "calibration": views.calibration(snapshot),
         "classes": views.classes(session.world, snapshot),
         "patches": patches,
         "left": left,

@@ -1,4 +1,4 @@
-"""The ZIP of an export: made image by image in a file without a name, and sent in parts."""
+"""The ZIP of an export: written image by image to an unnamed file, and sent in parts."""
 
 from __future__ import annotations
 

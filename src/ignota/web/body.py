@@ -1,4 +1,4 @@
-"""The body of a request as it comes in: its size, its pace and the room that it takes."""
+"""Reads the body of a request, with limits on size, pace and memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What requests and answers look like; the examples stand in OpenAPI."""
+"""The forms of requests and answers; their examples appear in OpenAPI."""
 
 from __future__ import annotations
 
@@ -216,10 +216,12 @@ class Seen(BaseModel):
 class Changed(BaseModel):
     """The world after a change, and the patches of the images that were to be labelled again.
 
-    left: open images whose patches did not fit into this answer; `relabel` gives them.
+    left: open images whose patches did not fit into this answer; `relabel` gives them. calibration: in words, empty
+    where there is none; where it has changed, the layers of open images have changed as well.
     """
 
     state: int
+    calibration: str = ""
     classes: list[ClassView]
     patches: dict[str, str]
     left: list[str] = []
@@ -247,6 +249,7 @@ class Previewed(BaseModel):
 
 class ClassList(BaseModel):
     state: int
+    calibration: str
     writable: bool
     world: str
     classes: list[ClassView]

@@ -1,4 +1,4 @@
-"""How much a server takes on before it says no."""
+"""The limits of the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the marks of a request to examples that are ready to be taught."""
+"""Turns the marks of a request into examples that can be taught."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may come in, how much they may bring, and how many at once: the ASGI layer before everything else."""
+"""Admission of requests, their size and their number: the first ASGI layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page: static files, read once; no path of a request ever reaches the file system."""
+"""The page: static files, read once; no request path reaches the file system."""
 
 from __future__ import annotations
 

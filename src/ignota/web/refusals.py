@@ -1,4 +1,4 @@
-"""One line of JSON for whatever is refused or goes wrong; nothing of the inside ever shows."""
+"""One line of JSON for every refusal or failure, without internal details."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One world and the images that lie open before it; one thread does all that touches them."""
+"""One world and its open images; a single thread does all the work on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from jaxtyping import Bool, UInt16
 
 from ignota.data.images import decode_image
 from ignota.heap import resident_memory, return_freed_memory
-from ignota.perception.scene import Scene, Tables, levels
+from ignota.perception.known import KnownEvidence
+from ignota.perception.scene import Scene, Tables, levels, working_objects
 from ignota.structures import Encoding, InputError
 from ignota.web.limits import Busy, Limits, Missing
 from ignota.world.model import OpenWorldModel
@@ -33,7 +34,8 @@ _PATCHING = 1.0
 class OpenImage:
     """An image as it was sent, what the world knows of it, and its features while there is room for them.
 
-    bare: the encoding without its features, which is enough to label the image again.
+    bare: the encoding without its features, which is enough to label the image again. known: what the tables were read
+    by.
     """
 
     key: str
@@ -43,6 +45,7 @@ class OpenImage:
     bits: UInt16[np.ndarray, "h w"]
     bare: Encoding
     encoding: Encoding | None
+    known: KnownEvidence
 
     @property
     def lasting(self) -> int:
@@ -102,18 +105,23 @@ class Session:
         """Decodes and encodes an image, once for the same bytes; raises InputError for what is no fit picture."""
         key = hashlib.sha256(data).hexdigest()[:24]
         if key in self.images:
-            return self._keep(replace(self.images[key], name=name or self.images[key].name))
+            image = self.image(key)
+            return self._keep(replace(image, name=name or image.name))
+        return self._read(key, data, name)
+
+    def _read(self, key: str, data: bytes, name: str) -> OpenImage:
         encoding = self._encode(data, name)
         tables, bits = self.world.tables(encoding), self.world.channel_bits(encoding)
         bare = replace(encoding, logits=encoding.logits[:, :0], features={})
-        return self._keep(OpenImage(key, name, data, tables, bits, bare, encoding))
+        return self._keep(OpenImage(key, name, data, tables, bits, bare, encoding, self.world.known))
 
     def image(self, key: str) -> OpenImage:
-        """An open image; raises Missing."""
+        """An open image, read again where the world was calibrated meanwhile; raises Missing."""
         if key not in self.images:
             raise Missing(key)
         self.images.move_to_end(key)
-        return self.images[key]
+        image = self.images[key]
+        return image if image.known is self.world.known else self._read(key, image.data, image.name)
 
     def scene(self, image: OpenImage) -> tuple[OpenImage, Scene]:
         """The scene of an open image, encoded again where its features were dropped."""
@@ -134,7 +142,7 @@ class Session:
         for key in listed:
             if found and (size >= self.limits.answer or time.monotonic() >= end):
                 break
-            found[key] = self.patch(self.images[key])
+            found[key] = self.patch(self.image(key))
             size += len(found[key])
         return found, listed[len(found) :]
 
@@ -161,16 +169,19 @@ class Session:
         """What a page needs to draw the image at any threshold, on the working grid, little-endian, row by row.
 
         uint16 anomaly × 65535 before anything was taught, uint16 region ids, uint16 meta-channel bits, uint8 labels of
-        the closed set.
+        the closed set, uint16 unknown objects from 1.
         """
         tables, recipe = image.tables, self.world.known.recipe
         size = tables.closed.shape
         anomaly = levels(tables.score.cpu().numpy(), recipe.threshold, recipe.scale)
         rows = np.arange(size[0]) * image.bits.shape[0] // size[0]
         columns = np.arange(size[1]) * image.bits.shape[1] // size[1]
+        objects = np.zeros(size, np.uint16)
+        if recipe.cutoff is not None:
+            objects = working_objects(tables.score, recipe.threshold, recipe.scale, recipe.cutoff)
         planes = (anomaly, tables.regions.ids, image.bits[rows[:, None], columns])
         wide = b"".join(np.ascontiguousarray(plane, "<u2").tobytes() for plane in planes)
-        return wide + np.ascontiguousarray(tables.closed, np.uint8).tobytes()
+        return wide + np.ascontiguousarray(tables.closed, np.uint8).tobytes() + objects.astype("<u2").tobytes()
 
     def _encode(self, data: bytes, name: str) -> Encoding:
         encoding = self.world.encode(decode_image(data, "the image", self.limits.pixels))

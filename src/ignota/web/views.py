@@ -1,4 +1,4 @@
-"""What the server tells of scenes, classes and exemplars: plain values, ready for JSON."""
+"""What the server reports of scenes, classes and exemplars: plain values, ready for JSON."""
 
 from __future__ import annotations
 
@@ -57,6 +57,11 @@ def region(found: UnknownRegion, embedding: bool = False) -> dict[str, Any]:
         "rle": encode_rle(found.mask),
         "embedding": [float(v) for v in found.embedding] if embedding else None,
     }
+
+
+def calibration(snapshot: Snapshot) -> str:
+    """What the world is calibrated on, empty for a world as it was fitted."""
+    return "" if snapshot.known.calibration is None else str(snapshot.known.calibration)
 
 
 def classes(world: OpenWorldModel, snapshot: Snapshot) -> list[dict[str, Any]]:

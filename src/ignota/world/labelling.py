@@ -1,4 +1,4 @@
-"""Label maps of one encoded image by every incremental method that a world can follow."""
+"""Label maps of one encoded image, by every incremental method that a world supports."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from ignota.exemplars.journal import Event
 from ignota.exemplars.names import LONGEST_NAME, checked_name
 from ignota.exemplars.snapshot import take_snapshot
 from ignota.exemplars.store import ExemplarStore
+from ignota.perception.calibrating import calibration_of
+from ignota.perception.calibration import Calibration
+from ignota.perception.known import KnownEvidence
 from ignota.perception.networks import ImageLike
 from ignota.perception.perception import Perception
 from ignota.perception.snapshot import Snapshot
@@ -33,11 +36,16 @@ class OpenWorldModel(Perception):
 
     def __post_init__(self) -> None:
         self.store.most = MAX_CLASSES - len(self.taxonomy)
-        self.refresh()
+        self._snapshot = take_snapshot(self.store, self.fitted, self.taxonomy)
 
     def __repr__(self) -> str:
         name = self.provenance.get("configuration", {}).get("name", self.taxonomy.name)
         return f"World({name}, {len(self.taxonomy)} known, {len(self.classes) - len(self.taxonomy)} taught)"
+
+    @property
+    def known(self) -> KnownEvidence:
+        """The fitted evidence with what the store's calibration adds, or itself where there is none."""
+        return self._snapshot.known
 
     @property
     def snapshot(self) -> Snapshot:
@@ -46,13 +54,16 @@ class OpenWorldModel(Perception):
 
     def refresh(self) -> None:
         """Reads the exemplar rows again."""
-        self._snapshot = take_snapshot(self.store, self.known, self.taxonomy)
+        self._snapshot = self._read_store()
 
     def newest(self) -> Snapshot:
         """What the store holds now, whatever process wrote it; this world keeps the snapshot that it has."""
         if self.store.state() == self._snapshot.state:
             return self._snapshot
-        return take_snapshot(self.store, self.known, self.taxonomy)
+        return self._read_store()
+
+    def _read_store(self) -> Snapshot:
+        return take_snapshot(self.store, self.fitted, self.taxonomy, self._snapshot)
 
     def follow(self) -> bool:
         """Takes the newest snapshot; tells whether another process has changed the store since the last look."""
@@ -138,8 +149,28 @@ class OpenWorldModel(Perception):
         self.store.recolour(name, colour, _author(author))
         self.refresh()
 
+    def calibrate(
+        self,
+        images: Iterable[ImageLike | Encoding],
+        target_fpr: float | None = None,
+        author: str | None = None,
+    ) -> Calibration:
+        """Adopts the camera of unlabelled images: confident known regions become reference, the threshold is set again.
+
+        target_fpr: the share of known pixels that may be called unknown, by default the recipe's. It is stored as one
+        row, in place of an earlier calibration, and `undo` takes it back. Raises InputError for fewer than two images,
+        a share outside 0..0.5, and a world that is read-only.
+        """
+        self.store.check_writable()
+        target = self.fitted.recipe.target_fpr if target_fpr is None else target_fpr
+        found = calibration_of(self.fitted, (self.encoding_of(image) for image in images), target)
+        self.store.calibrate(found, _author(author))
+        self.refresh()
+        return found
+
     def undo(self, event: int | None = None, author: str | None = None) -> Event:
-        """Takes back the last learn, forget, rename, merge or recolour, or the given one; raises InputError."""
+        """Takes back the last learn, forget, rename, merge, recolour or calibrate, or the given one; raises
+        InputError."""
         taken = self.store.undo(event, _author(author))
         self.refresh()
         return taken

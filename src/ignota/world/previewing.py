@@ -1,4 +1,4 @@
-"""What teaching a class would do, before it is done: what it covers, and what it takes from known classes."""
+"""The effect of teaching a class, before it is done: what it covers, and what it takes from known classes."""
 
 from __future__ import annotations
 

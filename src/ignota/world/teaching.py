@@ -1,4 +1,4 @@
-"""From what people show to what is stored: the first half of `learn`."""
+"""Prepares examples for the store: the first half of `learn`."""
 
 from __future__ import annotations
 

@@ -57,6 +57,7 @@ function showClasses() {
   element("taught-count").textContent = taught.length || "";
   element("known-count").textContent = known.length;
   element("taught-note").hidden = taught.length > 0;
+  element("calibration").textContent = session.calibration && `Calibrated: ${session.calibration}.`;
   showShares();
 }
 

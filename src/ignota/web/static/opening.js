@@ -114,7 +114,7 @@ async function reopen({ known, name }) {
     const planes = await buffer(`api/images/${known.key}/layers`);
     const { patches, state } = await post("api/relabel", { images: [known.key] });
     const patch = patches[known.key];
-    if (patch === undefined || planes.byteLength !== 7 * known.grid[0] * known.grid[1]) return null;
+    if (patch === undefined || planes.byteLength !== 9 * known.grid[0] * known.grid[1]) return null;
     return { seen: { ...known, image: known.key, name, state, patch }, planes };
   } catch (error) {
     if (error.status === 404) return null;

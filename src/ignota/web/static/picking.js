@@ -3,16 +3,19 @@
 import { post } from "./api.js";
 import { measured, minus, pack, stroke, union, unpack } from "./masks.js";
 import { again } from "./opening.js";
-import { components, extentsAt } from "./regions.js";
+import { components, extentsAt, objectParts } from "./regions.js";
 import { session, tell } from "./session.js";
 
 const STEPS = 60; // that can be taken back
 let made = 0;
 
-// Unknown regions at the threshold of now, found once.
+const OWN = 0.5; // the world's threshold, at which it has found objects
+
+// Unknown objects at the world's own threshold, else connected unknown pixels; found once.
 export function partsOf(item) {
   if (item.parts?.threshold !== session.threshold) {
-    item.parts = { threshold: session.threshold, ...components(item.planes, session.threshold) };
+    const whole = session.threshold === OWN ? objectParts(item.planes) : null;
+    item.parts = { threshold: session.threshold, ...(whole ?? components(item.planes, session.threshold)) };
   }
   return item.parts;
 }
@@ -25,14 +28,19 @@ export function pick(item, at, how = "new") {
   performance.measure("pick", { start: from, end: performance.now() });
 }
 
+const isUnknown = ({ name }) => name === "object" || name === "unknown";
+
 function pickAt(item, at, wanted = null) {
   const extents = extentsAt(item.planes, at, session.threshold, partsOf(item));
-  const index = wanted ?? Math.max(0, extents.findIndex((extent) => extent.name === "unknown"));
+  const index = wanted ?? Math.max(0, extents.findIndex(isUnknown));
   const { width, height } = item.planes;
   const x = (((at % width) + 0.5) * item.width) / width;
   const y = ((Math.floor(at / width) + 0.5) * item.height) / height;
   const { threshold } = session;
-  const mark = (extent) => ({ image: item.key, click: { x, y, extent: extent.name, threshold } });
+  const mark = ({ name, mask }) =>
+    name === "object"
+      ? { image: item.key, rle: pack(mask, width, height) }
+      : { image: item.key, click: { x, y, extent: name, threshold } };
   begin({ item, extents, index: Math.min(index, extents.length - 1), mark, at });
 }
 
@@ -41,7 +49,7 @@ function pickAt(item, at, wanted = null) {
 function meantAt(item, at, how) {
   const extents = extentsAt(item.planes, at, session.threshold, partsOf(item));
   const named = (name) => extents.find((extent) => extent.name === name)?.mask;
-  if (how === "plus") return named("unknown") ?? extents[0].mask;
+  if (how === "plus") return (extents.find(isUnknown) ?? extents[0]).mask;
   const mask = named("region") ?? extents[0].mask;
   const { pick } = session;
   const left = measured(minus(pick.extent.mask, mask), item.planes.width).area;

@@ -6,12 +6,15 @@ export const FULL = 65535;
 // The integer that an anomaly must exceed to be unknown: `limit_of` of the server, which compares the same integers.
 export const limitOf = (threshold) => Math.floor(threshold * FULL);
 
-// What /api/images/KEY/layers sends: uint16 anomaly, regions, channels, then uint8 labels, before anything was taught.
+// What /api/images/KEY/layers sends: uint16 anomaly, regions, channels, uint8 labels, uint16 objects, before anything was
+// taught.
 export function planesOf(buffer, [height, width]) {
   const size = height * width;
   const wide = (place) => new Uint16Array(buffer, place * size * 2, size);
-  const [anomaly, regions, channels, closed] = [wide(0), wide(1), wide(2), new Uint8Array(buffer, size * 6, size)];
-  return { height, width, anomaly, regions, channels, closed, effective: anomaly, labels: closed };
+  const [anomaly, regions, channels] = [0, 1, 2].map(wide);
+  const closed = new Uint8Array(buffer, size * 6, size);
+  const objects = new Uint16Array(buffer.slice(size * 7)); // which may begin at an odd place
+  return { height, width, anomaly, regions, channels, objects, closed, effective: anomaly, labels: closed };
 }
 
 function bytesOf(text) {

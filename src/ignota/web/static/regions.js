@@ -60,6 +60,26 @@ export function components(planes, threshold, smallest = 0.0003) {
   return { ids, kept, byId: new Map(kept.map((part) => [part.id, part])) };
 }
 
+// Unknown objects at the world's own threshold, the most anomalous first, less what a taught class has taken of them;
+// null where the world has none.
+export function objectParts(planes, smallest = 0.0003) {
+  const { objects, closed, labels, width } = planes;
+  const list = [];
+  const ids = Int32Array.from(objects, (id, i) => (labels[i] === closed[i] ? id : 0));
+  for (let i = 0; i < ids.length; i++) {
+    if (!ids[i]) continue;
+    const [x, y] = [i % width, (i / width) | 0];
+    const part = (list[ids[i]] ??= { id: ids[i], area: 0, box: [x, y, x + 1, y + 1] });
+    const [left, top, right, bottom] = part.box;
+    part.area++;
+    part.box = [Math.min(left, x), Math.min(top, y), Math.max(right, x + 1), Math.max(bottom, y + 1)];
+  }
+  if (!list.length) return null;
+  const kept = list.filter((part) => part && part.area >= smallest * ids.length);
+  for (const part of kept) Object.assign(part, describe(planes, ids, part));
+  return { ids, kept, byId: new Map(kept.map((part) => [part.id, part])), whole: true };
+}
+
 // Mean anomaly, the class most often there, and a pixel well inside.
 function describe({ effective, labels, width }, ids, part) {
   const counts = new Uint32Array(256);
@@ -90,7 +110,7 @@ export function extentsAt(planes, at, threshold, parts) {
   if (parts.ids[at]) {
     const mask = new Uint8Array(size);
     for (let i = 0; i < size; i++) mask[i] = parts.ids[i] === parts.ids[at] ? 1 : 0;
-    found.push({ name: "unknown", text: "connected unknown", mask });
+    found.push(parts.whole ? { name: "object", text: "whole object", mask } : { name: "unknown", text: "connected unknown", mask });
   }
   const bits = channels[at];
   if (bits) {

@@ -11,6 +11,7 @@ export const session = {
   current: null,
   classes: [],
   state: -1,
+  calibration: "",
   writable: true,
   threshold: 0.5,
   view: "labels",
@@ -30,8 +31,9 @@ export const itemOf = (key) => session.items.find((item) => item.key === key);
 export const nameOf = (id) => session.classes.find((label) => label.id === id)?.name ?? "?";
 
 // Takes over classes and, of each image that was labelled again, its patch.
-export function adopt({ state, classes, patches = {} }) {
-  Object.assign(session, { state, classes });
+export function adopt({ state, classes, calibration = "", patches = {} }) {
+  if (session.state >= 0 && calibration !== session.calibration) location.reload(); // what was drawn has changed
+  Object.assign(session, { state, classes, calibration });
   session.palette.fill(0);
   for (const { id, colour, taught } of classes) {
     const [red, green, blue] = [1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16));
