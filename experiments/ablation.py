@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from experiments.figures import save
+from experiments.figures import save_tables
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from tqdm import tqdm
@@ -193,9 +193,11 @@ def taught_variants(
         "margins of 0 at least": (hierarchy, dataclasses.replace(rows, margin=rows.margin.clamp(min=0))),
         "one prototype a class": (
             hierarchy,
-            dataclasses.replace(
-                rows, rows=means, owner=torch.arange(len(means)), whole=torch.ones(len(means), dtype=torch.bool)
-            ),
+            dataclasses.replace(rows, rows=means, owner=torch.arange(len(means))),
+        ),
+        "no counter-examples": (
+            hierarchy,
+            dataclasses.replace(rows, against=rows.against[:0], against_owner=rows.against_owner[:0]),
         ),
     }
     for name, (levels, chosen) in choices.items():
@@ -291,7 +293,7 @@ def main(words: Sequence[str] | None = None) -> str:
             part.write_text(json.dumps(one_seed(args.run, train, evaluate, split, chosen, args.shots, seed, memory)))
             part.replace(kept)
         seeds.append(json.loads(kept.read_text()))
-    return save(args.out, {f"{len(chosen)} images, {args.seeds} seeds, {args.shots} shots": over_seeds(seeds)})
+    return save_tables(args.out, {f"{len(chosen)} images, {args.seeds} seeds, {args.shots} shots": over_seeds(seeds)})
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from experiments.figures import Rows, save
+from experiments.figures import Rows, save_tables
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from tqdm import tqdm
@@ -29,11 +29,10 @@ from tqdm import tqdm
 from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.images import resize_label
 from ignota.evaluation.evaluation import teach, untaught_copy, world_split
-from ignota.functional.prototypes import class_prototypes
+from ignota.functional.prototypes import assign_novel, class_prototypes, novel_similarity
 from ignota.functional.regions import paint, region_majority, region_mean
 from ignota.functional.scores import uncertainty_intensity
 from ignota.functional.spacing import evenly_spaced
-from ignota.incremental.methods import by_threshold
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.perception.features import FeatureSpace, TaughtRows
@@ -208,7 +207,7 @@ def branch_embeddings(world: OpenWorldModel, view: View) -> Float[Tensor, "R D"]
 
 def true_exemplars(world: OpenWorldModel, seen: Sequence[View]) -> TaughtRows:
     """Every region of the novel things in the very images, in place of the shots'; margins stay."""
-    rows, owner, whole, taught = [], [], [], world.novel.taught
+    rows, owner, taught = [], [], world.novel.taught
     assert taught is not None
     for view in seen:
         for regions in (view.reading.hierarchy.finest, view.truth):
@@ -216,8 +215,7 @@ def true_exemplars(world: OpenWorldModel, seen: Sequence[View]) -> TaughtRows:
             kept = (kinds >= view.known) & (kinds < 254) & (share > 0.7)
             rows.append(world.known.space.embed(pool_taps(view.encoding, regions, world.known.space.taps))[kept])
             owner.append(kinds[kept].long() - view.known)
-            whole.append(torch.full((int(kept.sum()),), regions is view.truth))
-    return TaughtRows(torch.cat(rows), torch.cat(owner), torch.cat(whole), taught.margin, taught.shots)
+    return dataclasses.replace(taught, rows=torch.cat(rows), owner=torch.cat(owner))
 
 
 def taught_maps(
@@ -250,7 +248,7 @@ def taught_maps(
     )
     for name, centres in (("", evidence.prototypes), (" and prototypes", prototypes)):
         for theta in _THETAS:
-            owner = by_threshold(embeddings, centres, theta, inclusive=False)
+            owner = assign_novel(novel_similarity(embeddings, centres), theta)
             painted = _painted(owner, view.truth, known, view.known)
             yield f"raml_paper, true regions{name}, best θ:{theta}", painted
 
@@ -327,7 +325,7 @@ def main(words: Sequence[str] | None = None) -> str:
     if split is not None:
         teach(world, open_dataset(args.dataset, args.root, "train"), split, args.shots)
         tables[f"{args.shots} shots"] = taught_table(world, seen, split)
-    return save(args.out, tables)
+    return save_tables(args.out, tables)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,17 @@ Rows = Mapping[str, Mapping[str, Cell]]
 """By the name of the row, then of the column; a row may lack columns."""
 
 
-def save(path: Path, tables: Mapping[str, Rows]) -> str:
-    """Writes the tables by title, atomically; gives them in Markdown."""
+def save(path: Path, figures: Mapping[str, object]) -> None:
+    """Writes figures as JSON, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(tables, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(path)
+
+
+def save_tables(path: Path, tables: Mapping[str, Rows]) -> str:
+    """Writes tables by title; gives them in Markdown."""
+    save(path, tables)
     return "\n".join(f"{title}\n\n{markdown(rows)}" for title, rows in tables.items())
 
 

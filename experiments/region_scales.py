@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from experiments.figures import Cell, save
+from experiments.figures import Cell, save_tables
 from tqdm import tqdm
 
 from ignota.functional.curves import binary_curve, curve_metrics
@@ -86,7 +86,7 @@ def main(words: Sequence[str] | None = None) -> str:
     reader = dataclasses.replace(stages.reader, networks=world.networks)
     images = [held_out[i] for i in some]
     rows = {", ".join(f"{scale:g}" for scale in scales): row(world.known, reader, images, scales) for scales in CHOICES}
-    return save(args.out, {"scales": rows})
+    return save_tables(args.out, {"scales": rows})
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ PAGES = {
     "architecture": "architecture.md",
     "backends": "performance-backends.md",
     "branches": "branches.md",
+    "calibrate": "calibrate.md",
     "compared": "compared.md",
     "objects": "objects.md",
     "paper": "paper.md",

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from experiments.figures import save
+from experiments.figures import save_tables
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from tqdm import tqdm
@@ -32,7 +32,7 @@ from ignota.functional.confusion import confusion_matrix
 from ignota.functional.regions import paint, region_areas, region_majority, region_mean
 from ignota.functional.spacing import evenly_spaced
 from ignota.perception.features import FeatureSpace, TaughtRows
-from ignota.perception.novel import area_quantile
+from ignota.perception.novel import area_quantile, class_rows
 from ignota.perception.reading import RegionReading, joined_score, own_parts, read_regions
 from ignota.storage import bundle
 from ignota.structures import InputError
@@ -51,7 +51,7 @@ MARGINS = {
     "2 %": (0.02, -np.inf),
 }
 """The share that may be taken from known classes, and the smallest margin."""
-SURPRISES = (0.0, 0.02, 0.05, 0.1)
+SHARES = (0.0, 0.02, 0.05, 0.1)
 
 
 @dataclass(frozen=True)
@@ -93,34 +93,25 @@ def taught_from(
     world: OpenWorldModel, train: LabelledImages, images: Sequence[int], lut: np.ndarray, c: int
 ) -> TaughtRows:
     """The class as if these images had just taught it."""
-    pieces, whole = [], []
+    found = []
     for i in images:
         sample = train[i]
         encoding = world.encode(sample.image)
-        regions = read_regions(encoding, world.known).hierarchy.finest
-        found = exemplar(world, "class", encoding, regions, lut[sample.label] == c)
-        parts, alone = world.known.space.embed(found.parts), world.known.space.embed(found.whole)
-        pieces.append(torch.cat([parts, alone]))
-        whole.append(torch.arange(len(parts) + 1) == len(parts))
-    rows = torch.cat(pieces)
-    return TaughtRows(
-        rows, torch.zeros(len(rows), dtype=torch.int64), torch.cat(whole), torch.zeros(1), torch.tensor([len(images)])
-    )
+        found.append(exemplar(world, "class", encoding, world.tables(encoding), lut[sample.label] == c))
+    rows, against = class_rows(world.known.space, found, torch.device("cpu"))
+    owner, against_owner = (torch.zeros(len(some), dtype=torch.int64) for some in (rows, against))
+    return TaughtRows(rows, owner, against, against_owner, torch.zeros(1), torch.tensor([len(images)]))
 
 
 def excesses(space: FeatureSpace, seen: View, taught: TaughtRows, c: int) -> Iterator[tuple[str, Float[Tensor, " R"]]]:
     """Every similarity to the taught class beyond that to known ones, by the name of its row."""
     vectors = seen.reading.embeddings
-    nearest = space.known_similarity(vectors)
-    pieces = space.taught_similarity(vectors, taught)
-    like = space.taught_likeness(vectors, taught, pieces)
-    yield "nearest regions alone", pieces[:, 0] - nearest
-    for surprise in SURPRISES:
-        added = surprise * seen.anomaly[c].clamp(-3, 3)
-        for shots, name in ((torch.ones_like(taught.shots), ""), (taught.shots, " by the number of shots")):
-            if surprise or not name:
-                excess = space.excess(vectors, nearest, added, like, shots)[:, 0]
-                yield f"regions and wholes, anomaly × {surprise:g}{name}", excess
+    nearest = space.nearest(vectors)
+    bare = dataclasses.replace(taught, against=taught.against[:0], against_owner=taught.against_owner[:0])
+    yield "without counter-examples", space.excess(vectors, nearest, torch.zeros(len(vectors)), bare)[:, 0]
+    for share in SHARES:
+        added = share * seen.anomaly[c].clamp(-3, 3)
+        yield f"with counter-examples, anomaly × {share:g}", space.excess(vectors, nearest, added, taught)[:, 0]
 
 
 def figures(seen: Sequence[View], found: Sequence[Tensor], c: int, steal: float, least: float, classes: int) -> float:
@@ -131,7 +122,7 @@ def figures(seen: Sequence[View], found: Sequence[Tensor], c: int, steal: float,
         hierarchy = one.reading.hierarchy
         taken = hierarchy.blend(excess[:, None])[:, 0] > margins[i % 2]
         closed = np.where(one.top[0] == c, one.top[1], one.top[0])
-        painted = paint(taken, hierarchy.finest, False).numpy()
+        painted = paint(taken.to(torch.uint8), hierarchy.finest, 0).numpy() > 0
         labels = np.where(painted, np.uint8(c), closed)
         total += confusion_matrix(torch.from_numpy(one.label), torch.from_numpy(labels), classes)[:, :classes]
     hit = total.diagonal().double()
@@ -182,7 +173,7 @@ def main(words: Sequence[str] | None = None) -> str:
                     [figures(seen, found, c, *margin, classes) for margin in MARGINS.values()]
                 )
     means = {name: dict(zip(MARGINS, np.mean(found, 0).tolist(), strict=True)) for name, found in rows.items()}
-    return save(args.out, {f"{args.shots} shots; taken at most": means})
+    return save_tables(args.out, {f"{args.shots} shots; taken at most": means})
 
 
 if __name__ == "__main__":

@@ -91,6 +91,27 @@ def test_a_figure_without_a_place_is_refused() -> None:
         architecture.written(page.replace("### scores\n", "### world\n"), MEASURED)
 
 
+def test_the_reference_lists_every_public_name_and_each_is_documented() -> None:
+    page = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    names = [name for name in ignota.__all__ if not name.startswith("__")]
+    assert sorted(re.findall(r"^::: ignota\.(\w+)$", page, re.MULTILINE)) == sorted(names)
+    for public in (getattr(ignota, name) for name in names):
+        assert public.__doc__
+        members = vars(public).items() if isinstance(public, type) else ()
+        functions = [(name, value) for name, value in members if callable(value) or isinstance(value, property)]
+        assert [name for name, value in functions if not name.startswith("_") and not value.__doc__] == []
+
+
+def test_every_document_is_in_the_navigation_of_the_site() -> None:
+    listed = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in ROOT.glob("docs/**/*.md")}
+    assert {page for page in pages if not page.startswith("experiments/")} <= listed
+    index = (ROOT / "docs" / "experiments" / "index.md").read_text(encoding="utf-8")
+    assert {path.name for path in ROOT.glob("docs/experiments/*.md")} - {"index.md"} == set(
+        re.findall(r"\(([\w-]+\.md)\)", index)
+    )
+
+
 def test_every_method_has_a_paragraph_with_a_citation() -> None:
     page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     paragraphs = dict(re.findall(r"^### (\S+)\n(.+?)\n\n", page, re.MULTILINE | re.DOTALL))

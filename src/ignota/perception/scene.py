@@ -132,6 +132,7 @@ class Scene:
 
     @property
     def regions(self) -> RegionSet:
+        """The finest regions, on the working grid."""
         return self.tables.regions
 
     @property
