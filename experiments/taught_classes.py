@@ -122,7 +122,7 @@ def figures(seen: Sequence[View], found: Sequence[Tensor], c: int, steal: float,
         hierarchy = one.reading.hierarchy
         taken = hierarchy.blend(excess[:, None])[:, 0] > margins[i % 2]
         closed = np.where(one.top[0] == c, one.top[1], one.top[0])
-        painted = paint(taken.to(torch.uint8), hierarchy.finest, 0).numpy() > 0
+        painted = paint(taken.to(torch.uint8), hierarchy.finest, 0.0).numpy() > 0
         labels = np.where(painted, np.uint8(c), closed)
         total += confusion_matrix(torch.from_numpy(one.label), torch.from_numpy(labels), classes)[:, :classes]
     hit = total.diagonal().double()
@@ -163,9 +163,10 @@ def main(words: Sequence[str] | None = None) -> str:
         for c in tqdm(range(classes), desc="teaching", unit="class"):
             try:
                 shots = Shots(args.shots, args.draw).choose(train, split.known[c], areas[c])
-            except InputError:  # too few images show it
+                taught = taught_from(world, train, shots, lut, c)
+            except InputError:  # too few images show it, or too small
                 continue
-            taught, space = taught_from(world, train, shots, lut, c), without(world.known.space, c)
+            space = without(world.known.space, c)
             each = [dict(excesses(space, one, taught, c)) for one in seen]
             for name in each[0]:
                 found = [excess[name] for excess in each]
