@@ -15,7 +15,6 @@ from PIL import Image
 
 import ignota
 from ignota.cli import main
-from ignota.scores.logit_scores import LOGIT_SCORES
 from ignota.synthetic import SyntheticStreets
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,8 +84,7 @@ def test_thousand_frames(trained: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert len(Path("next.csv").read_text().splitlines()) == 6
 
 
-def test_own_score(trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(LOGIT_SCORES, "gini", None)  # gone again after the test
+def test_own_score(trained: Path, capsys: pytest.CaptureFixture[str], catalogues: None) -> None:
     followed(blocks("own-score"), {"camvid-11": str(trained), "360x640": "60x120"})
     said = capsys.readouterr().out
     assert "gini {'aupr': " in said and "region:gini" in said
