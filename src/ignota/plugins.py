@@ -25,12 +25,12 @@ from ignota.perception.branch import BRANCH_SCORES
 from ignota.perception.reading import OBJECTNESS, OWN, PRINTED, RELEASED
 from ignota.scores.detectors import from_pytorch_ood
 from ignota.scores.fitted_scores import FITTED_SCORES
-from ignota.scores.logit_scores import LOGIT_SCORES
+from ignota.scores.logit_scores import LOGIT_SCORES, LogitScore
 from ignota.scores.score import AnomalyScore, State, stacked
 from ignota.structures import InputError
 
 __all__ = [
-    "DATASETS", "FITTED_SCORES", "AnomalyScore", "Layout", "Listing", "Pair", "State", "class_table",
+    "DATASETS", "FITTED_SCORES", "AnomalyScore", "Layout", "Listing", "LogitScore", "Pair", "State", "class_table",
     "from_pytorch_ood", "load_plugin", "load_plugins", "pictures", "stacked", "value_table",
 ]  # fmt: skip
 
