@@ -23,13 +23,6 @@ import cv2
 import torch
 
 from ignota.cli import main as ignota
-from ignota.cli.commands import COMMANDS
-
-_LIBRARIES = {
-    "segment": ("pyarrow.parquet", "pyarrow.compute"),
-    "discover": ("pyarrow.parquet", "pyarrow.compute", "sklearn.cluster"),
-    "export": ("onnx", "onnxscript", "torch.onnx"),
-}
 
 
 def calls(folder: Path) -> dict[str, list[str]]:
@@ -95,12 +88,27 @@ def trial(command: str, start: Path, place: Path, kill_after: float | None) -> d
     }  # fmt: skip
 
 
+def import_what_it_needs(command: str, start: Path, place: Path) -> None:
+    """Imports here what a call ends up with, as a child that makes it tells: else every child would, for seconds."""
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(start, place)
+
+    def call() -> int:
+        code = ignota(calls(place)[command])
+        (place / "modules").write_text("\n".join(sys.modules))
+        return code
+
+    forked(call)
+    for name in (place / "modules").read_text().split("\n"):
+        with contextlib.suppress(Exception):  # of names that are no files
+            importlib.import_module(name)
+
+
 def main(start: Path, place: Path, commands: Sequence[str], kills: int, seed: int) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     for command in commands:
-        for name in (COMMANDS[command].module, *_LIBRARIES.get(command, ())):
-            importlib.import_module(name)
+        import_what_it_needs(command, start, place)
     rng = random.Random(seed)
     for command in commands:
         whole = trial(command, start, place, None)
