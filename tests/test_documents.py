@@ -153,7 +153,7 @@ def test_the_page_on_installing_names_every_extra() -> None:
     named = {
         name for cell in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)
     }
-    assert named == extras() - {"dev"}
+    assert named == extras() - {"dev", "docs"}
 
 
 def test_the_image_is_made_of_files_extras_and_commands_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
