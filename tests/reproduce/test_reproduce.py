@@ -73,7 +73,7 @@ def test_tables_figures_and_report_are_there(whole: Path) -> None:
     assert list(results["tables"]) == ["table-1", "table-d", "table-e"]
     assert results["schedules"]["paper"]["steps"] == 2 and results["schedules"]["paper"]["published_steps"] == 10000
     assert results["seconds"]["table-e"] > 0 and results["trainings"]["16+3"] > 0
-    assert results["spent"]["processor"] > 0.2 * results["trainings"]["16+3"]
+    assert results["spent"]["processor"] > 1
 
 
 def test_a_second_call_trains_and_measures_nothing(

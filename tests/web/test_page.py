@@ -215,7 +215,7 @@ def test_the_threshold_acts_at_once_and_asks_nobody(page: Page, thing: Thing) ->
         painted = np.reshape(pixels, (-1, 4))
         pink = (painted[:, 0] > 250) & (painted[:, 1] < 70) & (painted[:, 2] > 150) & (painted[:, 2] < 170)
         np.testing.assert_array_equal(pink, levels > limit_of(value))
-        page.wait_for_function(f"document.querySelector('#frames li b').textContent === '{100 * pink.mean():.1f} %'")
+        page.locator("#frames li b", has_text=f"{100 * pink.mean():.1f} %").first.wait_for()
     assert requests == []
 
 

@@ -17,7 +17,10 @@ USAGE = (
 )
 EXAMPLE = "ignota adapt my-segformer/ --data data/cityscapes --dataset cityscapes --out my-world"
 
-_OWN = ("meta_channels.", "region_embedder.", "metric_network.", "regions.", "embedder.", "fit.", "incremental.")
+_OWN = (
+    "meta_channels.", "region_embedder.", "metric_network.", "regions.", "embedder.", "fit.", "incremental.",
+    "data.train_length", "data.height", "data.width",
+)  # fmt: skip
 _SEGMENTER = (
     "a save_pretrained folder of transformers or smp, .pt2, .onnx, a state dict or checkpoint (.safetensors, .pth,"
     " .ckpt), OWNER/NAME of a hub, torchvision:NAME, or package:function; see docs/bring-your-own.md"
