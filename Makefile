@@ -38,7 +38,6 @@ lint: install
 	$(BIN)/python .ci/prose.py
 
 docs: install
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: install

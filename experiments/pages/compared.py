@@ -17,12 +17,12 @@ IMAGES = 92
 
 def written(page: str, folder: Path) -> str:
     """The page: its own head, then what was measured, world by world."""
-    text, told = head(page), set()
+    text, introduced = head(page), set()
     for file in sorted(folder.glob("*.json")):
         world = file.stem.partition("-more")[0]
-        if world not in told:
+        if world not in introduced:
             text += f"## {world}\n\n```sh\n{fit(world)}\n```\n\n"
-            told.add(world)
+            introduced.add(world)
         text += section(world, file.name, read(file))
     return text.rstrip() + "\n"
 

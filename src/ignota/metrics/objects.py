@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Bool, Integer, UInt8
 from scipy import ndimage
 
 from ignota.metrics.anomaly import check_label
@@ -44,15 +44,13 @@ class ObjectMetrics:
         check_label(key, label)
         truth, _ = ndimage.label(label == 1, _EIGHT)
         pairs = _contingency(truth, objects, label != IGNORE_INDEX)
-        whole = np.bincount(objects.ravel(), minlength=pairs.shape[1])
-        seen, on = pairs.sum(0), pairs[1:].sum(0)
-        listed = (np.arange(len(seen)) > 0) & (seen > COUNTED * whole)
+        listed, false = listed_and_false(objects, label)
         large = pairs.sum(1)[1:] >= self.smallest
-        shared, sizes = pairs[1:, 1:][large], pairs.sum(1)[1:][large]
-        iou = shared / np.maximum(sizes[:, None] + seen[1:] - shared, 1)
+        shared, sizes, seen = pairs[1:, 1:][large], pairs.sum(1)[1:][large], pairs.sum(0)[1:]
+        iou = shared / np.maximum(sizes[:, None] + seen - shared, 1)
         self.images += 1
         self.listed += int(listed.sum())
-        self.false += int((on[listed] < ON_ANOMALY * seen[listed]).sum())
+        self.false += int(false.sum())
         self.true += int(large.sum())
         self.covered += int((iou.max(1, initial=0) >= COVERED).sum())
         self.found += int((shared.max(1, initial=0) >= FOUND * sizes).sum())
@@ -69,6 +67,19 @@ class ObjectMetrics:
             "covered": self.covered / true if true else None,
             "found": self.found / true if true else None,
         }
+
+
+def listed_and_false(
+    objects: Integer[np.ndarray, "H W"], label: UInt8[np.ndarray, "H W"]
+) -> tuple[Bool[np.ndarray, " N"], Bool[np.ndarray, " N"]]:
+    """Which of the objects 1..N count as listed, and which of these are false."""
+    numbers = objects.ravel()
+    whole, seen, on = (
+        np.bincount(numbers, weights=weights, minlength=int(objects.max()) + 1)[1:]
+        for weights in (None, (label != IGNORE_INDEX).ravel(), (label == 1).ravel())
+    )
+    listed = seen > COUNTED * whole
+    return listed, listed & (on < ON_ANOMALY * seen)
 
 
 def _contingency(

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from ignota.data.images import resize_label
+from ignota.metrics.objects import listed_and_false
 from ignota.perception.known import KnownEvidence
 from ignota.perception.objects import find_objects
 from ignota.perception.reading import own_score, read_regions
@@ -25,22 +26,14 @@ from ignota.training.training_regions import training_label
 
 FALSE_OBJECTS = 2.0
 """False objects an image that a user accepts."""
-_ON_THING = 0.25
-"""An object is false where less than this share of it lies on a pasted thing; void pixels are left out."""
-_COUNTED = 0.5
-"""An object counts where more than this share of it is not void."""
 
 
 def false_scores(z: Float[np.ndarray, "H W"], target: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, " N"]:
     """Scores of the false objects of an image. z: anomaly in scales above the threshold. target: 0 known, 1 unknown,
     255 void."""
     found = find_objects(z, -np.inf, SMALLEST_REGION)
-    objects = found.ids.ravel()
-    pixels, counted, on = (
-        np.bincount(objects, weights=weights, minlength=len(found.scores) + 1)[1:]
-        for weights in (None, (target != IGNORE_INDEX).ravel(), (target == 1).ravel())
-    )
-    return np.asarray(found.scores[(counted > _COUNTED * pixels) & (on < _ON_THING * counted)])
+    _, false = listed_and_false(found.ids, target)
+    return np.asarray(found.scores[false])
 
 
 def object_cutoff(scores: Sequence[Float[np.ndarray, " N"]]) -> float:
