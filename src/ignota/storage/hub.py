@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, get_args
 from ignota.exemplars.store import FILE
 from ignota.storage import bundle
 from ignota.storage.document import WEIGHTS, WORLD, BranchName, WorldDocument, branch_file
-from ignota.storage.seals import read_document, read_json
+from ignota.storage.seals import LONGEST, read_document, read_json
 from ignota.structures import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ FILES = frozenset({WORLD, WEIGHTS, FILE, *(branch_file(system) for system in get
 """All that a world on a hub may consist of: safetensors, JSON and SQLite."""
 LEFT_THERE = frozenset({".gitattributes", "README.md"})
 """Files that hubs make of their own accord; they are not fetched."""
-LARGEST = {WORLD: 64 * 2**20, FILE: 4 * 2**30}
+LARGEST = {WORLD: LONGEST, FILE: 4 * 2**30}
 """Bytes of the files of which the document does not tell how large they are."""
 
 

@@ -22,7 +22,8 @@ from ignota.storage.document import (
 )
 from ignota.structures import InputError
 
-_LONGEST = 64 * 2**20
+LONGEST = 64 * 2**20
+"""Bytes of the longest world.json."""
 
 
 def file_seal(path: Path) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def document_text(raw: Mapping[str, Any]) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object; NaN and infinities become null. Raises InputError for anything else."""
     try:
-        raw = json.loads(read_regular(path, _LONGEST), object_pairs_hook=_once, parse_constant=lambda _: None)
+        raw = json.loads(read_regular(path, LONGEST), object_pairs_hook=_once, parse_constant=lambda _: None)
         if not isinstance(raw, dict):
             raise ValueError("not an object")
         canonical(raw)
