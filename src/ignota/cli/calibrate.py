@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_world
+from ignota.cli.parsing import Parser, add_world, command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from ignota.structures import InputError
 
-USAGE = "calibrate IMAGE… --world WORLD [--target-fpr F] [--every N]"
-EXAMPLE = "ignota calibrate my-camera/ --target-fpr 0.01 --world my-world"
 
 _ENOUGH = 20
 """Images below which the threshold is a rough one."""
@@ -28,9 +26,8 @@ _ENOUGH = 20
 
 def arguments(parser: Parser) -> None:
     parser.add_argument("images", nargs="+", type=str, help="images and videos, folders of them, or patterns")
-    parser.renamed["--target-fpr"] = "--target_fpr"
     parser.add_argument(
-        "--target_fpr",
+        "--target-fpr",
         type=float | None,
         default=None,
         metavar="F",
@@ -40,6 +37,11 @@ def arguments(parser: Parser) -> None:
     add_world(parser, own=True)
 
 
+@command(
+    "calibrate IMAGE… --world WORLD [--target-fpr F] [--every N]",
+    "ignota calibrate my-camera/ --target-fpr 0.01 --world my-world",
+    arguments,
+)
 def run(args: Namespace) -> None:
     if args.every < 1:
         raise UsageError(f"--every is 1 or more, not {args.every}")

@@ -7,13 +7,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from ignota.cli.parsing import Parser, add_outside, add_world
-
-USAGE = (
-    "compare DATASET… [--world WORLD] [--data ROOT] [--split S] [--scores a,b,…] [--maps NAME=DIR] [--draws N]"
-    " [--json FILE]"
-)
-EXAMPLE = "ignota compare folder --data my-images --world my-world --json ranks.json"
+from ignota.cli.parsing import Parser, add_outside, add_world, command
 
 
 def arguments(parser: Parser) -> None:
@@ -27,6 +21,12 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--json", type=str | None, default=None, metavar="FILE", help="where the figures go")
 
 
+@command(
+    "compare DATASET… [--world WORLD] [--data ROOT] [--split S] [--scores a,b,…] [--maps NAME=DIR] [--draws N]"
+    " [--json FILE]",
+    "ignota compare folder --data my-images --world my-world --json ranks.json",
+    arguments,
+)
 def run(args: Namespace) -> None:
     from ignota.cli.measuring import finish, outside_of, words_of
     from ignota.cli.opening import opened_world

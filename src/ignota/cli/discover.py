@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_world
+from ignota.cli.parsing import Parser, add_world, command
 
 if TYPE_CHECKING:
     from ignota.discovery.document import Discovery
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ignota.structures import InputError
     from ignota.world.model import OpenWorldModel
 
-USAGE = "discover [REGIONS.parquet|IMAGES…] --world WORLD --out DIR [--accept names.csv]"
-EXAMPLE = "ignota discover drives/*.mp4 --every 10 --world my-world --out found"
 PAGE, SHEETS = "groups.html", "sheets"
 _MOST_LISTED = 15
 
@@ -51,6 +49,11 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--force", action="store_true", help="learn classes even if they take much from others")
 
 
+@command(
+    "discover [REGIONS.parquet|IMAGES…] --world WORLD --out DIR [--accept names.csv]",
+    "ignota discover drives/*.mp4 --every 10 --world my-world --out found",
+    arguments,
+)
 def run(args: Namespace) -> None:
     for option, least in (("every", 1), ("smallest", 2), ("show", 1), ("unnamed", 0)):
         if args[option] < least:
@@ -96,7 +99,7 @@ def _discover(
     from ignota.discovery.document import FILE, discovery, write_discovery
     from ignota.discovery.gallery import summary
     from ignota.discovery.groups import find_groups
-    from ignota.storage.fingerprint import perception_fingerprint
+    from ignota.storage.seals import perception_fingerprint
 
     found, table, unread = gathered(args.sources, world, out, args)
     faults += unread
@@ -159,7 +162,7 @@ def _kept(world: OpenWorldModel, out: Path) -> tuple[Discovery, RegionTable]:
     from ignota.cli.gathering import table_of
     from ignota.data.files import one_line
     from ignota.discovery.document import FILE, check_rows, read_discovery
-    from ignota.storage.fingerprint import perception_fingerprint
+    from ignota.storage.seals import perception_fingerprint
     from ignota.structures import InputError
 
     made = read_discovery(out / FILE)

@@ -7,18 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import Namespace
 
-from ignota.cli.parsing import Parser, add_backend, add_outside, add_shard, add_world, check_shard
+from ignota.cli.parsing import Parser, add_backend, add_outside, add_shard, add_world, check_shard, command
 
 if TYPE_CHECKING:
     from ignota.evaluation.choices import AnomalyChoice
-
-USAGE = (
-    "evaluate anomaly DATASET --data ROOT [--split S] [--world WORLD] [--scores a,b,…] [--protocol dmlnet] --json FILE"
-    " [--maps NAME=DIR] [--edges training|paper|ALPHA,BETA] [--shard K/N --state DIR]"
-)
-EXAMPLE = (
-    "ignota evaluate anomaly road_anomaly_21 --data data/road_anomaly_21_val --scores raml,max_logit --json a.json"
-)
 
 
 def arguments(parser: Parser) -> None:
@@ -39,6 +31,12 @@ def arguments(parser: Parser) -> None:
     add_shard(parser)
 
 
+@command(
+    "evaluate anomaly DATASET --data ROOT [--split S] [--world WORLD] [--scores a,b,…] [--protocol dmlnet] --json FILE"
+    " [--maps NAME=DIR] [--edges training|paper|ALPHA,BETA] [--shard K/N --state DIR]",
+    "ignota evaluate anomaly road_anomaly_21 --data data/road_anomaly_21_val --scores raml,max_logit --json a.json",
+    arguments,
+)
 def run(args: Namespace) -> None:
     check_shard(args)
     if args.state is not None:

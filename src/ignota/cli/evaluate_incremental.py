@@ -8,13 +8,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from ignota.cli.parsing import Parser, add_backend, add_shard, add_world, check_shard
-
-USAGE = (
-    "evaluate incremental DATASET --data ROOT [--split S] [--world WORLD] [--methods raml,npm,…] [--shots N]"
-    " [--support ROOT] --json FILE [--draws N [--min-share S]] [--novel a,b] [--shard K/N --state DIR]"
-)
-EXAMPLE = "ignota evaluate incremental camvid --data data/camvid --world camvid-8+3 --shots 5 --json few.json"
+from ignota.cli.parsing import Parser, add_backend, add_shard, add_world, check_shard, command
 
 
 def arguments(parser: Parser) -> None:
@@ -37,6 +31,12 @@ def arguments(parser: Parser) -> None:
     add_shard(parser)
 
 
+@command(
+    "evaluate incremental DATASET --data ROOT [--split S] [--world WORLD] [--methods raml,npm,…] [--shots N]"
+    " [--support ROOT] --json FILE [--draws N [--min-share S]] [--novel a,b] [--shard K/N --state DIR]",
+    "ignota evaluate incremental camvid --data data/camvid --world camvid-8+3 --shots 5 --json few.json",
+    arguments,
+)
 def run(args: Namespace) -> None:
     check_shard(args)
 

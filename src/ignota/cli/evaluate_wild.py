@@ -11,13 +11,7 @@ from typing import Any, Literal
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_backend, add_world
-
-USAGE = (
-    "evaluate wild DATASET --data ROOT [--split S] [--world WORLD] [--given mask|object] [--pairs A:B,…]"
-    " [--known NAME --known-data ROOT] --json FILE"
-)
-EXAMPLE = "ignota evaluate wild road_anomaly_21 --data data/road_anomaly_21_val --pairs 2:3,3:2 --json wild.json"
+from ignota.cli.parsing import Parser, add_backend, add_world, command
 
 
 def arguments(parser: Parser) -> None:
@@ -36,6 +30,12 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--json", type=str | None, default=None, metavar="FILE", help="where the figures go")
 
 
+@command(
+    "evaluate wild DATASET --data ROOT [--split S] [--world WORLD] [--given mask|object] [--pairs A:B,…]"
+    " [--known NAME --known-data ROOT] --json FILE",
+    "ignota evaluate wild road_anomaly_21 --data data/road_anomaly_21_val --pairs 2:3,3:2 --json wild.json",
+    arguments,
+)
 def run(args: Namespace) -> None:
     pairs = _pairs(args.pairs)
 

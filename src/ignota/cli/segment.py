@@ -12,13 +12,7 @@ from typing import Literal
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Method, Parser, add_backend, add_world
-
-USAGE = (
-    "segment IMAGE… [--world WORLD] --out DIR [--every N] [--again]"
-    " [--engine local|ray [--workers N] [--threads N] [--again-errors]]"
-)
-EXAMPLE = "ignota segment photos/ 'more/*.jpg' drive.mp4 --every 10 --out seen"
+from ignota.cli.parsing import Method, Parser, add_backend, add_world, command
 
 
 def arguments(parser: Parser) -> None:
@@ -42,6 +36,12 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--again-errors", action="store_true", help="with --engine: the rows with an error once more")
 
 
+@command(
+    "segment IMAGE… [--world WORLD] --out DIR [--every N] [--again]"
+    " [--engine local|ray [--workers N] [--threads N] [--again-errors]]",
+    "ignota segment photos/ 'more/*.jpg' drive.mp4 --every 10 --out seen",
+    arguments,
+)
 def run(args: Namespace) -> None:
     if args.every < 1:
         raise UsageError(f"--every is 1 or more, not {args.every}")

@@ -9,10 +9,7 @@ from __future__ import annotations
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_backend, add_world
-
-USAGE = "serve --world WORLD"
-EXAMPLE = "ignota serve --world my-world --open"
+from ignota.cli.parsing import Parser, add_backend, add_world, command
 
 
 def arguments(parser: Parser) -> None:
@@ -28,6 +25,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--memory", type=int, default=2048, help="MiB for the whole server")
 
 
+@command("serve --world WORLD", "ignota serve --world my-world --open", arguments)
 def run(args: Namespace) -> None:
     for option in ("body", "pixels", "seconds", "memory"):
         if args[option] <= 0:

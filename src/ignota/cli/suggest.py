@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_world
+from ignota.cli.parsing import Parser, add_world, command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from ignota.discovery.suggestion import Suggestion
     from ignota.world.model import OpenWorldModel
 
-USAGE = "suggest REGIONS.parquet|IMAGES… [--world WORLD] [-n 20] [--json FILE] [--csv FILE] [--out DIR]"
 PICTURES = "suggested"
 _COLUMNS = ("rank", "image", "frame", "gain", "regions", "unknown_share", "groups")
-EXAMPLE = "ignota suggest drives/*.mp4 --every 10 --world my-world --count 20 --csv next.csv"
 
 
 def arguments(parser: Parser) -> None:
@@ -42,6 +40,11 @@ def arguments(parser: Parser) -> None:
     )
 
 
+@command(
+    "suggest REGIONS.parquet|IMAGES… [--world WORLD] [-n 20] [--json FILE] [--csv FILE] [--out DIR]",
+    "ignota suggest drives/*.mp4 --every 10 --world my-world --count 20 --csv next.csv",
+    arguments,
+)
 def run(args: Namespace) -> None:
     for option, value in (("-n", args.count), ("--every", args.every)):
         if value < 1:
