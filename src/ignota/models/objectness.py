@@ -21,8 +21,6 @@ from ignota.structures import InputError, Preprocessing
 
 _CELL = 32
 _SLACK = 1e-3
-Objectness = FocusNetwork | SaliencyFile
-"""Both have: preprocessing, size, taps {name: Tap}, view_size, identity and a call: image "1 3 H W" -> `Answer`."""
 
 
 class SaliencyFile:
@@ -91,6 +89,10 @@ def _session(content: bytes, path: Path) -> Any:
     except Exception as error:  # likewise
         cause = str(error).splitlines()[0][:120]
         raise InputError(f"{path} cannot be opened as ONNX ({cause}): give a whole file of one model") from None
+
+
+Objectness = FocusNetwork | SaliencyFile
+"""Both have: preprocessing, size, taps {name: Tap}, view_size, identity and a call: image "1 3 H W" -> `Answer`."""
 
 
 def open_objectness(source: str, taps: Sequence[str] = (), size: int = SIZE) -> Objectness | None:
