@@ -9,6 +9,7 @@ from jsonargparse import Namespace
 from ignota.cli.experiments import add_settings, given
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_branches, add_download, branches_of, command
+from ignota.cli.terminal import say, say_unless_quiet
 from ignota.training.settings import leaves
 
 _OWN = (
@@ -52,7 +53,6 @@ def arguments(parser: Parser) -> None:
     arguments,
 )
 def run(args: Namespace) -> None:
-    from ignota.cli.terminal import say, say_unless_quiet
     from ignota.door import adapt
 
     world = adapt(

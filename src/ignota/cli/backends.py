@@ -7,8 +7,11 @@ from typing import Any, Literal
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import calibration_images, check_target, opened_world
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_world, command
+from ignota.cli.terminal import note, progress, say, say_unless_quiet, show_table
+from ignota.errors import InputError
 
 
 def _export_options(parser: Parser) -> None:
@@ -33,10 +36,7 @@ def export(args: Namespace) -> None:
     stay with ignota. docs/export.md shows how to run the file with onnxruntime alone.
     """
     from ignota.backends.exporting import export_world
-    from ignota.cli.opening import check_target, opened_world
-    from ignota.cli.terminal import progress, say_unless_quiet
     from ignota.models.onnx_export import onnx_library
-    from ignota.structures import InputError
 
     path = Path(args.out)
     check_target(path)
@@ -85,8 +85,6 @@ def benchmark(args: Namespace) -> None:
 
     from ignota.backends.choosing import BACKENDS
     from ignota.cli.measuring import finish, words_of
-    from ignota.cli.opening import calibration_images, opened_world
-    from ignota.cli.terminal import note, progress, say, show_table
     from ignota.evaluation.backend_comparison import compare_backends, fastest, street_images
     from ignota.evaluation.choices import chosen
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_world, command
+from ignota.cli.terminal import complain, note, progress, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,8 +50,6 @@ def run(args: Namespace) -> None:
     if args.target_fpr is not None and not 0 < args.target_fpr <= 0.5:
         raise UsageError(f"--target-fpr is a share above 0, 0.5 at most, not {args.target_fpr:g}")
     from ignota.cli.inputs import image_files, picture_count
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import complain, note, progress, say
 
     files = image_files(args.images)
     faults: list[InputError] = []

@@ -9,6 +9,8 @@ from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, command
+from ignota.cli.terminal import percent, progress, say, say_unless_quiet, show_table
+from ignota.errors import InputError
 
 # written out, so that the help loads no torch
 NAMES = (
@@ -26,9 +28,7 @@ def _check_options(parser: Parser) -> None:
 @command("data check NAME ROOT [--split S]", "ignota data check camvid data/camvid --split train", _check_options)
 def check(args: Namespace) -> None:
     """Checks a data set: every file is read, every fault counted and explained."""
-    from ignota.cli.terminal import percent, progress, say, show_table
     from ignota.data.check import check_dataset
-    from ignota.structures import InputError
 
     with progress(0, args.name, "image", args.quiet) as bar:
 
@@ -68,7 +68,6 @@ def synthesize(args: Namespace) -> None:
     """Writes synthetic street scenes in the layout of a published data set, to try loaders without it."""
     size = _size(args.size)
 
-    from ignota.cli.terminal import progress, say_unless_quiet
     from ignota.data.layouts import write_layout
 
     lengths = _lengths(args)
@@ -93,7 +92,6 @@ def _size(text: str) -> tuple[int, int]:
 def _lengths(args: Namespace) -> dict[str, int]:
     """Scenes by split: the layout's own numbers, with what was asked for instead."""
     from ignota.data.layouts import LAYOUTS
-    from ignota.structures import InputError
     from ignota.taxonomy import nearest
 
     if args.layout not in LAYOUTS:

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_world, command
+from ignota.cli.terminal import complain, note, progress, say, show_table
+from ignota.errors import InputError
 
 if TYPE_CHECKING:
     from ignota.discovery.document import Discovery
@@ -65,11 +68,8 @@ def run(args: Namespace) -> None:
         raise UsageError("discover what? name images or a regions.parquet, or --accept names.csv")
 
     from ignota.cli.gathering import check_extra
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import complain
     from ignota.data.drafts import sweep
     from ignota.data.files import one_line
-    from ignota.structures import InputError
 
     check_extra()
     out = Path(args.out)
@@ -94,7 +94,6 @@ def _discover(
     args: Namespace, world: OpenWorldModel, out: Path, faults: list[InputError]
 ) -> tuple[Discovery, RegionTable]:
     from ignota.cli.gathering import gathered
-    from ignota.cli.terminal import say
     from ignota.discovery.clusters import Grouping
     from ignota.discovery.document import FILE, discovery, write_discovery
     from ignota.discovery.gallery import summary
@@ -118,7 +117,6 @@ def _discover(
 def _draw(
     args: Namespace, world: OpenWorldModel, out: Path, made: Discovery, found: RegionTable
 ) -> tuple[InputError, ...]:
-    from ignota.cli.terminal import progress
     from ignota.discovery.gallery import cards, draw_tiles, shown_rows, summary, write_sheets
     from ignota.reports.groups_page import GroupsPage, write_groups_page
 
@@ -143,7 +141,6 @@ def _draw(
 
 
 def _list(made: Discovery) -> None:
-    from ignota.cli.terminal import show_table
 
     if not made.groups:
         return
@@ -163,7 +160,6 @@ def _kept(world: OpenWorldModel, out: Path) -> tuple[Discovery, RegionTable]:
     from ignota.data.files import one_line
     from ignota.discovery.document import FILE, check_rows, read_discovery
     from ignota.storage.seals import perception_fingerprint
-    from ignota.structures import InputError
 
     made = read_discovery(out / FILE)
     if made.world != perception_fingerprint(world):
@@ -175,9 +171,7 @@ def _kept(world: OpenWorldModel, out: Path) -> tuple[Discovery, RegionTable]:
 
 def _learn(args: Namespace, world: OpenWorldModel, made: Discovery, found: RegionTable) -> list[InputError]:
     """Learns every class that can be learnt; returns why others were not."""
-    from ignota.cli.terminal import note
     from ignota.discovery.naming import read_names, unnamed
-    from ignota.structures import InputError
 
     named = read_names(Path(args.accept), made.groups, made.state, note) if args.accept else ()
     taken = [label.name for label in world.classes.classes]
@@ -193,7 +187,6 @@ def _learn(args: Namespace, world: OpenWorldModel, made: Discovery, found: Regio
 
 def _learn_one(args: Namespace, world: OpenWorldModel, found: RegionTable, named: NamedRows) -> None:
     from ignota.cli.learn import summary
-    from ignota.cli.terminal import progress, say
     from ignota.discovery.learning import learn_named
 
     started = time.monotonic()

@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_backend, add_world, command
+from ignota.cli.terminal import percent, progress, show_table
 
 
 def arguments(parser: Parser) -> None:
@@ -40,8 +42,6 @@ def run(args: Namespace) -> None:
     pairs = _pairs(args.pairs)
 
     from ignota.cli.measuring import finish, opened_dataset
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import progress
     from ignota.data.datasets import open_dataset
     from ignota.evaluation.wild import evaluate_wild
 
@@ -67,7 +67,6 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 def show(figures: dict[str, Any]) -> None:
     """The figures as tables."""
-    from ignota.cli.terminal import percent, show_table
 
     known = figures.get("known", {"claimed": {}, "lost": {}})
     rows = [

@@ -10,8 +10,10 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from ignota.cli.launching import add_devices, among_processes, has_started, start
+from ignota.cli.opening import chosen_device
 from ignota.cli.outcome import collapsed
 from ignota.cli.parsing import Parser, add_branches, add_download, branches_of, command
+from ignota.cli.terminal import note, percent, say, show_table
 from ignota.errors import InputError
 from ignota.training import settings
 from ignota.training.configuration import ExperimentConfig
@@ -78,8 +80,6 @@ def run(args: Namespace) -> None:
         start(args.words, args)
         return
 
-    from ignota.cli.opening import chosen_device
-    from ignota.cli.terminal import note, say
     from ignota.training.distributed import group, is_rank_zero
     from ignota.training.experiment import run_experiment, train_experiment
     from ignota.training.replicas import fit_for_group
@@ -111,8 +111,6 @@ def demo(args: Namespace) -> None:
     """The whole loop on the built-in synthetic world: train, find the unknown, learn it, measure both."""
     config = configuration(read_preset(_PRESET), args)
 
-    from ignota.cli.opening import chosen_device
-    from ignota.cli.terminal import say
     from ignota.training.experiment import REPORT, RESULTS, run_experiment
     from ignota.training.training import hush_training
 
@@ -126,7 +124,6 @@ def demo(args: Namespace) -> None:
 
 def show(results: dict[str, Any]) -> None:
     """How well unknown pixels are seen and new classes learnt, as two tables."""
-    from ignota.cli.terminal import percent, say, show_table
 
     scores, gain = results["anomaly"]["scores"], results["anomaly"]["raml_minus_max_logit"]
     pooled = {name: scores[name]["pooled"] for name in ("msp", "max_logit", "raml_paper", "raml")}

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 from jsonargparse import Namespace
 
 from ignota.cli.experiments import ABSENT, add_settings
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_branches, add_world, branches_of, command
+from ignota.cli.terminal import progress, say
+from ignota.errors import InputError
 from ignota.training.configuration import DataConfig, FittedScore, System
 from ignota.training.settings import leaves
 
@@ -55,10 +58,7 @@ def arguments(parser: Parser) -> None:
     arguments,
 )
 def run(args: Namespace) -> None:
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import say
     from ignota.storage import bundle
-    from ignota.structures import InputError
     from ignota.training.experiment import open_split
     from ignota.training.refitting import seed_of
     from ignota.training.score_states import KeptStates
@@ -98,7 +98,6 @@ def run(args: Namespace) -> None:
 
 def _data_of(world: OpenWorldModel, dataset: str | None) -> DataConfig:
     """On what the world was trained; raises InputError where it does not tell, or `dataset` says otherwise."""
-    from ignota.structures import InputError
 
     known = {field.name for field in dataclasses.fields(DataConfig)}
     trained = world.provenance.get("configuration", {}).get("data", {})
@@ -118,7 +117,6 @@ def _data_of(world: OpenWorldModel, dataset: str | None) -> DataConfig:
 def _with_scores(
     world: OpenWorldModel, names: list[str], train: LabelledImages, data: DataConfig, args: Namespace, partial: Path
 ) -> OpenWorldModel:
-    from ignota.cli.terminal import progress
     from ignota.storage import bundle
     from ignota.training.records import fingerprint
     from ignota.training.refitting import parts_of, seed_of, with_scores
@@ -139,7 +137,6 @@ def _with_scores(
 
 
 def _with_objectness(world: OpenWorldModel, train: LabelledImages, args: Namespace) -> OpenWorldModel:
-    from ignota.cli.terminal import progress
     from ignota.models.focus_network import FocusNetwork
     from ignota.training.refitting import parts_of, with_objectness
 
@@ -149,7 +146,6 @@ def _with_objectness(world: OpenWorldModel, train: LabelledImages, args: Namespa
 
 
 def _with_objects(world: OpenWorldModel, train: LabelledImages, args: Namespace) -> OpenWorldModel:
-    from ignota.cli.terminal import progress
     from ignota.training.refitting import parts_of, with_objects
 
     with progress(len(parts_of(world, train)[1]), "objects", "image", args.quiet) as bar:

@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from ignota.cli.parsing import LABEL_FORMATS, Parser, command
+from ignota.cli.terminal import progress, reach, say_unless_quiet
 
 
 def _import_options(parser: Parser) -> None:
@@ -34,7 +35,6 @@ def import_(args: Namespace) -> None:
     read."""
     import sys
 
-    from ignota.cli.terminal import progress, reach, say_unless_quiet
     from ignota.formats.convert import import_labels
 
     out = Path(args.out)
@@ -63,7 +63,6 @@ def _export_options(parser: Parser) -> None:
 def export(args: Namespace) -> None:
     """Labels of a data set, or of the output of `segment`, in the format of another program; docs/formats.md lists
     them."""
-    from ignota.cli.terminal import progress, reach, say_unless_quiet
     from ignota.formats.convert import export_labels
 
     out = Path(args.out)

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_branches, add_world, branches_of, command
+from ignota.cli.terminal import say, say_unless_quiet
 
 if TYPE_CHECKING:
     from ignota.perception.marks import Mark
@@ -64,9 +66,6 @@ def run(args: Namespace) -> None:
     if not args.preview and (args.on or args.out):
         raise UsageError("--on and --out belong to --preview: add it, or leave them out")
 
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import say_unless_quiet
-
     started = time.monotonic()
     shown, against = _read(kind, examples, args)
     with opened_world(args, writable=not args.preview) as world:
@@ -113,7 +112,6 @@ def _read(kind: str, examples: list[str], args: Namespace) -> tuple[list[Any], l
 
 
 def _preview(world: OpenWorldModel, args: Namespace, shown: list[Any], against: list[Any]) -> None:
-    from ignota.cli.terminal import say
     from ignota.reports.previews import write_previews
 
     others = [Path(image) for image in args.on or []]

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_backend, add_world, command
+from ignota.cli.terminal import complain, progress, say
+from ignota.errors import InputError
 
 if TYPE_CHECKING:
     from ignota.cli.inputs import Picture
@@ -42,12 +45,9 @@ def run(args: Namespace) -> None:
 
     from ignota.cli.inputs import image_files, picture_count, read_pictures, still_to_do, targets
     from ignota.cli.measuring import words_of
-    from ignota.cli.opening import opened_world
     from ignota.cli.resuming import score_marks
-    from ignota.cli.terminal import complain, progress, say
     from ignota.data.drafts import sweep
     from ignota.evaluation.choices import chosen_scores
-    from ignota.structures import InputError
 
     out = Path(args.out)
     sweep(out)

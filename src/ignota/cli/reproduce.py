@@ -9,8 +9,10 @@ from typing import Any, Literal
 from jsonargparse import Namespace
 
 from ignota.cli.experiments import add_settings, configuration
+from ignota.cli.opening import chosen_device
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_download, command
+from ignota.cli.terminal import note, say_unless_quiet
 from ignota.training.settings import read_preset
 
 _REUSE = "finished runs of `ignota run`, or worlds, whose closed sets are taken: camvid-8+3,camvid-11 come along"
@@ -41,8 +43,6 @@ def arguments(parser: Parser) -> None:
     arguments,
 )
 def run(args: Namespace) -> None:
-    from ignota.cli.opening import chosen_device
-    from ignota.cli.terminal import note, say_unless_quiet
     from ignota.reproduce.grounds import GROUNDS, Setting
     from ignota.reproduce.publishing import reproduce
     from ignota.reproduce.runner import chosen_names

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_backend, add_world, command
+from ignota.cli.terminal import say
 
 
 def arguments(parser: Parser) -> None:
@@ -41,8 +43,6 @@ def run(args: Namespace) -> None:
 
     import sys
 
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import say
     from ignota.storage import bundle
     from ignota.web.limits import Limits
     from ignota.web.serving import Address, serve

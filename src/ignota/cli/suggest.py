@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import check_target, opened_world
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_world, command
+from ignota.cli.terminal import complain, say, show_table
+from ignota.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,11 +54,8 @@ def run(args: Namespace) -> None:
             raise UsageError(f"{option} is 1 or more, not {value}")
 
     from ignota.cli.gathering import check_extra, gathered
-    from ignota.cli.opening import check_target, opened_world
-    from ignota.cli.terminal import complain
     from ignota.data.drafts import sweep
     from ignota.data.files import one_line
-    from ignota.structures import InputError
 
     check_extra()
     for target in (args.json, args.csv):
@@ -117,7 +117,6 @@ def _write(args: Namespace, found: RegionTable, chosen: Sequence[Suggestion]) ->
 
 
 def _list(found: RegionTable, chosen: Sequence[Suggestion]) -> None:
-    from ignota.cli.terminal import say, show_table
 
     if not chosen:
         say("nothing is unknown in these images: there is none to suggest")

@@ -7,8 +7,10 @@ import re
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, add_world, command
+from ignota.cli.terminal import say, say_json, say_unless_quiet, show_table, swatch
 
 
 def _listing(parser: Parser) -> None:
@@ -25,8 +27,6 @@ def _one_class(parser: Parser) -> None:
 def classes(args: Namespace) -> None:
     """Lists the classes of a world: known ones, then taught ones with the number of their examples, and the calibration
     of its recipe, if any."""
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import say, say_json, show_table, swatch
 
     with opened_world(args) as world:
         examples = {taught.name: taught.exemplars for taught in world.snapshot.taught}
@@ -62,7 +62,6 @@ def classes(args: Namespace) -> None:
 @command("history [--world WORLD] [--json]", "ignota history --world my-world", _listing)
 def history(args: Namespace) -> None:
     """Lists what a world was taught and what was undone, the newest last."""
-    from ignota.cli.terminal import say_json, show_table
     from ignota.storage import bundle
 
     store = bundle.open_store(bundle.find_world(args.world), writable=False)
@@ -92,8 +91,6 @@ def history(args: Namespace) -> None:
 @command("forget NAME --world WORLD", "ignota forget scooter --world my-world", _one_class)
 def forget(args: Namespace) -> None:
     """Drops a taught class: later results are bit for bit those from before it was taught."""
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import say_unless_quiet
 
     with opened_world(args, writable=True) as world:
         world.forget(args.name)
@@ -109,8 +106,6 @@ def _undo_options(parser: Parser) -> None:
 @command("undo [--event N] --world WORLD", "ignota undo --world my-world", _undo_options)
 def undo(args: Namespace) -> None:
     """Undoes the last learn, forget, rename, merge, recolour or calibrate, or the one with a number."""
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import say_unless_quiet
 
     with opened_world(args, writable=True) as world:
         taken = world.undo(args.event)
@@ -125,8 +120,6 @@ def _rename_options(parser: Parser) -> None:
 @command("rename NAME NEW --world WORLD", "ignota rename scooter 'electric scooter' --world my-world", _rename_options)
 def rename(args: Namespace) -> None:
     """Renames a taught class; its examples and its number stay."""
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import say_unless_quiet
 
     with opened_world(args, writable=True) as world:
         world.rename(args.name, args.new)
@@ -142,8 +135,6 @@ def _merge_options(parser: Parser) -> None:
 @command("merge NAME INTO --world WORLD", "ignota merge e-scooter scooter --world my-world", _merge_options)
 def merge(args: Namespace) -> None:
     """Moves the examples of one taught class to another, and drops the first."""
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import say_unless_quiet
 
     with opened_world(args, writable=True) as world:
         world.merge(args.name, args.into)
@@ -160,9 +151,6 @@ def recolour(args: Namespace) -> None:
     """Gives a taught class another colour."""
     if not re.fullmatch(r"#?[0-9a-fA-F]{6}", args.colour):
         raise UsageError(f"a colour is #rrggbb, such as '#ffb000', not {args.colour!r}")
-
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import say_unless_quiet
 
     red, green, blue = bytes.fromhex(args.colour.lstrip("#"))
     with opened_world(args, writable=True) as world:

@@ -7,6 +7,8 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from ignota.cli.parsing import DEFAULT_WORLD, Parser, add_code, command
+from ignota.cli.terminal import note, say_unless_quiet
+from ignota.errors import InputError
 
 
 def _init_options(parser: Parser) -> None:
@@ -18,9 +20,7 @@ def _init_options(parser: Parser) -> None:
 @command("init WORLD [--from WORLD]", "ignota init my-world --from camvid-8+3", _init_options)
 def init(args: Namespace) -> None:
     """A writable copy of a world with its taught classes; teach the copy."""
-    from ignota.cli.terminal import say_unless_quiet
     from ignota.storage import bundle
-    from ignota.structures import InputError
 
     path = Path(args.world)
     if path.exists():
@@ -37,7 +37,6 @@ def _own_folder(parser: Parser) -> None:
 @command("seal WORLD [--allow-code]", "ignota seal my-world", _own_folder)
 def seal(args: Namespace) -> None:
     """Checks a world whose world.json was edited by hand, and seals it; nothing is written if a check fails."""
-    from ignota.cli.terminal import say_unless_quiet
     from ignota.storage.upgrading import seal
 
     changed = seal(args.world, args.allow_code)
@@ -49,7 +48,6 @@ def seal(args: Namespace) -> None:
 @command("upgrade WORLD [--allow-code]", "ignota upgrade my-world", _own_folder)
 def upgrade(args: Namespace) -> None:
     """Converts a world of an older schema to the current one in place, with its exemplars and history."""
-    from ignota.cli.terminal import say_unless_quiet
     from ignota.storage.document import SCHEMA
     from ignota.storage.upgrading import upgrade
 
@@ -66,7 +64,6 @@ def _push_options(parser: Parser) -> None:
 @command("push WORLD REPO [--public]", "ignota push my-world me/my-world", _push_options)
 def push(args: Namespace) -> None:
     """Writes a world with its taught classes to a repository on a hub, private unless --public."""
-    from ignota.cli.terminal import say_unless_quiet
     from ignota.storage.hub import push
 
     address = push(args.world, args.repo, args.public)
@@ -82,7 +79,6 @@ def _pull_options(parser: Parser) -> None:
 @command("pull REPO --out WORLD [--revision R]", "ignota pull me/my-world --out my-world", _pull_options)
 def pull(args: Namespace) -> None:
     """Fetches a world from a repository on a hub: only a world's own files, with every seal checked."""
-    from ignota.cli.terminal import note, say_unless_quiet
     from ignota.storage.hub import pull
 
     pull(args.repo, Path(args.out), args.revision, (lambda _: None) if args.quiet else note)
