@@ -17,8 +17,7 @@ from ignota.evaluation.evaluation import evaluate_anomaly
 from ignota.evaluation.incremental_evaluation import evaluate_incremental
 from ignota.functional.one_hot_metric import eds, metric_logits, mixed, mmsp
 from ignota.models.segmenter import ClosedSetSegmenter
-from ignota.perception.branch import Branches
-from ignota.perception.metric_network import METRIC_METHODS, MetricNetwork
+from ignota.perception.branch import METRIC_METHODS, Branches, MetricNetwork
 from ignota.perception.networks import Networks
 from ignota.scores.dml import METRIC_SCORES
 from ignota.storage import bundle
@@ -33,8 +32,7 @@ from ignota.training.metric_network_run import (
     starting_network,
     train_metric_network,
 )
-from ignota.training.records import StageFolder
-from ignota.training.stage_run import StageRun
+from ignota.training.stage_run import StageFolder, StageRun
 from ignota.training.training import normalise_images
 from ignota.world.model import OpenWorldModel
 

@@ -15,8 +15,7 @@ from ignota import __version__
 from ignota.backends.artefacts import artefact, built
 from ignota.backends.quantising import RECIPE, chosen, pixels_digest, quantise
 from ignota.data.files import write_atomically
-from ignota.models.onnx_export import OPSET, onnx_library, write_onnx
-from ignota.models.portable import PortableEncoder, PortableSegmenter
+from ignota.models.onnx_export import OPSET, PortableEncoder, PortableSegmenter, onnx_library, write_onnx
 from ignota.perception.networks import Answer, Networks
 from ignota.structures import InputError
 

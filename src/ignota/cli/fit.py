@@ -118,9 +118,9 @@ def _with_scores(
     world: OpenWorldModel, names: list[str], train: LabelledImages, data: DataConfig, args: Namespace, partial: Path
 ) -> OpenWorldModel:
     from ignota.storage import bundle
-    from ignota.training.records import fingerprint
     from ignota.training.refitting import parts_of, seed_of, with_scores
     from ignota.training.score_states import KeptStates, digest
+    from ignota.training.stage_run import fingerprint
 
     seed = seed_of(world) if args.seed is None else args.seed
     weights = digest(bundle.find_world(args.world) / bundle.WEIGHTS)

@@ -20,7 +20,7 @@ from ignota.data.files import one_line
 from ignota.data.folder import FOLDER_LAYOUT
 from ignota.data.images import read_image, read_label
 from ignota.data.listing import Layout, Listing, Pair
-from ignota.data.streethazards import STREETHAZARDS_LAYOUT
+from ignota.data.published import STREETHAZARDS_LAYOUT
 from ignota.structures import InputError, Sample
 from ignota.taxonomy import Taxonomy, nearest
 

@@ -22,7 +22,6 @@ from ignota.metrics.anomaly import Protocol as AnomalyProtocol
 from ignota.metrics.bootstrap import ImageHistograms
 from ignota.metrics.components import track_sizes
 from ignota.metrics.segmentation import SegmentationMetrics
-from ignota.perception.metric_network import metric_network_of
 from ignota.perception.perception import calibrated
 from ignota.perception.reading import OWN
 from ignota.scores.dml import METRIC_SCORES
@@ -162,7 +161,9 @@ def scored_images(
 ) -> Iterator[tuple[Sample, NDArray[np.uint8], Encoding, dict[str, NDArray[np.float32]]]]:
     """Each image with its label (0 known, 1 anomaly, 255 void), what the networks say of it, from one forward pass, and
     every score on the working grid. Raises InputError where a score runs on a branch that is missing."""
-    metric_network_of(world, scores)  # refuses a score of a missing branch before any image is read
+    world.branches.metric_network(
+        world.networks, scores
+    )  # refuses a score of a missing branch before any image is read
     for i in range(len(dataset)):
         sample = dataset[i]
         if sample.label is None:
@@ -180,7 +181,7 @@ def scaled_scores(
 ) -> dict[str, NDArray[np.float32]]:
     """Every score of an image from five scales, at `size` (H, W), see `FiveScales`."""
     own, others = _by_network(scores)
-    metric = metric_network_of(world, own)
+    metric = world.branches.metric_network(world.networks, own)
     maps = FiveScales.of(world.networks, sample.image, size).maps(others, world.scores) if others else {}
     if metric is not None and own:
         maps |= five_scale_metric_maps(metric, sample.image, size, own)

@@ -18,9 +18,8 @@ from ignota.evaluation.five_scales import FiveScales, Maps, five_scale_metric_ma
 from ignota.evaluation.incremental_evaluation import learnt
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
-from ignota.perception.branch import BRANCH_SCORES
+from ignota.perception.branch import BRANCH_SCORES, METRIC_METHODS
 from ignota.perception.composing import check_name
-from ignota.perception.metric_network import METRIC_METHODS
 from ignota.perception.proposals import MetaChannelRegions
 from ignota.perception.reading import OWN, PRINTED, RELEASED, uncertainty
 from ignota.reproduce.cells import AnomalyCell, ClosedCell, IncrementalCell

@@ -18,8 +18,7 @@ from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
 from ignota.models.heads import MetaChannelHead, MetaChannelNetwork
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.taxonomy import ClassSplit
-from ignota.training.closed_set import segmentation_loss
-from ignota.training.closed_set_run import crop_loader
+from ignota.training.closed_set import crop_loader, segmentation_loss
 from ignota.training.configuration import ExperimentConfig, MetaChannelConfig
 from ignota.training.distributed import group, total
 from ignota.training.replicas import freeze_statistics, replica

@@ -23,7 +23,7 @@ from ignota.models.focus_network import PACKAGE, is_installed
 from ignota.models.frozen_encoder import check_encoder
 from ignota.models.objectness import objectness_taps
 from ignota.models.weights import check_source
-from ignota.perception.metric_network import METRIC_METHODS, SYSTEM
+from ignota.perception.branch import METRIC_METHODS, SYSTEM
 from ignota.progress import progress
 from ignota.reports.report import PictureRow, Section, write_report
 from ignota.storage import bundle
@@ -31,7 +31,7 @@ from ignota.structures import InputError, Sample
 from ignota.training import exhibition
 from ignota.training.configuration import DataConfig, ExperimentConfig
 from ignota.training.distributed import broadcast, is_rank_zero
-from ignota.training.records import fingerprint
+from ignota.training.stage_run import fingerprint
 from ignota.training.stages import Stages
 from ignota.world.labelling import held_methods
 from ignota.world.model import OpenWorldModel

@@ -17,8 +17,7 @@ from torch.utils.data import DataLoader
 from ignota.functional.one_hot_metric import SCALE, variance_sum
 from ignota.models.segmenter import ClosedSetSegmenter, resize_logits
 from ignota.models.smp_segmenter import to_channels_last
-from ignota.training.closed_set import ClosedSetStage, segmentation_loss
-from ignota.training.closed_set_run import build_segmenter, crop_loader
+from ignota.training.closed_set import ClosedSetStage, build_segmenter, crop_loader, segmentation_loss
 from ignota.training.configuration import ClosedSetConfig, ExperimentConfig
 from ignota.training.distributed import total
 from ignota.training.replicas import replica
