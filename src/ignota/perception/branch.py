@@ -28,7 +28,7 @@ from ignota.structures import Encoding, InputError, RegionSet
 
 SYSTEMS = ("paper", "released", "dmlnet")
 Trained = TypeVar("Trained")
-_DMLNET = "dmlnet"
+DMLNET = "dmlnet"
 METRIC_METHODS = ("npm", "plm_latest", "plm_all", "ft")
 """The incremental methods that run on it; `METRIC_SCORES` are the anomaly scores."""
 
@@ -159,9 +159,9 @@ class Branches:
         wanted = [name for name in names if name in METRIC_METHODS or name in METRIC_SCORES]
         if not wanted:
             return None
-        if _DMLNET not in self.systems:
-            raise not_held(wanted[0], _DMLNET, f"{wanted[0]}_frozen")
-        network: MetricNetwork = self.get(_DMLNET, networks)
+        if DMLNET not in self.systems:
+            raise not_held(wanted[0], DMLNET, f"{wanted[0]}_frozen")
+        network: MetricNetwork = self.get(DMLNET, networks)
         return network
 
 

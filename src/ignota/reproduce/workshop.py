@@ -22,7 +22,7 @@ from ignota.data.files import write_atomically, write_json
 from ignota.data.shots import class_areas
 from ignota.exemplars.store import ExemplarStore
 from ignota.models.heads import MetaChannelNetwork
-from ignota.perception.branch import SYSTEM, Branch, Branches, MetricNetwork
+from ignota.perception.branch import DMLNET, Branch, Branches, MetricNetwork
 from ignota.perception.features import MetricSpace
 from ignota.perception.networks import Networks
 from ignota.progress import progress
@@ -163,7 +163,7 @@ class Workshop:
             return self.branch(split, variant, system)
 
         makers = {system: partial(make, system) for system in RAML}
-        return Branches(makers | {SYSTEM: lambda _: self.metric_network(split)})
+        return Branches(makers | {DMLNET: lambda _: self.metric_network(split)})
 
     def branch(self, split: str, variant: Variant, system: str) -> Branch:
         """The branch `paper` or `released` of a variant: each stage 2 and each D is trained once, whoever asks."""
