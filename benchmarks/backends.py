@@ -44,8 +44,8 @@ from ignota.perception.perception import closed_labels
 from ignota.storage import bundle
 from ignota.structures import InputError
 from ignota.taxonomy import UNKNOWN_INDEX
-from ignota.training.closed_set import ClosedSetStage, build_segmenter
 from ignota.training.configuration import ClosedSetConfig, SegmenterConfig
+from ignota.training.segmenters import ClosedSetStage, build_segmenter
 from ignota.world.model import OpenWorldModel
 
 BASELINE = "float32, contiguous"

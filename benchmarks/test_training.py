@@ -24,8 +24,8 @@ def test_a_gpu_never_waits(benchmark) -> None:
     """No step copies anything back: CUDA's own check raises where one would."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device here: nothing to measure")
-    from ignota.training.closed_set import ClosedSetStage, build_segmenter
     from ignota.training.configuration import ClosedSetConfig, SegmenterConfig
+    from ignota.training.segmenters import ClosedSetStage, build_segmenter
 
     stage = ClosedSetStage(
         build_segmenter(SegmenterConfig(weights="none"), 11, 0).cuda().train(), ClosedSetConfig(dice=1.0), 0

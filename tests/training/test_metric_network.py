@@ -25,7 +25,7 @@ from ignota.structures import InputError
 from ignota.synthetic.streets import SyntheticStreets
 from ignota.taxonomy import ClassSplit
 from ignota.training.configuration import ExperimentConfig
-from ignota.training.metric_network_run import (
+from ignota.training.segmenters import (
     MetricNetworkStage,
     metric_loss,
     metric_stage,

@@ -141,7 +141,6 @@ def _draw(
 
 
 def _list(made: Discovery) -> None:
-
     if not made.groups:
         return
     rows = [

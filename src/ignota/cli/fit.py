@@ -98,7 +98,6 @@ def run(args: Namespace) -> None:
 
 def _data_of(world: OpenWorldModel, dataset: str | None) -> DataConfig:
     """On what the world was trained; raises InputError where it does not tell, or `dataset` says otherwise."""
-
     known = {field.name for field in dataclasses.fields(DataConfig)}
     trained = world.provenance.get("configuration", {}).get("data", {})
     data = DataConfig(**{key: value for key, value in trained.items() if key in known})

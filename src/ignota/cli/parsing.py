@@ -151,6 +151,15 @@ def add_world(parser: Parser, own: bool = False) -> None:
     add_download(parser)
 
 
+def add_dataset(parser: Parser, kind: str) -> None:
+    """DATASET, `--data`, `--split`, and the world that is measured on it; kind: which data sets serve."""
+    parser.add_argument("dataset", type=str, help=f"name of a data set{kind}")
+    parser.add_argument("--data", type=str | None, default=None, metavar="ROOT", help="where it lies")
+    parser.add_argument("--split", type=str | None, default=None, help="val, or else the only one present")
+    add_world(parser)
+    add_backend(parser)
+
+
 def add_code(parser: Parser) -> None:
     """`--allow-code`: without it no code that a world names is run."""
     parser.add_argument("--allow-code", action="store_true", help="run the code that a world's segmenter is made of")

@@ -117,7 +117,6 @@ def _write(args: Namespace, found: RegionTable, chosen: Sequence[Suggestion]) ->
 
 
 def _list(found: RegionTable, chosen: Sequence[Suggestion]) -> None:
-
     if not chosen:
         say("nothing is unknown in these images: there is none to suggest")
         return

@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ignota.scores.sampled import SampledScore, linear_head
-from ignota.scores.score import State
+from ignota.scores.score import SampledScore, State, linear_head
 from ignota.structures import Encoding
 
 _FLOOR = 1e-3

@@ -35,7 +35,6 @@ from ignota.structures import InputError
 from ignota.synthetic.pasting import cut_outs
 from ignota.taxonomy import ClassSplit
 from ignota.training.branch_run import steps_of, train_branch
-from ignota.training.closed_set import train_closed_set
 from ignota.training.configuration import EmbedderConfig, ExperimentConfig, MetaChannelConfig
 from ignota.training.distributed import each, is_rank_zero
 from ignota.training.embedder_run import train_embedder
@@ -50,10 +49,10 @@ from ignota.training.fitting import (
 )
 from ignota.training.full_recipe import Table, TrialReader, with_full
 from ignota.training.held_out import HeldOutReader, calibrate_scores
-from ignota.training.metric_network_run import train_metric_network
 from ignota.training.object_cutoff import with_cutoffs
 from ignota.training.region_embedder_run import train_region_embedder
 from ignota.training.score_states import fit_states
+from ignota.training.segmenters import train_closed_set, train_metric_network
 from ignota.training.stage_run import StageFolder, StageRun, fingerprint
 from ignota.training.stream import Chosen, Samples, TrainingImages
 from ignota.training.training_regions import RegionRows, concatenate_rows, training_label, training_regions
