@@ -14,8 +14,7 @@ from ignota.discovery.groups import MOST_EXEMPLARS, Group
 from ignota.discovery.naming import picture
 from ignota.discovery.region_table import RegionTable
 from ignota.perception.scene import resize_mask
-from ignota.reports.contact_sheets import contact_sheet, missing_tile, region_tile
-from ignota.reports.groups_page import GroupCard
+from ignota.reports.groups_page import GroupCard, contact_sheet, missing_tile, region_tile
 from ignota.reports.pictures import overlay
 from ignota.structures import InputError
 
