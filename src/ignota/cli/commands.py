@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "pull": Command("ignota.cli.pull", "fetches a world from a repository on a hub"),
     "maps": Command("ignota.cli.maps", "raw maps of any anomaly scores, one .npy an image and score"),
     "evaluate anomaly": Command("ignota.cli.evaluate_anomaly", "measures anomaly scores on a data set"),
+    "evaluate closed": Command("ignota.cli.evaluate_closed", "measures the known classes on a data set"),
     "evaluate incremental": Command("ignota.cli.evaluate_incremental", "measures few-shot learning of new classes"),
     "evaluate wild": Command("ignota.cli.evaluate_wild", "teaches every object of a data set of anomalies once"),
     "evaluate merge": Command("ignota.cli.evaluate_merge", "joins what several machines measured of one data set"),
