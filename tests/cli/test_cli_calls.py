@@ -104,7 +104,7 @@ def test_groups_list_their_commands(name: str, capsys: pytest.CaptureFixture[str
 
 
 def test_the_help_lists_every_data_set() -> None:
-    from ignota.cli.data_check import NAMES
+    from ignota.cli.data_sets import NAMES
     from ignota.data.datasets import DATASETS
 
     assert set(NAMES.split(", ")) == set(DATASETS)

@@ -6,10 +6,9 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from ignota.cli.parsing import Parser, add_backend, add_world
-
-USAGE = "evaluate closed DATASET --data ROOT [--split S] [--world WORLD] [--json FILE]"
-EXAMPLE = "ignota evaluate closed camvid --data data/camvid --world camvid-11 --json closed.json"
+from ignota.cli.opening import opened_world
+from ignota.cli.parsing import Parser, add_backend, add_world, command
+from ignota.cli.terminal import percent, progress, show_table
 
 
 def arguments(parser: Parser) -> None:
@@ -21,10 +20,13 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--json", type=str | None, default=None, metavar="FILE", help="where the figures go")
 
 
+@command(
+    "evaluate closed DATASET --data ROOT [--split S] [--world WORLD] [--json FILE]",
+    "ignota evaluate closed camvid --data data/camvid --world camvid-11 --json closed.json",
+    arguments,
+)
 def run(args: Namespace) -> None:
     from ignota.cli.measuring import finish, opened_dataset
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import progress
     from ignota.evaluation.evaluation import evaluate_closed_set
 
     dataset = opened_dataset(args)
@@ -38,8 +40,6 @@ def run(args: Namespace) -> None:
 
 def show(figures: dict[str, Any]) -> None:
     """The figures as a table."""
-    from ignota.cli.terminal import percent, show_table
-
     classes = figures["iou"]
     columns = ["mIoU", "pixel accuracy", *classes]
     row = [percent(figures["miou"]), percent(figures["pixel_accuracy"]), *map(percent, classes.values())]
