@@ -39,6 +39,7 @@ COMMANDS: dict[str, Entry] = {
     "pull": Entry("world_folders:pull", "fetches a world from a repository on a hub"),
     "maps": Entry("maps:run", "raw maps of any anomaly scores, one .npy an image and score"),
     "evaluate anomaly": Entry("evaluate:anomaly", "measures anomaly scores on a data set"),
+    "evaluate closed": Entry("evaluate:closed", "measures the known classes on a data set"),
     "evaluate incremental": Entry("evaluate:incremental", "measures few-shot learning of new classes"),
     "evaluate wild": Entry("evaluate_wild:run", "teaches every object of a data set of anomalies once"),
     "evaluate merge": Entry("evaluate:merge", "joins what several machines measured of one data set"),

@@ -1,4 +1,4 @@
-"""Commands that measure on a data set: anomaly scores, few-shot learning, and the merged states of several machines."""
+"""Commands that measure on a data set: scores, the closed set, few-shot learning, and the merged states of machines."""
 
 from __future__ import annotations
 
@@ -114,6 +114,34 @@ def _columns(protocol: str) -> list[str]:
 def _row(name: str, found: dict[str, Any]) -> list[str]:
     readings = [found[key] for key in ("pooled", "per_image", "dmlnet") if key in found]
     return [name, *(percent(reading[metric]) for reading in readings for metric in ("aupr", "auroc", "fpr95"))]
+
+
+def _closed_options(parser: Parser) -> None:
+    add_dataset(parser, " with classes, such as camvid")
+    parser.add_argument("--json", type=str | None, default=None, metavar="FILE", help="where the figures go")
+
+
+@command(
+    "evaluate closed DATASET --data ROOT [--split S] [--world WORLD] [--json FILE]",
+    "ignota evaluate closed camvid --data data/camvid --world camvid-11 --json closed.json",
+    _closed_options,
+)
+def closed(args: Namespace) -> None:
+    """Measures the closed set: mIoU of the known classes on a labelled data set, pixels of other classes left out."""
+    from ignota.cli.measuring import finish, opened_dataset
+    from ignota.evaluation.evaluation import evaluate_closed_set
+
+    dataset = opened_dataset(args)
+    with finish(args.json) as write, opened_world(args) as world:
+        with progress(len(dataset), dataset.name, "image", args.quiet) as bar:
+            found = evaluate_closed_set(world, dataset, lambda *_: bar.update())
+        figures = {"dataset": dataset.name, "images": len(dataset), **found}
+        write(figures)
+    show_table(
+        f"{figures['dataset']}, {figures['images']} images, percent",
+        ["mIoU", "pixel accuracy", *figures["iou"]],
+        [[percent(figures["miou"]), percent(figures["pixel_accuracy"]), *map(percent, figures["iou"].values())]],
+    )
 
 
 def _incremental_options(parser: Parser) -> None:
