@@ -71,6 +71,15 @@ class LabelledImages(Protocol):
     def load_label(self, index: int) -> UInt8[np.ndarray, "H W"]: ...
 
 
+def labelled(images: LabelledImages, lut: NDArray[np.uint8]) -> Iterator[tuple[Sample, UInt8[np.ndarray, "H W"]]]:
+    """Each sample with its label by `lut`; raises InputError where one has no label to measure against."""
+    for i in range(len(images)):
+        sample = images[i]
+        if sample.label is None:
+            raise InputError(f"{sample.key} of {images.name} has no label to measure against")
+        yield sample, lut[sample.label]
+
+
 @dataclass(frozen=True)
 class PublishedImages:
     """A split of a data set on disk; a `LabelledImages`. Reading raises InputError for damaged files, unknown label

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ignota.data.datasets import LabelledImages
+from ignota.data.datasets import LabelledImages, labelled
 from ignota.data.images import resize_label
 from ignota.data.shots import Shots, class_areas
 from ignota.evaluation.component_reading import ComponentReading, component_reading, to_size
@@ -161,16 +161,11 @@ def scored_images(
 ) -> Iterator[tuple[Sample, NDArray[np.uint8], Encoding, dict[str, NDArray[np.float32]]]]:
     """Each image with its label (0 known, 1 anomaly, 255 void), what the networks say of it, from one forward pass, and
     every score on the working grid. Raises InputError where a score runs on a branch that is missing."""
-    world.branches.metric_network(
-        world.networks, scores
-    )  # refuses a score of a missing branch before any image is read
-    for i in range(len(dataset)):
-        sample = dataset[i]
-        if sample.label is None:
-            raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
+    world.branches.metric_network(world.networks, scores)  # refuses a missing branch before any image
+    for sample, label in labelled(dataset, lut):
         encoding = world.encode(sample.image)
         maps = world.scores(encoding, scores)
-        yield sample, lut[sample.label], encoding, {name: maps[name].cpu().numpy() for name in scores}
+        yield sample, label, encoding, {name: maps[name].cpu().numpy() for name in scores}
 
 
 def scaled_scores(
@@ -252,12 +247,8 @@ def evaluate_closed_set(world: OpenWorldModel, dataset: LabelledImages, watch: W
     split = world_split(world, dataset.taxonomy)
     state = SegmentationMetrics(split.known_taxonomy, len(split.known))
     lut = split.training_lut()
-    for i in range(len(dataset)):
-        sample = dataset[i]
-        if sample.label is None:
-            raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
+    for sample, label in labelled(dataset, lut):
         labels = label_maps(world, world.encode(sample.image), ())["closed"]
-        label = lut[sample.label]
         state.update(label, resize_label(labels, label.shape))
         if watch is not None:
             watch(sample, {"maps": {"closed": labels}, "label": label})

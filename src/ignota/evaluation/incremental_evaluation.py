@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from ignota.data.datasets import LabelledImages
+from ignota.data.datasets import LabelledImages, labelled
 from ignota.data.images import resize_label
 from ignota.data.shots import Shots
 from ignota.evaluation.evaluation import Watcher, teach, untaught_copy, world_split
@@ -109,11 +109,8 @@ def measure_incremental(
     lut = split.world_lut()
     bases = dict.fromkeys(("closed", *(base_of(name) for name in methods)))
     before = {name: SegmentationMetrics(split.world_taxonomy, len(split.known)) for name in bases}
-    for i in range(len(dataset)):
-        sample = dataset[i]
-        if sample.label is None:
-            raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
-        label, encoding = lut[sample.label], world.encode(sample.image)
+    for sample, label in labelled(dataset, lut):
+        encoding = world.encode(sample.image)
         seen = None if metric is None else metric.encode(sample.image)
         for n, lesson in enumerate(lessons):
             found = lesson.label_maps(encoding, seen, methods)

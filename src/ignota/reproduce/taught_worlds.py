@@ -38,8 +38,8 @@ from ignota.reproduce.cells import IncrementalCell, Variant
 from ignota.reproduce.workshop import Workshop
 from ignota.structures import Encoding, RegionSet
 from ignota.taxonomy import IGNORE_INDEX, ClassSplit
+from ignota.training.embedder_run import training_label
 from ignota.training.fitting import split_images
-from ignota.training.training_regions import training_label
 from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
 from ignota.world.teaching import prepare

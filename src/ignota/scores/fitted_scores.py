@@ -9,9 +9,8 @@ from typing import Any
 from ignota.data.files import one_line
 from ignota.scores.dml import MetricHead
 from ignota.scores.duir import Resynthesis
-from ignota.scores.feature_scores import Mahalanobis, RectifiedActivations, VirtualLogit
+from ignota.scores.feature_scores import Mahalanobis, NearestNeighbours, RectifiedActivations, VirtualLogit
 from ignota.scores.heads import Ensemble, MaximisedEntropy, MonteCarloDropout
-from ignota.scores.nearest import NearestNeighbours
 from ignota.scores.rbm import RoadMachine
 from ignota.scores.score import AnomalyScore
 from ignota.scores.windows import Reconstruction

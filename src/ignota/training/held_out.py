@@ -22,9 +22,9 @@ from ignota.structures import Sample
 from ignota.synthetic.pasting import CutOut, paste
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.training.distributed import each
+from ignota.training.embedder_run import training_label
 from ignota.training.fitting import HeldOutRows, held_out_rows, image_generator
 from ignota.training.stream import Samples, TrainingImages
-from ignota.training.training_regions import training_label
 from ignota.training.weighing import Trial, pasted_trial
 
 _PASTED = 3

@@ -37,7 +37,7 @@ from ignota.taxonomy import ClassSplit
 from ignota.training.branch_run import steps_of, train_branch
 from ignota.training.configuration import EmbedderConfig, ExperimentConfig, MetaChannelConfig
 from ignota.training.distributed import each, is_rank_zero
-from ignota.training.embedder_run import train_embedder
+from ignota.training.embedder_run import RegionRows, concatenate_rows, train_embedder, training_label, training_regions
 from ignota.training.fitting import (
     HeldOutRows,
     calibrate,
@@ -55,7 +55,6 @@ from ignota.training.score_states import fit_states
 from ignota.training.segmenters import train_closed_set, train_metric_network
 from ignota.training.stage_run import StageFolder, StageRun, fingerprint
 from ignota.training.stream import Chosen, Samples, TrainingImages
-from ignota.training.training_regions import RegionRows, concatenate_rows, training_label, training_regions
 from ignota.training.weighing import TRUSTED, Trial, WeightTable, least_trust, merit, written
 from ignota.world.model import OpenWorldModel
 
