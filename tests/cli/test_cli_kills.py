@@ -72,6 +72,7 @@ def test_a_few_kills(start: Path, tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_many_kills(start: Path, tmp_path: Path, command: str) -> None:
-    assert kills(start, tmp_path / "place", (command,), 9, 1) >= 6
+def test_thirty_kills(start: Path, tmp_path: Path, command: str, seed: int) -> None:
+    assert kills(start, tmp_path / "place", (command,), 10, seed) >= 6
