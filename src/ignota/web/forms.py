@@ -22,12 +22,15 @@ class Form(BaseModel):
 
 
 class ClickForm(Form):
-    """A point in pixels of the original image, and how far round it the thing reaches."""
+    """A point in pixels of the original image, and how far round it the thing reaches. plus, minus: further points that
+    lie on the thing, and points that do not."""
 
     x: Coordinate
     y: Coordinate
-    extent: Literal["unknown", "region", "channels", "union"] = "unknown"
+    extent: Literal["object", "unknown", "region", "channels", "union"] = "object"
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    plus: Annotated[list[tuple[Coordinate, Coordinate]], Field(max_length=32)] = []
+    minus: Annotated[list[tuple[Coordinate, Coordinate]], Field(max_length=32)] = []
 
 
 class RleForm(Form):
