@@ -33,16 +33,16 @@ from ignota.data.datasets import LabelledImages
 from ignota.data.images import resize_label
 from ignota.evaluation.evaluation import teach
 from ignota.exemplars.store import ExemplarStore
+from ignota.functional.numbers import evenly_spaced
 from ignota.functional.prototypes import class_prototypes
-from ignota.functional.spacing import evenly_spaced
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
+from ignota.perception.features import pool_taps
 from ignota.perception.hierarchy import Hierarchy, image_hierarchy
 from ignota.perception.known import KnownEvidence
 from ignota.perception.networks import ImageLike, Networks, as_pixels
 from ignota.perception.reading import RegionReading, joined_parts, joined_score, own_parts, own_score
 from ignota.perception.scene import Tables
-from ignota.perception.spaces import pool_taps
 from ignota.structures import Encoding
 from ignota.taxonomy import ClassSplit
 from ignota.training.experiment import open_split

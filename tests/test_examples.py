@@ -87,7 +87,7 @@ def test_the_readme_s_python_on_a_photograph(
     assert repr(names["world"]) == "World(camvid-11, 11 known, 1 taught)"
     assert names["preview"].iou > 0.5 and not names["preview"].doubts
     found = names["world"].segment("photo.jpg").labels == names["world"].classes.id_of("moose")
-    assert (found & truth).sum() > 0.5 * truth.sum() and found[~truth].mean() < 0.02
+    assert (found & truth).sum() > 0.5 * truth.sum() and found[~truth].mean() < 0.1
     assert float(capsys.readouterr().out.splitlines()[-1]) == pytest.approx(found.mean())
     names["world"].store.close()
 

@@ -38,6 +38,7 @@ CONTRACT = {
         "evaluate incremental DATASET --data ROOT [--split S] [--world WORLD] [--methods raml,npm,…] [--shots N]"
         " [--support ROOT] --json FILE"
     ),
+    "evaluate closed": "evaluate closed DATASET --data ROOT [--split S] [--world WORLD] [--json FILE]",
     "evaluate wild": (
         "evaluate wild DATASET --data ROOT [--split S] [--world WORLD] [--given mask|object] [--pairs A:B,…]"
         " [--known NAME --known-data ROOT] --json FILE"
@@ -103,7 +104,7 @@ def test_groups_list_their_commands(name: str, capsys: pytest.CaptureFixture[str
 
 
 def test_the_help_lists_every_data_set() -> None:
-    from ignota.cli.data_check import NAMES
+    from ignota.cli.data_sets import NAMES
     from ignota.data.datasets import DATASETS
 
     assert set(NAMES.split(", ")) == set(DATASETS)
@@ -112,7 +113,7 @@ def test_the_help_lists_every_data_set() -> None:
 WRONG_CALLS = {
     "unknown command": (["segmnt"], "did you mean 'segment'"),
     "unknown option before a command": (["--quite"], "no command '--quite'"),
-    "group alone": (["evaluate"], "evaluate anomaly, evaluate incremental"),
+    "group alone": (["evaluate"], "evaluate anomaly, evaluate closed, evaluate incremental"),
     "unknown inner command": (["evaluate", "anomalie"], "did you mean 'evaluate anomaly'"),
     "unknown option": (["segment", "a.png", "--ot", "d"], "did you mean '--out'"),
     "unknown short option": (["segment", "a.png", "--out", "d", "-q"], "-q"),

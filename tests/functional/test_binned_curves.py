@@ -12,7 +12,7 @@ from ignota.functional.binned_curves import (
     histogram,
 )
 from ignota.functional.curves import binary_curve, curve_metrics
-from ignota.functional.float_keys import BINS, score_key
+from ignota.functional.numbers import BINS, score_key
 from ignota.structures import InputError
 
 

@@ -15,7 +15,7 @@ from ignota.functional.curves import (
     curve_fpr_at_tpr,
     curve_metrics,
 )
-from ignota.functional.float_keys import score_key
+from ignota.functional.numbers import score_key
 from ignota.structures import InputError
 
 

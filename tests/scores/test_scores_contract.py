@@ -16,14 +16,12 @@ from ignota.scores.autoencoder import Reconstruction
 from ignota.scores.dml import MetricHead
 from ignota.scores.duir import Resynthesis
 from ignota.scores.ensembles import Ensemble, MonteCarloDropout
+from ignota.scores.feature_scores import Mahalanobis, RectifiedActivations, VirtualLogit
+from ignota.scores.heads import MaximisedEntropy
 from ignota.scores.logit_scores import LOGIT_SCORES
-from ignota.scores.mahalanobis import Mahalanobis
-from ignota.scores.max_entropy import MaximisedEntropy
 from ignota.scores.nearest import NearestNeighbours, joined_taps
 from ignota.scores.rbm import RoadMachine
-from ignota.scores.react import RectifiedActivations
 from ignota.scores.score import AnomalyScore
-from ignota.scores.vim import VirtualLogit
 from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ignota.errors import InputError
-from ignota.exemplars.packing import pack, unpack
+from ignota.exemplars.rows import pack, unpack
 from ignota.exemplars.store import COUNTER_EXAMPLE
 from ignota.perception.novel import Exemplar, class_rows
 from ignota.world import previewing

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ignota.data.images import fit_short_side, read_image, resize_image
-from ignota.functional.spacing import evenly_spaced
+from ignota.functional.numbers import evenly_spaced
 from ignota.models.onnx_export import onnx_library
 from ignota.structures import InputError
 

@@ -17,7 +17,7 @@ from ignota.discovery.region_table import RegionTable
 from ignota.formats.rle import rle_area
 from ignota.lake.sources import LakeFile, Source, sources
 from ignota.lake.spans import frame_id
-from ignota.storage.fingerprint import perception_fingerprint, world_fingerprint
+from ignota.storage.seals import perception_fingerprint, world_fingerprint
 from ignota.structures import InputError
 from ignota.taxonomy import UNKNOWN_INDEX
 from ignota.web.app import Shown

@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import Namespace
 
-from ignota.cli.parsing import Parser, add_backend, add_outside, add_shard, add_world, check_shard
+from ignota.cli.opening import opened_world
+from ignota.cli.parsing import Parser, add_backend, add_outside, add_shard, add_world, check_shard, command
+from ignota.cli.terminal import percent, progress, show_table
 
 if TYPE_CHECKING:
     from ignota.evaluation.choices import AnomalyChoice
-
-USAGE = (
-    "evaluate anomaly DATASET --data ROOT [--split S] [--world WORLD] [--scores a,b,…] [--protocol dmlnet] --json FILE"
-    " [--maps NAME=DIR] [--edges training|paper|ALPHA,BETA] [--shard K/N --state DIR]"
-)
-EXAMPLE = (
-    "ignota evaluate anomaly road_anomaly_21 --data data/road_anomaly_21_val --scores raml,max_logit --json a.json"
-)
 
 
 def arguments(parser: Parser) -> None:
@@ -39,6 +33,12 @@ def arguments(parser: Parser) -> None:
     add_shard(parser)
 
 
+@command(
+    "evaluate anomaly DATASET --data ROOT [--split S] [--world WORLD] [--scores a,b,…] [--protocol dmlnet] --json FILE"
+    " [--maps NAME=DIR] [--edges training|paper|ALPHA,BETA] [--shard K/N --state DIR]",
+    "ignota evaluate anomaly road_anomaly_21 --data data/road_anomaly_21_val --scores raml,max_logit --json a.json",
+    arguments,
+)
 def run(args: Namespace) -> None:
     check_shard(args)
     if args.state is not None:
@@ -46,8 +46,6 @@ def run(args: Namespace) -> None:
         return
 
     from ignota.cli.measuring import finish, opened_dataset
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import progress
 
     dataset, choice = opened_dataset(args), _choice(args)
     with finish(args.json) as write, opened_world(args) as world:
@@ -59,8 +57,6 @@ def run(args: Namespace) -> None:
 
 def _measure_shard(args: Namespace) -> None:
     from ignota.cli.measuring import opened_dataset, shard_of
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import progress
     from ignota.evaluation.component_reading import ComponentReading
     from ignota.evaluation.evaluation import AnomalyState, edges_of, fixed_thresholds, measured_images
     from ignota.evaluation.shards import MAPS
@@ -95,7 +91,6 @@ def _choice(args: Namespace) -> AnomalyChoice:
 
 def show(figures: dict[str, Any]) -> None:
     """The figures as tables."""
-    from ignota.cli.terminal import show_table
 
     protocol = "dmlnet" if any("dmlnet" in found for found in figures["scores"].values()) else "standard"
     title = f"{figures['dataset']}, {figures['images']} images, percent"
@@ -109,7 +104,6 @@ _KINDS = ("oracle", "fixed")
 
 
 def _component_row(name: str, found: dict[str, Any]) -> list[str]:
-    from ignota.cli.terminal import percent
 
     readings = [found.get(kind, {}) for kind in _KINDS]
     return [name, *(percent(reading.get(metric)) for reading in readings for metric in ("siou", "ppv", "f1"))]
@@ -121,7 +115,6 @@ def _columns(protocol: str) -> list[str]:
 
 
 def _row(name: str, found: dict[str, Any]) -> list[str]:
-    from ignota.cli.terminal import percent
 
     readings = [found[key] for key in ("pooled", "per_image", "dmlnet") if key in found]
     return [name, *(percent(reading[metric]) for reading in readings for metric in ("aupr", "auroc", "fpr95"))]

@@ -8,13 +8,9 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from ignota.cli.parsing import Parser, add_backend, add_shard, add_world, check_shard
-
-USAGE = (
-    "evaluate incremental DATASET --data ROOT [--split S] [--world WORLD] [--methods raml,npm,…] [--shots N]"
-    " [--support ROOT] --json FILE [--draws N [--min-share S]] [--novel a,b] [--shard K/N --state DIR]"
-)
-EXAMPLE = "ignota evaluate incremental camvid --data data/camvid --world camvid-8+3 --shots 5 --json few.json"
+from ignota.cli.opening import opened_world
+from ignota.cli.parsing import Parser, add_backend, add_shard, add_world, check_shard, command
+from ignota.cli.terminal import percent, progress, show_table
 
 
 def arguments(parser: Parser) -> None:
@@ -37,12 +33,16 @@ def arguments(parser: Parser) -> None:
     add_shard(parser)
 
 
+@command(
+    "evaluate incremental DATASET --data ROOT [--split S] [--world WORLD] [--methods raml,npm,…] [--shots N]"
+    " [--support ROOT] --json FILE [--draws N [--min-share S]] [--novel a,b] [--shard K/N --state DIR]",
+    "ignota evaluate incremental camvid --data data/camvid --world camvid-8+3 --shots 5 --json few.json",
+    arguments,
+)
 def run(args: Namespace) -> None:
     check_shard(args)
 
     from ignota.cli.measuring import finish, identity, opened_dataset, shard_of, words_of
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import progress
     from ignota.data.datasets import open_dataset
     from ignota.evaluation.choices import checked_methods, chosen_shots, default_methods
     from ignota.evaluation.incremental_evaluation import evaluate_incremental, measure_incremental
@@ -72,7 +72,6 @@ def run(args: Namespace) -> None:
 
 def show(figures: dict[str, Any], draws: int) -> None:
     """The figures as a table; draws: at random, 0 for the largest exemplars."""
-    from ignota.cli.terminal import show_table
 
     rows = [(name, *_cells(found)) for name, found in figures["methods"].items()]
     drawn = f"{draws} random draws of " if draws else ""
@@ -82,7 +81,6 @@ def show(figures: dict[str, Any], draws: int) -> None:
 
 def _cells(found: dict[str, Any]) -> list[str]:
     """The figures of a method, each with its standard deviation where there were several draws."""
-    from ignota.cli.terminal import percent
 
     cells = []
     for key in ("all", "novel", "old", "harmonic", "old_before", "old_after"):

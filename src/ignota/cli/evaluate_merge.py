@@ -8,10 +8,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from ignota.cli.parsing import Parser
-
-USAGE = "evaluate merge STATE… --json FILE"
-EXAMPLE = "ignota evaluate merge states/1 states/2 states/3 --json a.json"
+from ignota.cli.parsing import Parser, command
 
 
 def arguments(parser: Parser) -> None:
@@ -19,6 +16,9 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--json", type=str | None, default=None, metavar="FILE", help="where the figures go")
 
 
+@command(
+    "evaluate merge STATE… --json FILE", "ignota evaluate merge states/1 states/2 states/3 --json a.json", arguments
+)
 def run(args: Namespace) -> None:
     from ignota.cli import evaluate_anomaly, evaluate_incremental
     from ignota.cli.measuring import finish

@@ -18,7 +18,7 @@ from ignota.data.files import as_text, one_line, write_atomically
 from ignota.discovery.cut_regions import cut_region_rows
 from ignota.discovery.document import FILE, Discovery, check_rows, read_discovery
 from ignota.discovery.region_table import RegionTable, read_table
-from ignota.storage.fingerprint import perception_fingerprint
+from ignota.storage.seals import perception_fingerprint
 from ignota.structures import InputError
 from ignota.world.model import OpenWorldModel
 

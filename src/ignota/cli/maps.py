@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_backend, add_world
+from ignota.cli.parsing import Parser, add_backend, add_world, command
+from ignota.cli.terminal import complain, progress, say
+from ignota.errors import InputError
 
 if TYPE_CHECKING:
     from ignota.cli.inputs import Picture
     from ignota.world.model import OpenWorldModel
-
-USAGE = "maps IMAGE… --scores a,b,… [--world WORLD] --out DIR [--every N] [--again]"
-EXAMPLE = "ignota maps photos/ --scores raml,max_logit,region:knn --out maps"
 
 
 def arguments(parser: Parser) -> None:
@@ -34,18 +34,20 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--again", action="store_true", help="do what is finished once more")
 
 
+@command(
+    "maps IMAGE… --scores a,b,… [--world WORLD] --out DIR [--every N] [--again]",
+    "ignota maps photos/ --scores raml,max_logit,region:knn --out maps",
+    arguments,
+)
 def run(args: Namespace) -> None:
     if args.every < 1:
         raise UsageError(f"--every is 1 or more, not {args.every}")
 
     from ignota.cli.inputs import image_files, picture_count, read_pictures, still_to_do, targets
     from ignota.cli.measuring import words_of
-    from ignota.cli.opening import opened_world
     from ignota.cli.resuming import score_marks
-    from ignota.cli.terminal import complain, progress, say
     from ignota.data.drafts import sweep
     from ignota.evaluation.choices import chosen_scores
-    from ignota.structures import InputError
 
     out = Path(args.out)
     sweep(out)

@@ -11,12 +11,12 @@ from typing import Any
 from jsonargparse import Namespace
 
 from ignota.cli.opening import check_target
-from ignota.cli.terminal import say
+from ignota.cli.terminal import say_unless_quiet
 from ignota.data.datasets import LabelledImages, file_mark, open_dataset
 from ignota.data.files import write_atomically
 from ignota.evaluation.shards import PartOfImages, Shard, State, stored_part, write_state
 from ignota.formats.score_maps import MapFolder
-from ignota.storage.fingerprint import world_fingerprint
+from ignota.storage.seals import world_fingerprint
 from ignota.structures import InputError
 from ignota.world.model import OpenWorldModel
 
@@ -51,8 +51,9 @@ def shard_of(
     same = {"world": world_fingerprint(world), "data": identity(dataset)}
     with stored_part(Path(args.state)) as draft:
         yield part, draft, lambda state: write_state(draft, state, shard, same | made_by)
-    if not args.quiet:
-        say(f"shard {shard}: {len(part)} of {len(dataset)} images → {args.state}; `ignota evaluate merge` joins all")
+    say_unless_quiet(
+        args, f"shard {shard}: {len(part)} of {len(dataset)} images → {args.state}; `ignota evaluate merge` joins all"
+    )
 
 
 def identity(images: LabelledImages) -> list[str | int]:

@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from jsonargparse import Namespace
 
+from ignota.cli.experiments import add_settings, configuration
+from ignota.cli.opening import chosen_device
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_download
-from ignota.cli.settings import add_settings, configuration
+from ignota.cli.parsing import Parser, add_download, command
+from ignota.cli.terminal import note, say_unless_quiet
 from ignota.training.settings import read_preset
 
-USAGE = "reproduce TABLE… [--world synthetic|camvid|cityscapes] [--data ROOT] [--fidelity quick|full] [--out DIR]"
 _REUSE = "finished runs of `ignota run`, or worlds, whose closed sets are taken: camvid-8+3,camvid-11 come along"
-EXAMPLE = "ignota reproduce table-1 table-2 --fidelity quick --out runs/reproduce"
 
 
 def arguments(parser: Parser) -> None:
@@ -37,14 +37,17 @@ def arguments(parser: Parser) -> None:
     add_settings(parser, besides=("size", "seed", "name"))
 
 
+@command(
+    "reproduce TABLE… [--world synthetic|camvid|cityscapes] [--data ROOT] [--fidelity quick|full] [--out DIR]",
+    "ignota reproduce table-1 table-2 --fidelity quick --out runs/reproduce",
+    arguments,
+)
 def run(args: Namespace) -> None:
-    from ignota.cli.opening import chosen_device
-    from ignota.cli.terminal import note, say
     from ignota.reproduce.grounds import GROUNDS, Setting
     from ignota.reproduce.publishing import reproduce
     from ignota.reproduce.runner import chosen_names
     from ignota.storage.bundle import shipped_worlds
-    from ignota.training.progress import hush_training
+    from ignota.training.training import hush_training
 
     names = chosen_names(args.tables, GROUNDS[args.world].without)
     given = tuple(Path(run) for run in (args.reuse or "").split(",") if run)
@@ -62,5 +65,4 @@ def run(args: Namespace) -> None:
         names, setting, Path(args.out), chosen_device(args), args.quiet, given, None if args.quiet else note,
         args.allow_download,
     )  # fmt: skip
-    if not args.quiet:
-        say("\n".join(str(path) for path in written))
+    say_unless_quiet(args, "\n".join(str(path) for path in written))

@@ -12,7 +12,7 @@ from typing import Any
 from ignota.cli.inputs import PARTS
 from ignota.perception.branch import BRANCH_SCORES
 from ignota.scores.fitted_scores import code_of
-from ignota.storage.fingerprint import perception_fingerprint, world_fingerprint
+from ignota.storage.seals import perception_fingerprint, world_fingerprint
 from ignota.world.labelling import systems_of
 from ignota.world.model import OpenWorldModel
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_backend, add_world
-
-USAGE = "serve --world WORLD [--images DIR [--results DIR …]]"
-EXAMPLE = "ignota serve --world my-world --images drives/ --results found --open"
+from ignota.cli.parsing import Parser, add_backend, add_world, command
+from ignota.cli.terminal import say
 
 
 def arguments(parser: Parser) -> None:
@@ -35,6 +34,11 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--memory", type=int, default=2048, help="MiB for the whole server")
 
 
+@command(
+    "serve --world WORLD [--images DIR [--results DIR …]]",
+    "ignota serve --world my-world --images drives/ --results found --open",
+    arguments,
+)
 def run(args: Namespace) -> None:
     for option in ("body", "pixels", "seconds", "memory"):
         if args[option] <= 0:
@@ -51,8 +55,6 @@ def run(args: Namespace) -> None:
     import sys
 
     from ignota.cli.earlier import shown_folder
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import say
     from ignota.storage import bundle
     from ignota.web.limits import Limits
     from ignota.web.serving import Address, serve

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ignota.data.label_ids import cityscapes_label_id_lut
 from ignota.data.listing import (
     Layout,
     Listing,
@@ -15,7 +14,7 @@ from ignota.data.listing import (
     subfolders,
     value_table,
 )
-from ignota.taxonomy import CAMVID, CITYSCAPES
+from ignota.taxonomy import CAMVID, CITYSCAPES, cityscapes_label_id_lut
 
 _CITYSCAPES_SIZE = (1024, 2048)
 _CITYSCAPES_LENGTHS = {"train": 2975, "val": 500, "test": 1525}

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from ignota.data.images import resize_label
-from ignota.incremental.heads import Head, Shot, every_head, fine_tuned, pseudo_label_heads
+from ignota.incremental.methods import Head, Shot, every_head, fine_tuned, pseudo_label_heads
 from ignota.perception.scene import resize_mask
 from ignota.structures import Encoding, Sample
 from ignota.world.model import OpenWorldModel

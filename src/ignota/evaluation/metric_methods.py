@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from ignota.incremental.heads import Head, Shot
+from ignota.incremental.methods import Head, Shot
 from ignota.incremental.metric_methods import (
     MetricEncoding,
     MetricShot,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ignota.functional.curves import BinaryCurve, Labels, Scores
-from ignota.functional.float_keys import BIN_BITS, BINS, FINE_BITS, as_single, key_score, ordered_key
+from ignota.functional.numbers import BIN_BITS, BINS, FINE_BITS, as_single, key_score, ordered_key
 from ignota.structures import InputError
 
 _BLOCK = 1 << 18

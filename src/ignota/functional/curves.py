@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Num
 from numpy.typing import NDArray
 
-from ignota.functional.float_keys import key_score, ordered_key
+from ignota.functional.numbers import key_score, ordered_key
 from ignota.structures import InputError
 
 Rule = Literal["first", "nearest"]

@@ -12,8 +12,7 @@ from typing import Any, Literal
 from ignota.data.files import as_text, natural_key, one_line
 from ignota.data.listing import IMAGE_SUFFIXES
 from ignota.data.video import VIDEO_SUFFIXES
-from ignota.lake.columns import holds_images
-from ignota.lake.places import address, faults, file_state, located, walked
+from ignota.lake.places import address, faults, file_state, holds_images, located, walked
 from ignota.structures import InputError
 
 Kind = Literal["image", "video", "webdataset", "parquet"]

@@ -16,7 +16,7 @@ from ignota.functional.binned_curves import (
     curve_from_histogram,
 )
 from ignota.functional.curves import BinaryCurve, Rule, binary_curve, curve_metrics
-from ignota.functional.float_keys import BINS
+from ignota.functional.numbers import BINS
 from ignota.metrics.exact import ExactSum
 from ignota.structures import InputError
 from ignota.taxonomy import IGNORE_INDEX

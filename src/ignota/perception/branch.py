@@ -18,8 +18,7 @@ from torch import Tensor
 
 from ignota.functional.meta_channels import PRESETS, activate, channel_shares
 from ignota.functional.pooling import region_pool
-from ignota.models.embedder import RegionEmbedder
-from ignota.models.meta_channels import MetaChannelHead
+from ignota.models.heads import MetaChannelHead, RegionEmbedder
 from ignota.perception.networks import Networks, largest_class
 from ignota.perception.proposals import mask_region
 from ignota.perception.scene import resize_mask

@@ -56,8 +56,8 @@ class Click:
 
     extent: the unknown object, or the connected unknown pixels where there is none (`object`), those pixels alone
     (`unknown`), the region between edges (`region`), the meta channels' region (`channels`), or both together
-    (`union`). threshold: of what is unknown, in 0..1. plus: further points on the thing, which add what they reach.
-    minus: points that are not on it; an object that holds one becomes finer, or loses the region that lies there.
+    (`union`). threshold: of what is unknown, in 0..1. plus: further points on the thing, which add their object or
+    region. minus: points that are not on it; an object that holds one becomes finer, or loses the region there.
     """
 
     x: float
@@ -140,12 +140,12 @@ def _reached(
     objects: Int32[np.ndarray, "H W"] | None,
     anything: bool,
 ) -> Bool[np.ndarray, "H W"]:
-    """What one click picks. objects: where these are wanted first. anything: takes the region where nothing else is."""
+    """What one click picks. objects: where these are wanted first. anything: takes the region where there is none."""
     found = extents(click, scene, channels)
     if objects is not None and objects[int(click.y), int(click.x)]:
         return np.asarray(objects == objects[int(click.y), int(click.x)])
     extent = "unknown" if click.extent == "object" else click.extent
-    if extent not in found and anything:
+    if anything and (extent not in found or objects is not None):
         extent = "region"
     if extent not in found:
         there = ", ".join(found)

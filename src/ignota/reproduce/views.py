@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ignota.functional.edges import edge_map
 from ignota.functional.meta_channels import aggregate
 from ignota.functional.regions import paint
+from ignota.perception.features import pool_taps
 from ignota.perception.proposals import edge_evidence
 from ignota.perception.raml import RULES
 from ignota.perception.reading import uncertainty
-from ignota.perception.spaces import pool_taps
 from ignota.reports.pictures import channels_picture, colour_labels, heat_map, region_picture
 from ignota.reproduce.taught_worlds import SeenImage, TaughtWorld
 from ignota.structures import Encoding, RegionSet, Sample

@@ -21,11 +21,11 @@ from ignota.data.datasets import file_mark
 from ignota.data.files import write_atomically, write_json
 from ignota.data.shots import class_areas
 from ignota.exemplars.store import ExemplarStore
-from ignota.models.meta_channels import MetaChannelNetwork
+from ignota.models.heads import MetaChannelNetwork
 from ignota.perception.branch import Branch, Branches
+from ignota.perception.features import MetricSpace
 from ignota.perception.metric_network import SYSTEM, MetricNetwork
 from ignota.perception.networks import Networks
-from ignota.perception.spaces import MetricSpace
 from ignota.progress import progress
 from ignota.reproduce.cells import LOSSES, Variant
 from ignota.reproduce.given import closed_hash, take, trained_hash

@@ -7,15 +7,15 @@ Images", MICCAI workshops 2018.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from ignota.models.autoencoder import STRIDE, Autoencoder
 from ignota.scores.score import State, stacked
 from ignota.scores.trained import Tick, TrainedScore, descend, initialised, ordered, packed, unpacked
 from ignota.scores.windows import as_input, of_one_size, on_grid, picture, pixels_of, places
@@ -23,6 +23,7 @@ from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
 
 _BATCH, _LR = 16, 2e-3
+STRIDE = 8
 
 
 class Reconstruction(TrainedScore):
@@ -71,3 +72,21 @@ class Reconstruction(TrainedScore):
             network = Autoencoder()
         drawn = functional_call(network, unpacked(state, "network"), (padded,))
         return on_grid((drawn - padded).square().mean(1)[0, :height, :width], encoding)
+
+
+class Autoencoder(nn.Module):
+    """images "B 3 H W" in -1..1, sides divisible by 8 -> the same through `code` channels at stride 8."""
+
+    def __init__(self, width: int = 24, code: int = 16) -> None:
+        super().__init__()
+        down = [3, width, 2 * width, 4 * width]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(down):
+            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.ReLU()]
+        layers += [nn.Conv2d(down[-1], code, 1), nn.Conv2d(code, down[-1], 1), nn.ReLU()]
+        for inputs, outputs in pairwise(down[::-1]):
+            layers += [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1), nn.ReLU()]
+        self.layers = nn.Sequential(*layers[:-1], nn.Tanh())
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        return self.layers(images)

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ignota.functional.disagreement import mutual_information, predictive_entropy
+from ignota.functional.scores import mutual_information, predictive_entropy
 from ignota.scores.heads import Heads, HeadScore
 from ignota.scores.score import State
 

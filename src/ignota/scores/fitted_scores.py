@@ -11,13 +11,11 @@ from ignota.scores.autoencoder import Reconstruction
 from ignota.scores.dml import MetricHead
 from ignota.scores.duir import Resynthesis
 from ignota.scores.ensembles import Ensemble, MonteCarloDropout
-from ignota.scores.mahalanobis import Mahalanobis
-from ignota.scores.max_entropy import MaximisedEntropy
+from ignota.scores.feature_scores import Mahalanobis, RectifiedActivations, VirtualLogit
+from ignota.scores.heads import MaximisedEntropy
 from ignota.scores.nearest import NearestNeighbours
 from ignota.scores.rbm import RoadMachine
-from ignota.scores.react import RectifiedActivations
 from ignota.scores.score import AnomalyScore
-from ignota.scores.vim import VirtualLogit
 from ignota.structures import InputError
 from ignota.taxonomy import nearest
 

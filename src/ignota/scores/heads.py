@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
+from torch.nn import functional as F
 
 from ignota.data.images import resize_label
+from ignota.functional.scores import predictive_entropy
 from ignota.scores.sampled import SampledScore, bounded, spread_over_classes
-from ignota.scores.score import State, stacked
+from ignota.scores.score import OUTLIER, State, stacked
 from ignota.scores.trained import Tick, TrainedScore, descend, ordered
 from ignota.structures import Encoding, InputError
 
@@ -21,6 +23,8 @@ _BATCH, _LR = 1024, 3e-3
 _FARTHEST = 30.0
 """Features are cut off so many spreads from their mean: nothing in training tells what lies beyond."""
 _HALF_MAX = 6e4
+_OUTLIERS = 0.9
+"""λ: how much outliers weigh against known pixels; theirs."""
 
 
 @dataclass(frozen=True)
@@ -124,3 +128,29 @@ def in_units(
 ) -> Float[Tensor, "N F"]:
     """Features from their mean in units of their spread."""
     return ((bounded(features) - shift) / scale).clamp(-_FARTHEST, _FARTHEST)
+
+
+class MaximisedEntropy(HeadScore):
+    """Entropy of a head trained by (1 - λ) cross entropy on known pixels + λ times that to the uniform distribution on
+    pixels of things that are pasted into training images."""
+
+    citation = "Chan et al., ICCV 2021"
+    pasted = True
+
+    def loss(
+        self, heads: Heads, units: Float[Tensor, "M N F"], label: Int[Tensor, "M N"], generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        return entropy_loss(heads(units).flatten(0, 1), label.flatten(), label.flatten() == OUTLIER)
+
+    def read(self, heads: Heads, units: Float[Tensor, "1 N F"], state: State) -> Float[Tensor, " N"]:
+        return predictive_entropy(heads(units))
+
+
+def entropy_loss(
+    logits: Float[Tensor, "N C"], label: Int[Tensor, " N"], outlier: Bool[Tensor, " N"]
+) -> Float[Tensor, ""]:
+    """(1 - λ) mean over known pixels of -log p_y + λ mean over outliers of -1/C Σ_c log p_c; an empty mean is 0."""
+    log_p = logits.log_softmax(1)
+    known = F.nll_loss(log_p[~outlier], label[~outlier], reduction="sum") / (~outlier).sum().clamp(min=1)
+    uniform = -log_p[outlier].mean(1).sum() / outlier.sum().clamp(min=1)
+    return (1 - _OUTLIERS) * known + _OUTLIERS * uniform

@@ -15,8 +15,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ignota.data.images import resize_label
+from ignota.functional.numbers import evenly_spaced
 from ignota.functional.scores import knn_dissimilarity
-from ignota.functional.spacing import evenly_spaced
 from ignota.scores.score import AnomalyScore, State, stacked
 from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ignota.models.embedder import RegionEmbedder
-from ignota.models.meta_channels import MetaChannelHead
+from ignota.models.heads import MetaChannelHead, RegionEmbedder
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.perception.branch import Branch
 from ignota.perception.metric_network import MetricNetwork

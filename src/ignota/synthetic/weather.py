@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ignota.synthetic.canvas import Canvas
 from ignota.synthetic.mood import Mood
-from ignota.synthetic.noise import cloud_tile, cut, noise_tile
 from ignota.synthetic.shapes import Material
 
 # material: strength of fine grain, of tufts of some pixels, of large stains, of ground texture
@@ -31,6 +32,8 @@ for _material, _strengths in GRAIN.items():
     _GRAIN[:, _material] = _strengths
 
 Image = NDArray[np.float32]
+_SIDE = 512
+_SEED = 20220715
 
 
 def finish(canvas: Canvas, mood: Mood, shadow: Image, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -110,3 +113,33 @@ def _lens(planes: Image, rng: np.random.Generator) -> NDArray[np.uint8]:
     noise = cut(noise_tile(0.0), rng, 3 * height, width).reshape(3, height, width)
     planes += noise * np.float32(rng.uniform(0.8, 3.0))
     return np.ascontiguousarray(np.clip(planes, 0.0, 255.0).astype(np.uint8).transpose(1, 2, 0))
+
+
+@cache
+def noise_tile(blur: float) -> NDArray[np.float32]:
+    """A seamless tile "512 512" float32 of noise with standard deviation 1, smooth over about `blur` pixels."""
+    white = np.random.Generator(np.random.PCG64(_SEED + int(blur * 8))).standard_normal((_SIDE, _SIDE))
+    margin = min(int(blur * 4) + 1, _SIDE)
+    wide = np.pad(white, margin, mode="wrap")
+    smooth = cv2.GaussianBlur(wide, (0, 0), blur) if blur > 0 else wide
+    window = np.asarray(smooth)[margin:-margin, margin:-margin]
+    tile = np.ascontiguousarray((window - window.mean()) / window.std(), np.float32)
+    tile.setflags(write=False)
+    return tile
+
+
+@cache
+def cloud_tile() -> NDArray[np.float32]:
+    """Fractal noise "512 512": octaves of `noise_tile`, standard deviation about 1."""
+    tile = 0.62 * noise_tile(40.0) + 0.45 * noise_tile(16.0) + 0.28 * noise_tile(6.0) + 0.15 * noise_tile(2.0)
+    return np.ascontiguousarray(tile, np.float32)
+
+
+def cut(tile: NDArray[np.float32], rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
+    """A random window "height width" of the endlessly repeated tile."""
+    top, left = int(rng.integers(_SIDE)), int(rng.integers(_SIDE))
+    if top + height <= _SIDE and left + width <= _SIDE:
+        return tile[top : top + height, left : left + width]
+    rows = np.arange(top, top + height) % _SIDE
+    columns = np.arange(left, left + width) % _SIDE
+    return np.take(np.take(tile, rows, 0), columns, 1)

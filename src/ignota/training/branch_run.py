@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from ignota.functional.meta_channels import PRESETS, MetaChannelLossConfig, activate, overall_loss, whole
 from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
-from ignota.models.meta_channels import MetaChannelHead, MetaChannelNetwork
+from ignota.models.heads import MetaChannelHead, MetaChannelNetwork
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.taxonomy import ClassSplit
 from ignota.training.closed_set import segmentation_loss

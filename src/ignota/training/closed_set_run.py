@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from ignota.data.keeping import LIMIT, Kept
 from ignota.data.transforms import Augmentation
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec, to_channels_last
 from ignota.models.weights import imagenet_preprocessing
@@ -19,7 +18,7 @@ from ignota.training.configuration import ClosedSetConfig, ExperimentConfig, Seg
 from ignota.training.distributed import group, loader_processes, part
 from ignota.training.replicas import replica
 from ignota.training.stage_run import Pace, StageRun
-from ignota.training.stream import AugmentedStream, Samples, StepSampler, stream_loader
+from ignota.training.stream import LIMIT, AugmentedStream, Kept, Samples, StepSampler, stream_loader
 
 
 def build_segmenter(config: SegmenterConfig, num_classes: int, seed: int, allow_download: bool = False) -> SmpSegmenter:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ignota.functional.circle import batch_circle_loss
-from ignota.models.embedder import RegionEmbedder
+from ignota.models.heads import RegionEmbedder
 from ignota.training.configuration import EmbedderConfig
 from ignota.training.distributed import gathered, part
 from ignota.training.stage_run import Pace, StageRun

@@ -14,12 +14,11 @@ from torch import Tensor
 
 from ignota.functional.prototypes import class_prototypes
 from ignota.functional.regions import region_areas, region_majority, region_mean
-from ignota.models.embedder import RegionEmbedder
-from ignota.perception.features import HeldOut
+from ignota.models.heads import RegionEmbedder
+from ignota.perception.features import HeldOut, MetricSpace, pool_taps
 from ignota.perception.known import KnownEvidence, Recipe
 from ignota.perception.perception import calibrated
 from ignota.perception.reading import RegionReading, joined_parts, own_parts
-from ignota.perception.spaces import MetricSpace, pool_taps
 from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.training.configuration import EmbedderConfig, ExperimentConfig, FitConfig

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ignota.functional.circle import anchor_circle_loss, batch_circle_loss
-from ignota.functional.drop_block import drop_block
 from ignota.functional.pooling import region_pool
-from ignota.models.embedder import RegionEmbedder
+from ignota.functional.regions import drop_block
+from ignota.models.heads import RegionEmbedder
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.perception.proposals import label_regions
 from ignota.taxonomy import IGNORE_INDEX

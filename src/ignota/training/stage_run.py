@@ -11,9 +11,8 @@ import torch
 from torch import nn
 
 from ignota.training.distributed import check_batch
-from ignota.training.progress import StageProgress
 from ignota.training.records import StageFolder
-from ignota.training.training import Stage, run_stage, trained_weights
+from ignota.training.training import Stage, StageProgress, run_stage, trained_weights
 
 _LOG = logging.getLogger(__name__)
 

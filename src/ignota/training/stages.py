@@ -19,17 +19,17 @@ from tqdm import tqdm
 from ignota.data.datasets import LabelledImages
 from ignota.data.shots import Shots, class_areas
 from ignota.exemplars.store import ExemplarStore
-from ignota.functional.spacing import evenly_spaced
+from ignota.functional.numbers import evenly_spaced
 from ignota.models.focus_network import FocusNetwork, is_installed
 from ignota.models.frozen_encoder import FrozenEncoder, frozen_taps
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.perception.branch import Branch, Branches, built
+from ignota.perception.features import MetricSpace
 from ignota.perception.known import KnownEvidence
 from ignota.perception.metric_network import MetricNetwork
 from ignota.perception.networks import Networks
 from ignota.perception.perception import calibrated
 from ignota.perception.proposals import UncertaintyRegions, fit_edge_thresholds
-from ignota.perception.spaces import MetricSpace
 from ignota.progress import progress
 from ignota.storage.branch_files import beside, make_branch
 from ignota.structures import InputError

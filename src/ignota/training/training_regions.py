@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ignota.data.images import resize_label
 from ignota.functional.regions import region_areas, region_majority
+from ignota.perception.features import Pooled, pool_taps
 from ignota.perception.proposals import UncertaintyRegions, label_regions
-from ignota.perception.spaces import Pooled, pool_taps
 from ignota.structures import Encoding, RegionSet, Sample
 from ignota.taxonomy import IGNORE_INDEX
 
