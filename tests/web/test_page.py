@@ -570,6 +570,9 @@ CUT = """() => {
     };
     return [...all].filter((one) => one.checkVisibility() && cut(one)).map((one) => one.id || one.tagName);
 }"""
+SMALL = """() => [...document.querySelectorAll("button, input, select")].filter((one) => one.checkVisibility()).filter(
+    (one) => Math.min(one.getBoundingClientRect().width, one.getBoundingClientRect().height) < 24).map((one) =>
+    one.id || one.className)"""
 COVERED = """() => {
     const boxes = ["header", ".view", ".tools", ".status", ".toasts", ".strip"].map((name) => [name,
         document.querySelector(name).getBoundingClientRect()]).filter(([, box]) => box.width * box.height > 0);
@@ -590,6 +593,7 @@ def test_nothing_is_cut_and_messages_cover_nothing(page: Page, thing: Thing, siz
     page.locator("#preview", has_text="covers").wait_for()
     assert page.locator(".toast").is_visible()
     assert page.evaluate(CUT) == [] and page.evaluate(COVERED) == []
+    assert page.evaluate(SMALL) == []  # WCAG 2.2, 2.5.8
 
 
 def test_pieces_of_a_class_are_accepted_and_rejected(page: Page, thing: Thing) -> None:

@@ -106,16 +106,15 @@ def _clicked(click: Click, scene: Scene, channels: Integer[np.ndarray, "h w"]) -
     objects = None
     if click.extent == "object" and scene.cutoff is not None:
         objects = scene.object_ids(click.threshold)
-    outside = [_cell(x, y, scene) for x, y in click.minus]
+    points = ((click.x, click.y), *click.plus)
+    outside, on = ([_cell(x, y, scene) for x, y in listed] for listed in (click.minus, points))
     mask = np.zeros(scene.tables.size, bool)
-    for i, (x, y) in enumerate(((click.x, click.y), *click.plus)):
+    for i, (x, y) in enumerate(points):
         found = _reached(dataclasses.replace(click, x=x, y=y), scene, channels, objects, anything=i > 0)
         if any(found[int(down), int(across)] for across, down in click.minus):
-            finer = None if objects is None else _finer(scene, click.threshold, _cell(x, y, scene), outside)
-            found = _without(found, scene, outside) if finer is None else finer
+            finer = None if objects is None else _finer(scene, click.threshold, on[i], outside)
+            found = _without(found, scene, outside, on) if finer is None else finer
         mask |= found
-    if not mask.any():
-        raise InputError("nothing is left of what was clicked: take a minus click back, or click elsewhere")
     return mask
 
 
@@ -127,9 +126,13 @@ def _finer(
     return None if found is None else enlarged(found.astype(np.int32), scene.tables.size) > 0
 
 
-def _without(mask: Bool[np.ndarray, "H W"], scene: Scene, cells: Sequence[tuple[int, int]]) -> Bool[np.ndarray, "H W"]:
-    """A mask less the regions between edges at some cells of the working grid."""
-    there = np.isin(scene.regions.ids, [scene.regions.ids[cell] for cell in cells]).astype(np.uint8)
+def _without(
+    mask: Bool[np.ndarray, "H W"], scene: Scene, outside: Sequence[tuple[int, int]], on: Sequence[tuple[int, int]]
+) -> Bool[np.ndarray, "H W"]:
+    """A mask less the regions between edges at some cells of the working grid, but for those that `on` lies in."""
+    ids = scene.regions.ids
+    ruled_out = {ids[cell] for cell in outside} - {ids[cell] for cell in on}
+    there = np.isin(ids, list(ruled_out)).astype(np.uint8)
     return mask & (cv2.resize(there, mask.shape[::-1], interpolation=cv2.INTER_NEAREST) == 0)
 
 
