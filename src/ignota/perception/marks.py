@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -19,7 +19,8 @@ from ignota.perception.scene import SMALLEST_REGION, Scene, enlarged, limit_of, 
 from ignota.structures import InputError
 
 Extent = Literal["object", "unknown", "region", "channels", "union"]
-EXTENTS: tuple[str, ...] = get_args(Extent)
+CHANNEL_EXTENTS: tuple[Extent, ...] = ("channels", "union")
+"""Those for which meta channels are read, by a network."""
 
 _MOSTLY, _FILLS = 0.5, 0.2
 """Share of an object that a box holds, and share of the box that objects fill, at least."""
