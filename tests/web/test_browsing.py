@@ -21,15 +21,15 @@ from ignota.web.app import create_app
 from ignota.web.limits import Limits
 from ignota.world.model import OpenWorldModel
 
-STRANGE = ["a\nb.png", "<img src=x onerror=alert(1)>.png", "10.png", "2.png"]
+UNUSUAL = ["a\nb.png", "<img src=x onerror=alert(1)>.png", "10.png", "2.png"]
 
 
 @pytest.fixture
 def album(tmp_path: Path, files: list[bytes]) -> Path:
-    """Four pictures under strange names, one broken, one too large, and what is no picture of the folder."""
+    """Four pictures under unusual names, one broken, one too large, and what is no picture of the folder."""
     album = tmp_path / "album"
     album.mkdir()
-    for name, data in zip(STRANGE, [*files, files[0]], strict=True):
+    for name, data in zip(UNUSUAL, [*files, files[0]], strict=True):
         (album / name).write_bytes(data)
     (album / "broken.png").write_bytes(files[0][:99])
     (album / "text.jpg").write_text("words")
@@ -64,7 +64,7 @@ def listed(client: TestClient, **query: object) -> list[dict[str, Any]]:
 
 def test_a_folder_lists_what_lies_in_it_and_nothing_else(client: TestClient) -> None:
     names = [image["name"] for image in listed(client)]
-    assert sorted(names) == sorted([*STRANGE, "broken.png", "text.jpg", "vast.png", "\\xff.png"])
+    assert sorted(names) == sorted([*UNUSUAL, "broken.png", "text.jpg", "vast.png", "\\xff.png"])
     assert names.index("2.png") < names.index("10.png")
     assert [image["name"] for image in listed(client, first=2, count=3)] == names[2:5]
     assert all(image["unknown"] is None and not image["current"] for image in listed(client))
@@ -72,7 +72,7 @@ def test_a_folder_lists_what_lies_in_it_and_nothing_else(client: TestClient) -> 
 
 def test_thumbnails_are_small_and_kept_within_bounds(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     places = {image["name"]: image["number"] for image in listed(client)}
-    for name in (*STRANGE, "\\xff.png"):
+    for name in (*UNUSUAL, "\\xff.png"):
         answer = client.get(f"/api/folder/{places[name]}/thumbnail")
         assert answer.status_code == 200 and answer.headers["content-type"] == "image/jpeg"
         picture = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)

@@ -32,7 +32,7 @@ export function pick(item, at, how = "new") {
 }
 
 // Whether a further click asks for a coarser or finer object: where an object was clicked and nothing was drawn since.
-// Outside of it a click that takes away is a counter-example, as ever.
+// Outside of it a click that takes away is a counter-example.
 function refines(at, how) {
   const { pick } = session;
   const whole = pick.extent.name === "object" || pick.clicks;
