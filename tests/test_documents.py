@@ -18,8 +18,8 @@ from experiments.pages import architecture, compared, performance
 import ignota
 from ignota.cli import main
 from ignota.cli.commands import find_command
-from ignota.evaluation.head_methods import HEAD_METHODS
-from ignota.perception.metric_network import METRIC_METHODS
+from ignota.evaluation.few_shot_methods import HEAD_METHODS
+from ignota.perception.branch import METRIC_METHODS
 from ignota.scores.dml import METRIC_SCORES
 from ignota.scores.fitted_scores import FITTED_SCORES
 from ignota.scores.logit_scores import LOGIT_SCORES

@@ -13,6 +13,7 @@ import pytest
 
 from ignota.cli import main
 from ignota.cli.commands import COMMANDS
+from ignota.cli.parsing import OLD_SPELLINGS, Parser
 
 # the contract, word for word
 CONTRACT = {
@@ -101,6 +102,21 @@ def test_groups_list_their_commands(name: str, capsys: pytest.CaptureFixture[str
     assert main([name, "--help"]) == 0
     shown = capsys.readouterr().out
     assert all((f"  {command}  " in shown) == command.startswith(name) for command in COMMANDS)
+
+
+OLD_CALLS = {
+    "--allow_code": ("classes", ["--allow_code"], "allow_code", True),
+    "--allow_download": ("classes", ["--allow_download"], "allow_download", True),
+    "--target_fpr": ("calibrate", ["a.png", "--world", "w", "--target_fpr=0.02"], "target_fpr", 0.02),
+}
+
+
+@pytest.mark.parametrize("option", OLD_SPELLINGS)
+def test_old_spellings_are_accepted_and_hidden(option: str) -> None:
+    command, words, key, value = OLD_CALLS[option]
+    parser = Parser(command)
+    assert parser.parse(words)[key] == value
+    assert option not in parser.format_help() and OLD_SPELLINGS[option] in parser.format_help()
 
 
 def test_the_help_lists_every_data_set() -> None:

@@ -8,8 +8,7 @@ import torch
 
 from ignota.scores.feature_scores import Mahalanobis, RectifiedActivations, VirtualLogit
 from ignota.scores.fitted_scores import FITTED_SCORES, fitted_score
-from ignota.scores.sampled import Rows, linear_head, spread_over_classes
-from ignota.scores.score import State
+from ignota.scores.score import Rows, State, linear_head, spread_over_classes
 from ignota.structures import Encoding, InputError
 
 SIZE, FEATURES, CLASSES = (7, 8), 6, 3

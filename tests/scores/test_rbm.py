@@ -8,6 +8,8 @@ import math
 import pytest
 import torch
 
+from ignota.scores import rbm
+
 V, H = 3, 4
 GENERATOR = torch.Generator().manual_seed(0)
 WEIGHT = torch.randn(V, H, generator=GENERATOR, dtype=torch.float64)

@@ -18,8 +18,8 @@ from jaxtyping import UInt8
 
 from ignota.backends.onnx_running import float_runner, int8_runner
 from ignota.models.frozen_encoder import FrozenEncoder
+from ignota.models.inference import has_bfloat16, in_bfloat16
 from ignota.models.onnx_segmenter import OnnxSegmenter
-from ignota.models.precision import has_bfloat16, in_bfloat16
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.perception.networks import Answer, Networks, Runner, run_eagerly
 from ignota.perception.tiles import tiled

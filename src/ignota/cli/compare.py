@@ -75,7 +75,6 @@ _COMPONENTS = ("F1 of components, oracle", "fixed")
 
 
 def _row(place: int, row: dict[str, Any]) -> tuple[str, ...]:
-
     def with_limits(of: dict[str, float], key: str) -> str:
         return f"{percent(of[key])} [{percent(of['low'])}, {percent(of['high'])}]"
 

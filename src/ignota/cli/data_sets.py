@@ -9,7 +9,7 @@ from jsonargparse import Namespace
 
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import Parser, command
-from ignota.cli.terminal import percent, progress, say, say_unless_quiet, show_table
+from ignota.cli.terminal import percent, progress, reach, say, say_unless_quiet, show_table
 from ignota.errors import InputError
 
 # written out, so that the help loads no torch
@@ -31,12 +31,7 @@ def check(args: Namespace) -> None:
     from ignota.data.check import check_dataset
 
     with progress(0, args.name, "image", args.quiet) as bar:
-
-        def tick(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        report = check_dataset(args.name, args.root, args.split, tick)
+        report = check_dataset(args.name, args.root, args.split, reach(bar))
     title = f"{report.name}, {report.split}, {report.images} images"
     if report.rows:
         columns = ("problem", "count", "for example", "remedy")
@@ -72,12 +67,7 @@ def synthesize(args: Namespace) -> None:
 
     lengths = _lengths(args)
     with progress(0, args.layout, "scene", args.quiet) as bar:
-
-        def tick(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        root = write_layout(Path(args.dir), args.layout, lengths, size, args.seed or 0, tick)
+        root = write_layout(Path(args.dir), args.layout, lengths, size, args.seed or 0, reach(bar))
     say_unless_quiet(args, f"{root}: {', '.join(f'{number} {split}' for split, number in lengths.items())}")
 
 

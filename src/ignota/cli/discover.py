@@ -141,7 +141,6 @@ def _draw(
 
 
 def _list(made: Discovery) -> None:
-
     if not made.groups:
         return
     rows = [
@@ -172,7 +171,7 @@ def _learn(args: Namespace, world: OpenWorldModel, made: Discovery, found: Regio
 
 def _learn_one(args: Namespace, world: OpenWorldModel, found: RegionTable, named: NamedRows) -> None:
     from ignota.cli.learn import summary
-    from ignota.discovery.learning import learn_named
+    from ignota.discovery.naming import learn_named
 
     started = time.monotonic()
     wanted = args.exemplars or named.exemplars

@@ -9,7 +9,7 @@ from typing import Any
 
 from ignota.cli.gathering import check_extra, discovered
 from ignota.cli.inputs import PARTS
-from ignota.cli.resuming import image_fingerprint, read_result
+from ignota.cli.results import image_fingerprint, read_result
 from ignota.data.files import as_name, as_text, one_line
 from ignota.data.listing import pictures
 from ignota.discovery.document import FILE

@@ -12,16 +12,12 @@ from jsonargparse import Namespace
 
 from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_backend, add_world, command
+from ignota.cli.parsing import Parser, add_dataset, command
 from ignota.cli.terminal import percent, progress, show_table
 
 
 def arguments(parser: Parser) -> None:
-    parser.add_argument("dataset", type=str, help="name of a data set of anomalies, such as road_anomaly_21")
-    parser.add_argument("--data", type=str | None, default=None, metavar="ROOT", help="where it lies")
-    parser.add_argument("--split", type=str | None, default=None, help="val, or else the only one present")
-    add_world(parser)
-    add_backend(parser)
+    add_dataset(parser, " of anomalies, such as road_anomaly_21")
     parser.add_argument(
         "--given", type=Literal["mask", "object"], default="mask",
         help="how an object is shown: its exact mask, or the unknown object that overlaps it most, as a click gives it",
@@ -67,7 +63,6 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 def show(figures: dict[str, Any]) -> None:
     """The figures as tables."""
-
     known = figures.get("known", {"claimed": {}, "lost": {}})
     rows = [
         (

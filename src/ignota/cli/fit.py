@@ -98,7 +98,6 @@ def run(args: Namespace) -> None:
 
 def _data_of(world: OpenWorldModel, dataset: str | None) -> DataConfig:
     """On what the world was trained; raises InputError where it does not tell, or `dataset` says otherwise."""
-
     known = {field.name for field in dataclasses.fields(DataConfig)}
     trained = world.provenance.get("configuration", {}).get("data", {})
     data = DataConfig(**{key: value for key, value in trained.items() if key in known})
@@ -118,9 +117,9 @@ def _with_scores(
     world: OpenWorldModel, names: list[str], train: LabelledImages, data: DataConfig, args: Namespace, partial: Path
 ) -> OpenWorldModel:
     from ignota.storage import bundle
-    from ignota.training.records import fingerprint
     from ignota.training.refitting import parts_of, seed_of, with_scores
     from ignota.training.score_states import KeptStates, digest
+    from ignota.training.stage_run import fingerprint
 
     seed = seed_of(world) if args.seed is None else args.seed
     weights = digest(bundle.find_world(args.world) / bundle.WEIGHTS)

@@ -117,7 +117,7 @@ def _read(kind: str, examples: list[str], args: Namespace) -> tuple[list[Any], l
 
 
 def _preview(world: OpenWorldModel, args: Namespace, shown: list[Any], against: list[Any]) -> None:
-    from ignota.reports.previews import write_previews
+    from ignota.reports.pictures import write_previews
 
     others = [Path(image) for image in args.on or []]
     paths = [*dict.fromkeys(image for image, _ in (*shown, *against)), *others]

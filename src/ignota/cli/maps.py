@@ -45,7 +45,7 @@ def run(args: Namespace) -> None:
 
     from ignota.cli.inputs import image_files, picture_count, read_pictures, still_to_do, targets
     from ignota.cli.measuring import words_of
-    from ignota.cli.resuming import score_marks
+    from ignota.cli.results import score_marks
     from ignota.data.drafts import sweep
     from ignota.evaluation.choices import chosen_scores
 
@@ -86,7 +86,7 @@ def _missing(out: Path, name: str, path: Path, marks: Mapping[str, str]) -> list
 
 def _made(out: Path, name: str, path: Path) -> dict[str, str]:
     """By what each map of an image was made, as NAME.json tells; empty where the image is another one now."""
-    from ignota.cli.resuming import image_fingerprint, read_result
+    from ignota.cli.results import image_fingerprint, read_result
 
     made_by = (read_result(out / f"{name}.json") or {"made_by": {}})["made_by"]
     made = made_by.get("maps")
@@ -96,7 +96,7 @@ def _made(out: Path, name: str, path: Path) -> dict[str, str]:
 
 def _write(out: Path, picture: Picture, world: OpenWorldModel, scores: Sequence[str], marks: Mapping[str, str]) -> None:
     """Writes maps of an image, then NAME.json, which says where all of them come from."""
-    from ignota.cli.resuming import image_fingerprint
+    from ignota.cli.results import image_fingerprint
     from ignota.data.files import as_text, write_json
     from ignota.evaluation.component_reading import to_size
     from ignota.formats.score_maps import write_map

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from jsonargparse import Namespace
 from ignota.cli.opening import check_target
 from ignota.cli.terminal import say_unless_quiet
 from ignota.data.datasets import LabelledImages, file_mark, open_dataset
-from ignota.data.files import write_atomically
+from ignota.data.files import write_json
 from ignota.evaluation.shards import PartOfImages, Shard, State, stored_part, write_state
 from ignota.formats.score_maps import MapFolder
 from ignota.storage.seals import world_fingerprint
@@ -70,7 +69,6 @@ def finish(file: str | None) -> Iterator[Callable[[Any], None]]:
 
     def write(figures: Any) -> None:
         if target is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(target, (json.dumps(figures, indent=2, ensure_ascii=False) + "\n").encode())
+            write_json(target, figures)
 
     yield write

@@ -19,6 +19,12 @@ from ignota.training.settings import LARGEST, SMALLEST, in_words
 
 DEFAULT_WORLD = "camvid-11"
 LABEL_FORMATS = "indexed, cityscapes, coco, labelme, label-studio, cvat, datumaro, fiftyone, smiyc"
+OLD_SPELLINGS = {
+    "--allow_code": "--allow-code",
+    "--allow_download": "--allow-download",
+    "--target_fpr": "--target-fpr",
+}
+"""Options that were written otherwise in 0.1: no help shows them, and every command takes them until 1.0."""
 Device = Literal["auto", "cpu", "cuda"]
 Recipe = Literal["auto", "full", "light"]
 Backend = Literal["torch", "torch-bf16", "compile", "onnx", "onnx-int8"]
@@ -127,10 +133,13 @@ class Parser(ArgumentParser):
         if not word.startswith("--") or word == "--":
             return word
         name, equals, value = word.partition("=")
-        known = {option.replace("_", "-"): option for option in self._option_string_actions if option[:2] == "--"}
-        inner = known.get(self.renamed.get(name, name).replace("_", "-"))
-        if inner is None:
-            shown = [option for option in known.values() if option not in self.renamed.values()]
+        name = OLD_SPELLINGS.get(name, name)
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        inner = self.renamed.get(name, name)
+        if inner not in known:
+            inner = "--" + name[2:].replace("-", "_")
+        if inner not in known:
+            shown = [option for option in known if option not in self.renamed.values()]
             raise UsageError(f"`{self.prog}` has no option {name}{hint(name, [*shown, *self.renamed])}")
         return f"{inner}{equals}{value}"
 
@@ -149,6 +158,15 @@ def add_world(parser: Parser, own: bool = False) -> None:
         parser.add_argument("--world", type=str, default=DEFAULT_WORLD, help=f"a bundle or shipped ({DEFAULT_WORLD})")
     add_code(parser)
     add_download(parser)
+
+
+def add_dataset(parser: Parser, kind: str) -> None:
+    """DATASET, `--data`, `--split`, and the world that is measured on it; kind: which data sets serve."""
+    parser.add_argument("dataset", type=str, help=f"name of a data set{kind}")
+    parser.add_argument("--data", type=str | None, default=None, metavar="ROOT", help="where it lies")
+    parser.add_argument("--split", type=str | None, default=None, help="val, or else the only one present")
+    add_world(parser)
+    add_backend(parser)
 
 
 def add_code(parser: Parser) -> None:

@@ -60,8 +60,7 @@ def run(args: Namespace) -> None:
 
     from ignota.cli.inputs import image_files, picture_count, read_pictures, still_to_do, targets
     from ignota.cli.pictures import write_scene
-    from ignota.cli.resuming import is_finished, made_by, makers, method_form
-    from ignota.cli.table import can_write_tables, write_table
+    from ignota.cli.results import can_write_tables, is_finished, made_by, makers, method_form, write_table
     from ignota.data.drafts import sweep
 
     out = Path(args.out)

@@ -6,7 +6,6 @@ Regions come from images, folders and videos, or from the regions.parquet of `se
 
 from __future__ import annotations
 
-import json
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -104,20 +103,18 @@ def _rows(found: RegionTable, chosen: Sequence[Suggestion]) -> list[dict[str, An
 
 
 def _write(args: Namespace, found: RegionTable, chosen: Sequence[Suggestion]) -> None:
-    from ignota.data.files import write_atomically
+    from ignota.data.files import write_atomically, write_json
     from ignota.reports.tables import Table, to_csv
 
     rows = _rows(found, chosen)
     if args.json is not None:
-        text = json.dumps({"images": rows}, indent=2, ensure_ascii=False) + "\n"
-        write_atomically(Path(args.json), text.encode())
+        write_json(Path(args.json), {"images": rows})
     if args.csv is not None:
         table = Table("", _COLUMNS, tuple(tuple(row[column] for column in _COLUMNS) for row in rows))
         write_atomically(Path(args.csv), to_csv(table).encode())
 
 
 def _list(found: RegionTable, chosen: Sequence[Suggestion]) -> None:
-
     if not chosen:
         say("nothing is unknown in these images: there is none to suggest")
         return

@@ -91,7 +91,6 @@ def history(args: Namespace) -> None:
 @command("forget NAME --world WORLD", "ignota forget scooter --world my-world", _one_class)
 def forget(args: Namespace) -> None:
     """Drops a taught class: later results are bit for bit those from before it was taught."""
-
     with opened_world(args, writable=True) as world:
         world.forget(args.name)
         left = len(world.classes)
@@ -106,7 +105,6 @@ def _undo_options(parser: Parser) -> None:
 @command("undo [--event N] --world WORLD", "ignota undo --world my-world", _undo_options)
 def undo(args: Namespace) -> None:
     """Undoes the last learn, forget, rename, merge, recolour or calibrate, or the one with a number."""
-
     with opened_world(args, writable=True) as world:
         taken = world.undo(args.event)
     say_unless_quiet(args, f"undid event {taken.key}: {taken.action} {taken.name!r}")
@@ -120,7 +118,6 @@ def _rename_options(parser: Parser) -> None:
 @command("rename NAME NEW --world WORLD", "ignota rename scooter 'electric scooter' --world my-world", _rename_options)
 def rename(args: Namespace) -> None:
     """Renames a taught class; its examples and its number stay."""
-
     with opened_world(args, writable=True) as world:
         world.rename(args.name, args.new)
     say_unless_quiet(args, f"{args.name!r} is {args.new.strip()!r} now")
@@ -135,7 +132,6 @@ def _merge_options(parser: Parser) -> None:
 @command("merge NAME INTO --world WORLD", "ignota merge e-scooter scooter --world my-world", _merge_options)
 def merge(args: Namespace) -> None:
     """Moves the examples of one taught class to another, and drops the first."""
-
     with opened_world(args, writable=True) as world:
         world.merge(args.name, args.into)
     say_unless_quiet(args, f"{args.name!r} is part of {args.into!r} now")

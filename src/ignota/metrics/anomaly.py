@@ -11,11 +11,14 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 
-from ignota.functional.binned_curves import (
+from ignota.functional.curves import (
+    BinaryCurve,
+    Rule,
     add_scores,
+    binary_curve,
     curve_from_histogram,
+    curve_metrics,
 )
-from ignota.functional.curves import BinaryCurve, Rule, binary_curve, curve_metrics
 from ignota.functional.numbers import BINS
 from ignota.metrics.exact import ExactSum
 from ignota.structures import InputError

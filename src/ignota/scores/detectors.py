@@ -17,8 +17,7 @@ from torch import Tensor
 
 from ignota.data.images import resize_label
 from ignota.functional.numbers import evenly_spaced
-from ignota.scores.sampled import bounded, spread_over_classes
-from ignota.scores.score import AnomalyScore, State, stacked
+from ignota.scores.score import AnomalyScore, State, bounded, spread_over_classes, stacked
 from ignota.structures import Encoding, InputError
 
 LOGITS = "logits"

@@ -1,4 +1,8 @@
-"""Scores of new label predictors, trained on the frozen features of one tap, pixel by pixel."""
+"""Scores of new label predictors, trained on the frozen features of one tap, pixel by pixel: one, or many of them.
+
+Maximised entropy: Chan, Rottmann and Gottschalk, ICCV 2021. Deep ensembles: Lakshminarayanan, Pritzel and Blundell,
+NeurIPS 2017. Dropout at inference: Gal and Ghahramani, ICML 2016; Mukhoti and Gal, 2018, for segmentation.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ignota.data.images import resize_label
-from ignota.functional.scores import predictive_entropy
-from ignota.scores.sampled import SampledScore, bounded, spread_over_classes
-from ignota.scores.score import OUTLIER, State, stacked
+from ignota.functional.scores import mutual_information, predictive_entropy
+from ignota.scores.score import OUTLIER, SampledScore, State, bounded, spread_over_classes, stacked
 from ignota.scores.trained import Tick, TrainedScore, descend, ordered
 from ignota.structures import Encoding, InputError
 
@@ -154,3 +157,60 @@ def entropy_loss(
     known = F.nll_loss(log_p[~outlier], label[~outlier], reduction="sum") / (~outlier).sum().clamp(min=1)
     uniform = -log_p[outlier].mean(1).sum() / outlier.sum().clamp(min=1)
     return (1 - _OUTLIERS) * known + _OUTLIERS * uniform
+
+
+class Ensemble(HeadScore):
+    """Predictive entropy of five heads that differ in their first weights and in the pixels that each step shows them.
+
+    All stand on one frozen encoder, so they agree more than networks do that were trained apart from the first layer.
+    """
+
+    citation = "Lakshminarayanan et al., NeurIPS 2017"
+    members = 5
+
+    def loss(
+        self, heads: Heads, units: Float[Tensor, "M N F"], label: Int[Tensor, "M N"], generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        return F.cross_entropy(heads(units).flatten(0, 1), label.flatten())
+
+    def read(self, heads: Heads, units: Float[Tensor, "1 N F"], state: State) -> Float[Tensor, " N"]:
+        return predictive_entropy(heads(units))
+
+
+class MonteCarloDropout(HeadScore):
+    """Mutual information of `passes` predictions of one head, each with half of its hidden units switched off.
+
+    In training every pixel has units of its own switched off. At test time the units of a pass are the same for all
+    pixels, so that a pass is one drawing of the weights; they are drawn from the seed of the training.
+    """
+
+    citation = "Gal and Ghahramani, ICML 2016; Mukhoti and Gal 2018"
+
+    def __init__(
+        self,
+        tap: str = "decoder",
+        per_image: int = 192,
+        hidden: int = 128,
+        steps: int = 1000,
+        passes: int = 20,
+        rate: float = 0.5,
+    ) -> None:
+        super().__init__(tap, per_image, hidden, steps)
+        self.passes, self.rate = passes, rate
+
+    def loss(
+        self, heads: Heads, units: Float[Tensor, "M N F"], label: Int[Tensor, "M N"], generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        hidden = heads.hidden(units)
+        logits = heads.logits(hidden * self.kept(tuple(hidden.shape), generator))
+        return F.cross_entropy(logits.flatten(0, 1), label.flatten())
+
+    def read(self, heads: Heads, units: Float[Tensor, "1 N F"], state: State) -> Float[Tensor, " N"]:
+        hidden = heads.hidden(units)
+        generator = torch.Generator().manual_seed(int(state["seed"]))
+        kept = self.kept((self.passes, 1, hidden.shape[2]), generator).to(hidden.device)
+        return mutual_information(torch.cat([heads.logits(hidden * mask) for mask in kept]))
+
+    def kept(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """1 / (1 - rate) for units that stay, 0 for the others."""
+        return torch.bernoulli(torch.full(shape, 1 - self.rate), generator=generator) / (1 - self.rate)

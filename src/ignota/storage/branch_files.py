@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from ignota.models.heads import MetaChannelHead, RegionEmbedder
 from ignota.models.segmenter import ClosedSetSegmenter
-from ignota.perception.branch import Branch
-from ignota.perception.metric_network import MetricNetwork
+from ignota.perception.branch import Branch, MetricNetwork
 from ignota.perception.networks import Networks, run_eagerly
 from ignota.perception.tiles import tiled_unasked
 

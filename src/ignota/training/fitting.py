@@ -22,8 +22,8 @@ from ignota.perception.reading import RegionReading, joined_parts, own_parts
 from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.training.configuration import EmbedderConfig, ExperimentConfig, FitConfig
+from ignota.training.embedder_run import RegionRows
 from ignota.training.stream import STAGES
-from ignota.training.training_regions import RegionRows
 from ignota.training.weighing import WEIGHTS, Trial, WeightTable, left_out_trials, weigh
 
 _PIXELS = 4000

@@ -21,9 +21,8 @@ from ignota.synthetic.pasting import cut_outs
 from ignota.training.configuration import ExperimentConfig, FitConfig, MetaChannelConfig
 from ignota.training.fitting import split_images
 from ignota.training.full_recipe import TrialReader, with_full
-from ignota.training.held_out import HeldOutReader
+from ignota.training.held_out import HeldOutReader, calibrate_scores
 from ignota.training.object_cutoff import with_cutoffs
-from ignota.training.score_calibration import calibrate_scores
 from ignota.training.score_states import Bars, KeptStates, fit_states, no_bars
 from ignota.training.stages import Stages
 from ignota.training.stream import TrainingImages

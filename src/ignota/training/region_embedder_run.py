@@ -20,9 +20,9 @@ from ignota.models.heads import RegionEmbedder
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.perception.proposals import label_regions
 from ignota.taxonomy import IGNORE_INDEX
-from ignota.training.closed_set_run import crop_loader
 from ignota.training.configuration import ExperimentConfig, RegionEmbedderConfig
 from ignota.training.distributed import gathered_rows, part
+from ignota.training.segmenters import crop_loader
 from ignota.training.stage_run import Pace, StageRun
 from ignota.training.stream import STAGES, Samples
 from ignota.training.training import Stage, normalise_images

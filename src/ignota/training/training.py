@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from ignota.data.files import write_atomically
-from ignota.models.precision import has_bfloat16
+from ignota.models.inference import has_bfloat16
 from ignota.progress import progress
 from ignota.structures import InputError
 from ignota.training.distributed import broadcast, group, is_rank_zero

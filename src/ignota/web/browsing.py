@@ -10,7 +10,7 @@ from anyio import to_thread
 from fastapi import FastAPI, Path, Query, Response
 from starlette.exceptions import HTTPException
 
-from ignota.discovery.learning import prepared_rows, rows_to_learn
+from ignota.discovery.naming import prepared_rows, rows_to_learn
 from ignota.web import forms, views
 from ignota.web.folder import Folder, Order
 from ignota.web.folder import Query as Wanted

@@ -9,8 +9,7 @@ from typing import Any
 from ignota.discovery.document import Discovery
 from ignota.discovery.gallery import TILES, draw_tiles
 from ignota.discovery.groups import Group
-from ignota.discovery.learning import rle_of
-from ignota.discovery.naming import NamedRows, all_groups
+from ignota.discovery.naming import NamedRows, all_groups, rle_of
 from ignota.discovery.region_table import RegionTable
 from ignota.exemplars.store import COUNTER_EXAMPLE
 from ignota.structures import InputError

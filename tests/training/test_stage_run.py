@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ignota.training.configuration import ClosedSetConfig, DataConfig, ExperimentConfig
-from ignota.training.records import StageFolder, fingerprint
+from ignota.training.stage_run import StageFolder, fingerprint
 
 TENSORS = {"w": torch.arange(4.0), "n": torch.tensor(3)}
 

@@ -12,7 +12,7 @@ from ignota.scores.score import LEVEL
 from ignota.storage import bundle
 from ignota.synthetic import SyntheticStreets
 from ignota.taxonomy import ClassSplit
-from ignota.training.score_calibration import calibrate_scores, level
+from ignota.training.held_out import calibrate_scores, level
 from ignota.training.stream import TrainingImages
 
 CPU = torch.device("cpu")

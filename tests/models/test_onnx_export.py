@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ignota.models.portable import PortableEncoder, PortableSegmenter
+from ignota.models.onnx_export import PortableEncoder, PortableSegmenter
 from ignota.perception.networks import Networks
 from ignota.storage import bundle
 from ignota.structures import InputError
