@@ -112,6 +112,7 @@ def main(words: Sequence[str] | None = None) -> str:
     for i in tqdm(evenly_spaced(len(samples), args.images), unit="image"):
         sample = samples[int(i)]
         scene = world.segment(sample.image)
+        assert sample.label is not None and samples.taxonomy is not None
         label = resize_label(sample.label, scene.tables.size)
         for name in args.classes:
             for thing in things(label, samples.taxonomy.id_of(name)):

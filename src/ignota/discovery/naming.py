@@ -146,8 +146,9 @@ def learn_named(
     name, made = world.usable_name(named.name), list[Prepared]()
     for rows in rows_to_learn(found, named, exemplars):
         made += prepared_rows(world, found, name, rows)
-        for _ in rows if tick is not None else ():
-            tick()
+        if tick is not None:
+            for _ in rows:
+                tick()
     return world.teach(name, made, force) if made else None
 
 
