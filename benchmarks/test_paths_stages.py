@@ -240,7 +240,7 @@ def test_a_lesson_of_one_image(race, lesson: Any) -> None:
             world.forget("thing")
 
     race(
-        "lesson of one",
+        "one example",
         "one class learnt from one image of 960×720 that was encoded and read before",
         {OURS: lambda: world.learn("thing", examples[:1], force=True), PASS: lambda: world.encode(image)},
         [Bar(OURS, PASS, most=0.1)],
