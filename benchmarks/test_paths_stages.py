@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from ignota.synthetic.streets import SyntheticStreets
 from ignota.world.model import OpenWorldModel
 
 HEIGHT, WIDTH, CLASSES, NOVEL = 1024, 2048, 19, 3
+PASS = "the networks on one image of 960×720"
+OPEN = 20
 FORWARD = "the forward pass of DeepLabV3+ EfficientNet-Lite0"
 SHARE, SMALLEST, THETA = 0.1, 0.0005, 0.0
 
@@ -198,6 +201,7 @@ def lesson(tmp_path: Path, threads: int) -> tuple[OpenWorldModel, list[tuple[Enc
 
 def test_a_lesson_of_five_images(race, lesson: Any) -> None:
     world, examples = lesson
+    image = SyntheticStreets("anomaly", 1, (720, 960), 0)[0].image
 
     def learn() -> None:
         world.learn("thing", examples, force=True)
@@ -215,9 +219,48 @@ def test_a_lesson_of_five_images(race, lesson: Any) -> None:
     race(
         "lesson",
         "one class learnt from five images of 960×720 that were encoded and read before",
-        {OURS: learn, "encoded but not yet read (regions, neighbours)": learn_unread},
+        {
+            OURS: learn,
+            "encoded but not yet read (regions, neighbours)": learn_unread,
+            PASS: lambda: world.encode(image),
+        },
         [],
         rounds=7,
         notes={"most ms": 50},
         before=forget,
+    )
+
+
+def test_a_lesson_of_one_image(race, lesson: Any) -> None:
+    world, examples = lesson
+    image = SyntheticStreets("anomaly", 1, (720, 960), 0)[0].image
+
+    def forget() -> None:
+        if "thing" in world.classes.names:
+            world.forget("thing")
+
+    race(
+        "one example",
+        "one class learnt from one image of 960×720 that was encoded and read before",
+        {OURS: lambda: world.learn("thing", examples[:1], force=True), PASS: lambda: world.encode(image)},
+        [Bar(OURS, PASS, most=0.1)],
+        rounds=7,
+        before=forget,
+    )
+
+
+def test_a_preview_on_twenty_open_images(race, lesson: Any) -> None:
+    world, examples = lesson
+    image = SyntheticStreets("anomaly", 1, (720, 960), 0)[0].image
+    shown = [dataclasses.replace(examples[n % len(examples)][0]) for n in range(OPEN)]
+
+    def foresee() -> None:
+        assert len(world.preview("thing", examples[:1], others=shown).images) == 1 + OPEN
+
+    race(
+        "preview",
+        f"what a class would cover, taught from one image, on {OPEN} open images of 960×720",
+        {OURS: foresee, PASS: lambda: world.encode(image)},
+        [Bar(OURS, PASS, most=1)],
+        rounds=5,
     )

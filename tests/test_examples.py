@@ -22,6 +22,7 @@ from experiments import loop_picture
 from PIL import Image
 
 from ignota.cli import main
+from ignota.data.images import read_image, read_label
 from ignota.storage import bundle
 from ignota.synthetic import SyntheticStreets
 
@@ -67,6 +68,27 @@ def test_the_readme_s_python(trained: Path, tmp_path: Path, monkeypatch: pytest.
     names: dict[str, Any] = {}
     exec(blocks[0], names)
     assert repr(names["world"]) == "World(tiny, 16 known, 1 taught)"
+    names["world"].store.close()
+
+
+@pytest.mark.slow
+def test_the_readme_s_python_on_a_photograph(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The shipped world learns the animal of a photograph from what it found unknown, and finds it there again."""
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    bundle.copy("camvid-11", tmp_path / "my-world")
+    photo = shared_data / "road_anomaly_21_val" / "images" / "2.png"
+    truth = read_label(shared_data / "road_anomaly_21_val" / "labels_masks" / photo.name) == 1
+    Image.fromarray(read_image(photo)).save(tmp_path / "photo.jpg", quality=95)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert repr(names["world"]) == "World(camvid-11, 11 known, 1 taught)"
+    assert names["preview"].iou > 0.5 and not names["preview"].doubts
+    found = names["world"].segment("photo.jpg").labels == names["world"].classes.id_of("moose")
+    assert (found & truth).sum() > 0.5 * truth.sum() and found[~truth].mean() < 0.1
+    assert float(capsys.readouterr().out.splitlines()[-1]) == pytest.approx(found.mean())
     names["world"].store.close()
 
 

@@ -8,12 +8,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
-from experiments import ablation, diagnosis, figures, measure, region_scales, render, taught_classes
+from experiments import ablation, diagnosis, figures, marks, measure, region_scales, render, taught_classes
+from PIL import Image
 
 from ignota.cli import find_command
 from ignota.cli.parsing import Parser
+from ignota.synthetic.streets import SyntheticStreets
 from ignota.training.configuration import ExperimentConfig
 
 
@@ -56,6 +59,23 @@ def test_measure_runs_what_is_missing(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "one.json").write_text("{}")
     measure.measure("page", tmp_path)
     assert called == [["ignota", "b", "--json", str(tmp_path / "two.json")]]
+
+
+@pytest.mark.slow
+def test_marks_are_measured_on_labelled_images(trained: Path, tmp_path: Path) -> None:
+    label = np.full((48, 96), 3, np.uint8)
+    label[10:30, 20:50], label[35:45, 70:80] = 8, 9
+    for folder in ("train", "trainannot"):
+        (tmp_path / "camvid" / folder).mkdir(parents=True)
+    Image.fromarray(SyntheticStreets("anomaly", 1, (48, 96), 3)[0].image).save(tmp_path / "camvid" / "train" / "a.jpg")
+    Image.fromarray(label).save(tmp_path / "camvid" / "trainannot" / "a.png")
+    words = [str(trained), str(tmp_path / "camvid"), "--recipe", "auto", "--out", str(tmp_path / "marks.json")]
+    marks.main(words)
+    (rows,) = read(tmp_path / "marks.json").values()
+    assert rows.pop("objects") == {"car": "1", "pedestrian": "1"}
+    ways = ("box", *(f"{n} clicks" for n in range(1, marks.CLICKS + 1)))
+    assert set(rows) == {f"{way}{when}" for way in ways for when in (", before", "")}
+    assert all(0 <= value <= 1 for row in rows.values() for value in row.values())
 
 
 @pytest.mark.long

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -83,3 +83,8 @@ class Encoding:
     sha256: str = ""
     source: str = ""
     objectness: Tensor | None = None
+
+    @property
+    def bare(self) -> Encoding:
+        """The same without features: enough to label the image again by its tables."""
+        return replace(self, logits=self.logits[:, :0], features={})

@@ -404,6 +404,8 @@ def test_openapi_bears_examples(client: TestClient) -> None:
         f"/api/{name}"
         for name in (
             "health", "metrics", "classes", "history", "exemplars", "segment", "images/{image}/layers", "select",
-            "relabel", "export", "images/{image}", "learn", "preview", "forget", "rename", "merge", "recolour", "undo",
+            "relabel", "export", "images/{image}", "folder", "folder/{number}/thumbnail", "folder/{number}/file",
+            "groups", "regions/{number}", "groups/learn", "learn", "preview", "forget", "rename", "merge", "recolour",
+            "undo",
         )
     }  # fmt: skip

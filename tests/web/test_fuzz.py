@@ -84,6 +84,7 @@ def forms(key: str) -> dict[str, dict[str, Any]]:
         "/api/relabel": {"images": [key]},
         "/api/export": {"images": [key], "threshold": 0.5},
         "/api/learn": {"name": "moose", "examples": [mark, {"image": key, "box": [1, 1, 9, 9]}], "force": True, **by},
+        "/api/groups/learn": {"group": "1", "name": "moose", "without": [1], "force": True, **by},
         "/api/forget": {"name": "moose", **by},
         "/api/rename": {"name": "moose", "new": "elk", **by},
         "/api/merge": {"name": "moose", "into": "elk", **by},

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import positive_data_acceptance
 
-from ignota.web.app import create_app
+from ignota.web.app import Shown, create_app
+from ignota.web.folder import Folder
 from ignota.world.model import OpenWorldModel
 
 BEARER = {"Authorization": "Bearer secret"}
@@ -16,10 +19,16 @@ BEARER = {"Authorization": "Bearer secret"}
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=lambda mode: mode.value)
 @pytest.mark.parametrize("examples", [12, pytest.param(40, marks=pytest.mark.long)])
-def test_answers_are_as_described(world: OpenWorldModel, mode: GenerationMode, examples: int) -> None:
-    schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(world, "tiny", token="secret"))
+def test_answers_are_as_described(
+    world: OpenWorldModel, files: list[bytes], tmp_path: Path, mode: GenerationMode, examples: int
+) -> None:
+    for number, data in enumerate(files):
+        (tmp_path / f"{number}.png").write_bytes(data)
+    shown = Shown(Folder(tmp_path.resolve(), [f"{number}.png" for number in range(len(files))]))
+    app = create_app(world, "tiny", token="secret", shown=shown)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app)
     operations = [found.ok() for found in schema.get_all_operations()]
-    assert len(operations) == 18
+    assert len(operations) == 24
     tried = 0
     for operation in operations:
         if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query or operation.path_parameters):

@@ -67,7 +67,7 @@ def run(args: Namespace) -> None:
     if not args.sources and not learns:
         raise UsageError("discover what? name images or a regions.parquet, or --accept names.csv")
 
-    from ignota.cli.gathering import check_extra
+    from ignota.cli.gathering import check_extra, discovered
     from ignota.data.drafts import sweep
     from ignota.data.files import one_line
 
@@ -84,7 +84,7 @@ def run(args: Namespace) -> None:
         if args.sources:
             made, found = _discover(args, world, out, faults)
         else:
-            made, found = _kept(world, out)
+            made, found = discovered(world, out)
         if learns:
             faults += _learn(args, world, made, found)
     complain(faults)
@@ -151,21 +151,6 @@ def _list(made: Discovery) -> None:
     columns = ["group", "regions", "images", "compactness", "strangeness", "exemplars", "nearest known classes"]
     more = f", the best {len(rows)} of {len(made.groups)}" if len(rows) < len(made.groups) else ""
     show_table(f"groups{more}", columns, rows)
-
-
-def _kept(world: OpenWorldModel, out: Path) -> tuple[Discovery, RegionTable]:
-    """What an earlier call found."""
-    from ignota.cli.gathering import table_of
-    from ignota.data.files import one_line
-    from ignota.discovery.document import FILE, check_rows, read_discovery
-    from ignota.storage.seals import perception_fingerprint
-
-    made = read_discovery(out / FILE)
-    if made.world != perception_fingerprint(world):
-        raise InputError(f"{one_line(out / FILE)} has groups of another world: name that by --world, or discover again")
-    found = table_of(made.table, world)
-    check_rows(made, found)
-    return made, found
 
 
 def _learn(args: Namespace, world: OpenWorldModel, made: Discovery, found: RegionTable) -> list[InputError]:

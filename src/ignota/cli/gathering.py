@@ -15,6 +15,7 @@ from ignota.cli.terminal import progress
 from ignota.data.drafts import sweep
 from ignota.data.files import as_text, one_line, write_atomically
 from ignota.discovery.cut_regions import cut_region_rows
+from ignota.discovery.document import FILE, Discovery, check_rows, read_discovery
 from ignota.discovery.region_table import RegionTable, read_table
 from ignota.storage.seals import perception_fingerprint
 from ignota.structures import InputError
@@ -38,6 +39,16 @@ def check_extra() -> None:
 def table_of(path: Path, world: OpenWorldModel) -> RegionTable:
     """A regions.parquet that this world wrote, before or after it was taught; raises InputError for another."""
     return read_table(path, int(world.known.space.known.shape[1]), perception_fingerprint(world))
+
+
+def discovered(world: OpenWorldModel, out: Path) -> tuple[Discovery, RegionTable]:
+    """What an earlier `discover` found; raises InputError for groups of another world or a changed table."""
+    made = read_discovery(out / FILE)
+    if made.world != perception_fingerprint(world):
+        raise InputError(f"{one_line(out / FILE)} has groups of another world: name that by --world, or discover again")
+    found = table_of(made.table, world)
+    check_rows(made, found)
+    return made, found
 
 
 def gathered(

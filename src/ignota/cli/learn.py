@@ -19,7 +19,7 @@ from ignota.cli.parsing import Parser, add_branches, add_world, branches_of, com
 from ignota.cli.terminal import say, say_unless_quiet
 
 if TYPE_CHECKING:
-    from ignota.perception.marks import Mark
+    from ignota.perception.marks import Extent, Mark
     from ignota.world.model import OpenWorldModel
     from ignota.world.previewing import Preview
 
@@ -34,16 +34,21 @@ def arguments(parser: Parser) -> None:
     )
     parser.add_argument("--polygon", action="append", metavar="P", help="or its outline: 'x,y x,y x,y …' in pixels")
     parser.add_argument("--box", action="append", metavar="B", help="or a box round it: 'left,top,right,bottom'")
-    parser.add_argument("--click", action="append", metavar="C", help="or a point on it: 'x,y'")
+    parser.add_argument(
+        "--click",
+        action="append",
+        metavar="C",
+        help="or a point on it: 'x,y', perhaps with further ones on it, '+x,y', and off it, '-x,y'",
+    )
     parser.add_argument(
         "--not", action="append", metavar="N", help="a mask of what is not the class, for each image; alone it corrects"
     )
     parser.add_argument(
         "--extent",
-        type=Literal["unknown", "region", "channels", "union"],
-        default="unknown",
-        help="how far round a click the object reaches: the unknown pixels, the region between edges, the meta "
-        "channels' region, or both regions",
+        type=Literal["object", "unknown", "region", "channels", "union"],
+        default="object",
+        help="how far round a click the object reaches: the unknown object, the unknown pixels, the region between "
+        "edges, the meta channels' region, or both regions",
     )
     parser.add_argument("--preview", action="store_true", help="tell what the class would cover, and store nothing")
     parser.add_argument("--on", action="append", metavar="IMAGE", help="with --preview: another image to try it on")
@@ -123,15 +128,22 @@ def _preview(world: OpenWorldModel, args: Namespace, shown: list[Any], against: 
         say(f"{len(written)} pictures → {args.out}")
 
 
-def _mark(kind: str, text: str, extent: Literal["unknown", "region", "channels", "union"]) -> Mark:
+def _mark(kind: str, text: str, extent: Extent) -> Mark:
     from ignota.perception.marks import Box, Click, Polygon
 
     if kind == "polygon":
         return Polygon([(x, y) for x, y in (_numbers(corner, 2, "a corner 'x,y'") for corner in text.split())])
     if kind == "box":
         return Box(*_numbers(text, 4, "'left,top,right,bottom'"))
-    x, y = _numbers(text, 2, "'x,y'")
-    return Click(x, y, extent)
+    first, *more = text.split() or [""]
+    x, y = _numbers(first, 2, "'x,y'")
+    points: dict[str, list[tuple[float, float]]] = {"+": [], "-": []}
+    for word in more:
+        if word[0] not in points:
+            raise UsageError(f"a further point of a click is '+x,y' or '-x,y', not {word!r}")
+        across, down = _numbers(word[1:], 2, "'+x,y' or '-x,y'")
+        points[word[0]].append((across, down))
+    return Click(x, y, extent, plus=points["+"], minus=points["-"])
 
 
 def _numbers(text: str, count: int, form: str) -> list[float]:

@@ -1,5 +1,6 @@
 """Serves a world on a web page and over HTTP: drop images, click what is unknown, name it.
 
+With --images the page shows that folder too, with what `segment` and `discover` found in it; groups are named there.
 Only this machine can connect unless --host says otherwise; then clients need a token, which is part of the printed
 link.
 """
@@ -17,6 +18,12 @@ from ignota.cli.terminal import say
 def arguments(parser: Parser) -> None:
     add_world(parser)
     add_backend(parser)
+    parser.add_argument(
+        "--images", type=str | None, default=None, metavar="DIR", help="a folder of images to choose from"
+    )
+    parser.add_argument(
+        "--results", action="append", metavar="DIR", help="what `segment` or `discover` wrote of them; may be repeated"
+    )
     parser.add_argument("--host", type=str, default="127.0.0.1", help="the address to listen on; 0.0.0.0 takes all")
     parser.add_argument("--port", type=int, default=8642, help="the port; 0 takes a free one")
     parser.add_argument("--token", type=str | None, default=None, help="what clients must send; generated off loopback")
@@ -27,7 +34,11 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--memory", type=int, default=2048, help="MiB for the whole server")
 
 
-@command("serve --world WORLD", "ignota serve --world my-world --open", arguments)
+@command(
+    "serve --world WORLD [--images DIR [--results DIR …]]",
+    "ignota serve --world my-world --images drives/ --results found --open",
+    arguments,
+)
 def run(args: Namespace) -> None:
     for option in ("body", "pixels", "seconds", "memory"):
         if args[option] <= 0:
@@ -43,9 +54,14 @@ def run(args: Namespace) -> None:
 
     import sys
 
+    from ignota.cli.earlier import shown_folder
     from ignota.storage import bundle
     from ignota.web.limits import Limits
     from ignota.web.serving import Address, serve
+
+    results = args.get("results") or []
+    if results and args.images is None:
+        raise UsageError("--results belongs to --images: name the folder of the images as well")
 
     path = bundle.find_world(args.world)
     own = path not in bundle.shipped_worlds().values()
@@ -59,4 +75,5 @@ def run(args: Namespace) -> None:
         sys.stdout.flush()
 
     with opened_world(args, writable=own) as world:
-        serve(world, path.name, Address(args.host, args.port, args.token), limits, announce, args.open)
+        shown = None if args.images is None else shown_folder(world, args.images, results)
+        serve(world, path.name, Address(args.host, args.port, args.token), limits, announce, args.open, shown)

@@ -73,6 +73,19 @@ def image_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int
         return height, width
 
 
+def read_picture_file(path: Path, where: str, most: int, max_pixels: int = MAX_PIXELS) -> bytes:
+    """The bytes of a file of at most `most` bytes that begins as a picture; `where` names it in errors.
+
+    Raises InputError as `read_image`, but what comes after the header is not looked at.
+    """
+    with _open_file(path, where) as stream:
+        data = stream.read(most + 1)
+    if len(data) > most:
+        raise InputError(f"{one_line(where)} has more than {most:,} bytes; scale it down first")
+    _open_picture(io.BytesIO(data), where, max_pixels)
+    return data
+
+
 def write_indexed_png(path: Path, labels: UInt8[np.ndarray, "H W"], palette: UInt8[np.ndarray, "256 3"]) -> None:
     """Label values as an indexed PNG: the values stay what they are, the palette shows them in colour."""
     picture = Image.fromarray(np.ascontiguousarray(labels, np.uint8))
@@ -122,14 +135,15 @@ def resize_label(label: UInt8[np.ndarray, "H W"], size: tuple[int, int]) -> UInt
     return np.asarray(cv2.resize(label, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
 
 
-def _open_file(path: Path) -> IO[bytes]:
+def _open_file(path: Path, where: str = "") -> IO[bytes]:
+    where = where or str(path)
     try:
         if path.is_file():
             return path.open("rb")
         what = "this is a folder" if path.is_dir() else "this is no plain file" if path.exists() else "no such file"
     except (OSError, ValueError) as error:
-        raise _unreadable(str(path), error) from error
-    raise InputError(f"cannot read {one_line(path)}: {what}; name an image file")
+        raise _unreadable(where, error) from error
+    raise InputError(f"cannot read {one_line(where)}: {what}; name an image file")
 
 
 def _open_picture(stream: IO[bytes], where: str, max_pixels: int) -> ImageFile.ImageFile:

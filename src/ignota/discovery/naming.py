@@ -6,12 +6,13 @@ import csv
 import dataclasses
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
 from ignota.data.files import one_line
 from ignota.data.images import read_image
@@ -19,9 +20,10 @@ from ignota.data.video import read_frames
 from ignota.discovery.cut_regions import SMALLEST
 from ignota.discovery.groups import Group
 from ignota.discovery.region_table import RegionTable
-from ignota.structures import Encoding, InputError
+from ignota.structures import InputError
 from ignota.world.model import OpenWorldModel
 from ignota.world.previewing import Preview
+from ignota.world.teaching import Prepared, prepare
 
 _LARGEST = 10_000_000
 _COLUMNS = ("group", "name", "without", "of")
@@ -141,22 +143,41 @@ def learn_named(
     exemplars: how many regions, instead of what is suggested. Raises InputError for images that are gone or changed,
     and TeachingRefused where the class would flood the images unless `force` is set.
     """
+    name, made = world.usable_name(named.name), list[Prepared]()
+    for rows in rows_to_learn(found, named, exemplars):
+        made += prepared_rows(world, found, name, rows)
+        if tick is not None:
+            for _ in rows:
+                tick()
+    return world.teach(name, made, force) if made else None
+
+
+def rows_to_learn(found: RegionTable, named: NamedRows, exemplars: int | None = None) -> list[list[int]]:
+    """The first regions of a class, image by image; raises InputError where all are too small."""
     large = [row for row in named.rows if found.areas[row] >= SMALLEST]
     if not large:
         raise InputError(f"{named.name!r}: every region is smaller than {SMALLEST} pixels, nothing can be learnt of it")
-    chosen = large[: named.exemplars if exemplars is None else exemplars]
-    held = {(card.image_sha256, str(card.mask)) for card in world.store.cards(named.name)}
-    examples: list[tuple[Encoding, Bool[np.ndarray, "H W"]]] = []
-    for row, encoding in _encoded(world, found, chosen):
-        mask = found.mask(row)
-        rle = {"size": found.sizes[row].tolist(), "counts": found.counts[row]}
-        if (encoding.sha256, str(rle)) not in held:
-            examples.append((encoding, mask))
-        if tick is not None:
-            tick()
-    if not examples:
-        return None
-    return world.learn(named.name, examples, force)
+    by_image: dict[tuple[str, int], list[int]] = {}
+    for row in large[: named.exemplars if exemplars is None else exemplars]:
+        by_image.setdefault(found.place(row), []).append(row)
+    return list(by_image.values())
+
+
+def prepared_rows(world: OpenWorldModel, found: RegionTable, name: str, rows: Sequence[int]) -> list[Prepared]:
+    """Regions of one image, ready to be taught, without those that the world has of the class already."""
+    image = picture(found, rows[0])
+    encoding = dataclasses.replace(world.encode(image), source=found.path(rows[0]).name)
+    held = {(card.image_sha256, str(card.mask)) for card in world.store.cards(name)}
+    fresh = [row for row in rows if (encoding.sha256, str(rle_of(found, row))) not in held]
+    if not fresh:
+        return []
+    made, bare = prepare(world, name, [(encoding, found.mask(row)) for row in fresh]), encoding.bare
+    return [dataclasses.replace(one, encoding=bare) for one in made]
+
+
+def rle_of(found: RegionTable, row: int) -> dict[str, Any]:
+    """The mask of a region as exemplars hold theirs."""
+    return {"size": found.sizes[row].tolist(), "counts": found.counts[row]}
 
 
 def picture(found: RegionTable, row: int) -> UInt8[np.ndarray, "H W 3"]:
@@ -173,15 +194,3 @@ def picture(found: RegionTable, row: int) -> UInt8[np.ndarray, "H W 3"]:
     if image.shape[:2] != tuple(found.sizes[row]):
         raise InputError(f"{one_line(path)} has another size than when its regions were found: run it again")
     return image
-
-
-def _encoded(world: OpenWorldModel, found: RegionTable, rows: Sequence[int]) -> Iterator[tuple[int, Encoding]]:
-    """Each row with its image's encoding, in order; an image passes the networks once."""
-    seen: dict[tuple[str, int], Encoding] = {}
-    for row in rows:
-        place = found.place(row)
-        if place not in seen:
-            image = picture(found, row)
-            encoding = world.encode(image)
-            seen[place] = dataclasses.replace(encoding, source=found.path(row).name)
-        yield row, seen[place]

@@ -117,6 +117,11 @@ def decode_rle(rle: Mapping[str, Any], max_pixels: int = 200_000_000) -> Bool[np
     return np.ascontiguousarray(mask)
 
 
+def rle_area(text: str) -> int:
+    """Pixels of the mask of compressed counts, without making it; raises ValueError."""
+    return int(_unpack(text)[1::2].sum())
+
+
 def _unpack(text: str) -> NDArray[np.int64]:
     try:
         values = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - _FIRST

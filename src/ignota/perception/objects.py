@@ -7,7 +7,7 @@ the tree the set with the largest score is an object, whatever level it lies at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -53,7 +53,7 @@ def find_objects(z: Float[np.ndarray, "H W"], cutoff: float, smallest: float) ->
     z: anomaly in scales above the threshold. smallest: share of the image that an object covers at least. The best set
     is taken first; sets that overlap one that is taken are inside it or contain it, and are left out.
     """
-    z = np.clip(z, _FAINTEST, _HIGHEST).astype(np.float32)
+    z = _clipped(z)
     ids, scores = np.zeros(z.shape, np.int32), list[float]()
     found = [each for each in _level_sets(z, smallest) if each.score > cutoff]
     for each in sorted(found, key=lambda one: -one.score):
@@ -62,6 +62,17 @@ def find_objects(z: Float[np.ndarray, "H W"], cutoff: float, smallest: float) ->
             scores.append(each.score)
             inside[each.crop] = len(scores)
     return Objects(ids, np.asarray(scores, np.float64))
+
+
+def finer_set(
+    z: Float[np.ndarray, "H W"], smallest: float, inside: tuple[int, int], outside: Sequence[tuple[int, int]]
+) -> Bool[np.ndarray, "H W"] | None:
+    """The largest level set with the pixel `inside` (row, column) and without all of `outside`; None for none."""
+    for ids, statistics in _levels(_clipped(z)):
+        number = int(ids[inside])
+        if number and all(ids[at] != number for at in outside):
+            return ids == number if _fits(statistics[number], smallest, z.size) else None
+    return None
 
 
 def object_score(inside: float, around: float, share: float) -> float:
@@ -74,18 +85,34 @@ def object_score(inside: float, around: float, share: float) -> float:
     return (inside + _CONTRAST * (inside - around)) * (1e5 * share) ** _SIZE
 
 
-def _level_sets(z: Float[np.ndarray, "H W"], smallest: float) -> Iterator[_Set]:
-    """Connected sets above each level, 8-neighbours, that are neither specks nor background."""
+def _clipped(z: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    return np.clip(z, _FAINTEST, _HIGHEST).astype(np.float32)
+
+
+def _levels(z: Float[np.ndarray, "H W"]) -> Iterator[tuple[Int32[np.ndarray, "H W"], Int32[np.ndarray, "N 5"]]]:
+    """Connected sets above each level, 8-neighbours: their numbers, 0 outside, and OpenCV's statistics of each."""
     for level in np.arange(_LOWEST, _HIGHEST, _STEP):
         _, ids, statistics, _ = cv2.connectedComponentsWithStats((z > level).astype(np.uint8), connectivity=8)
-        for i, (x, y, width, height, area) in enumerate(statistics):
-            if i and smallest * z.size <= area <= _LARGEST * z.size:
-                yield _described(z, ids, i, (int(x), int(y), int(x + width), int(y + height)), int(area))
+        yield ids, statistics
+
+
+def _level_sets(z: Float[np.ndarray, "H W"], smallest: float) -> Iterator[_Set]:
+    """Those that are neither specks nor background."""
+    for ids, statistics in _levels(z):
+        for i, row in enumerate(statistics):
+            if i and _fits(row, smallest, z.size):
+                yield _described(z, ids, i, row)
+
+
+def _fits(row: Int32[np.ndarray, " 5"], smallest: float, size: int) -> bool:
+    return bool(smallest * size <= row[cv2.CC_STAT_AREA] <= _LARGEST * size)
 
 
 def _described(
-    z: Float[np.ndarray, "H W"], ids: Int32[np.ndarray, "H W"], i: int, box: tuple[int, int, int, int], area: int
+    z: Float[np.ndarray, "H W"], ids: Int32[np.ndarray, "H W"], i: int, row: Int32[np.ndarray, " 5"]
 ) -> _Set:
+    x, y, width, height, area = (int(value) for value in row)
+    box = (x, y, x + width, y + height)
     left, top, right, bottom = box
     x, y = max(0, left - _RING), max(0, top - _RING)
     window = np.s_[y : bottom + _RING, x : right + _RING]

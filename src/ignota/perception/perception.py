@@ -20,7 +20,7 @@ from ignota.functional.regions import region_mean
 from ignota.incremental.methods import by_margin
 from ignota.perception.branch import BRANCH_SCORES, Branch, Branches
 from ignota.perception.known import KnownEvidence
-from ignota.perception.marks import Mark, mark_mask
+from ignota.perception.marks import CHANNEL_EXTENTS, Click, Mark, mark_mask
 from ignota.perception.networks import ImageLike, Networks, largest_class
 from ignota.perception.novel import Exemplar, NovelEvidence, Snapshot, nothing_taught
 from ignota.perception.reading import anomaly_maps, own_score, read_regions, score_names
@@ -172,7 +172,9 @@ class Perception:
     def select(self, scene: Scene, mark: Mark) -> UnknownRegion:
         """What a polygon, a box or a click picks of a scene; raises InputError for a mark outside the image."""
         given = type(mark).__name__.lower()
-        return scene.region(mark_mask(mark, scene, self.channel_bits(scene.encoding)), given)
+        wanted = isinstance(mark, Click) and mark.extent in CHANNEL_EXTENTS
+        channels = self.channel_bits(scene.encoding) if wanted else np.zeros((1, 1), np.uint16)
+        return scene.region(mark_mask(mark, scene, channels), given)
 
     def encoding_of(self, image: ImageLike | Encoding | UnknownRegion) -> Encoding:
         """The encoding of whatever stands for an image; the networks run only where there is none yet."""

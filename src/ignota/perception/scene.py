@@ -203,9 +203,13 @@ class Scene:
         """Unknown objects on the original image: 0 outside, else 1..N in the order of `unknown_at`."""
         if self.cutoff is None:
             return _components(self.unknown_mask(threshold))
-        share = min(max(threshold, 1e-6), 1 - 1e-6)
-        limit = self.threshold + self.scale * math.log(share / (1 - share))
+        limit = self.score_at(threshold)
         return enlarged(working_objects(self.score, limit, self.scale, self.cutoff), self.tables.size)
+
+    def score_at(self, threshold: float) -> float:
+        """The raw score of an anomaly in 0..1."""
+        share = min(max(threshold, 1e-6), 1 - 1e-6)
+        return self.threshold + self.scale * math.log(share / (1 - share))
 
     def region(self, mask: Bool[np.ndarray, "H W"], given: str = "mask") -> UnknownRegion:
         """A mask on the original image as a region of this scene; it must not be empty."""
@@ -247,8 +251,12 @@ def working_objects(
     score: Float[Tensor, "H W"], threshold: float, scale: float, cutoff: float
 ) -> Int32[np.ndarray, "H W"]:
     """Unknown objects on the working grid: 0 outside, else 1..N, the most anomalous first."""
-    z = (score.cpu().numpy() - threshold) / max(scale, 1e-9)
-    return find_objects(z, cutoff, SMALLEST_REGION).ids
+    return find_objects(scaled(score, threshold, scale), cutoff, SMALLEST_REGION).ids
+
+
+def scaled(score: Float[Tensor, "H W"], threshold: float, scale: float) -> Float[np.ndarray, "H W"]:
+    """Anomaly in scales above the threshold."""
+    return np.asarray((score.cpu().numpy() - threshold) / max(scale, 1e-9))
 
 
 def enlarged(ids: Int32[np.ndarray, "h w"], size: tuple[int, int]) -> Int32[np.ndarray, "H W"]:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
+from fastapi import Path as InPath
 from fastapi.responses import StreamingResponse
 
 from ignota import __version__
 from ignota.data.files import one_line
 from ignota.web import forms, views
 from ignota.web.archive import Archive
+from ignota.web.browsing import add_folder, add_groups
+from ignota.web.folder import Folder
+from ignota.web.grouped import Groups
 from ignota.web.limits import Limits
 from ignota.web.marking import images_of, picked, prepared
 from ignota.web.metrics import Metrics
@@ -46,8 +52,16 @@ _IMAGE_BODY = {
 }
 _PREVIEWED = 24
 """Images of one preview beside the marked ones: about a second of work."""
-ImagePath = Annotated[str, Path(pattern=KEY, min_length=24, max_length=24)]
+ImagePath = Annotated[str, InPath(pattern=KEY, min_length=24, max_length=24)]
 FileName = Annotated[str, Query(max_length=200, description="what the image is called, for the history")]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page shows of a folder. groups: None where nothing was discovered in it."""
+
+    folder: Folder
+    groups: Groups | None = None
 
 
 def create_app(
@@ -56,13 +70,16 @@ def create_app(
     limits: Limits | None = None,
     token: str | None = None,
     unread: Callable[[], int] = int,
+    shown: Shown | None = None,
 ) -> FastAPI:
     """The application around a world, which it closes in the end. token: None serves this machine alone.
 
-    unread: bytes of answers that clients have not read yet.
+    unread: bytes of answers that clients have not read yet. shown: the folder that it was started on.
     """
     limits = limits or Limits()
     session, metrics = Session(world, limits), Metrics()
+    shown = shown or Shown(Folder(Path(), ()))
+    session.watch = lambda key, scene: shown.folder.note(key, scene, world.snapshot.state)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -78,6 +95,8 @@ def create_app(
     _add_reading(app, session, name, metrics)
     _add_images(app, session)
     _add_teaching(app, session)
+    add_folder(app, session, shown.folder)
+    add_groups(app, session, shown.groups, _changed, _REFUSED)
     add_page(app)
     app.add_middleware(AdmissionMiddleware, limits=limits, token=token, watch=metrics.watch, unread=unread)
     return app

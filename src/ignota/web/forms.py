@@ -22,12 +22,15 @@ class Form(BaseModel):
 
 
 class ClickForm(Form):
-    """A point in pixels of the original image, and how far round it the thing reaches."""
+    """A point in pixels of the original image, and how far round it the thing reaches. plus, minus: further points that
+    lie on the thing, and points that do not."""
 
     x: Coordinate
     y: Coordinate
-    extent: Literal["unknown", "region", "channels", "union"] = "unknown"
+    extent: Literal["object", "unknown", "region", "channels", "union"] = "object"
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    plus: Annotated[list[tuple[Coordinate, Coordinate]], Field(max_length=32)] = []
+    minus: Annotated[list[tuple[Coordinate, Coordinate]], Field(max_length=32)] = []
 
 
 class RleForm(Form):
@@ -84,6 +87,15 @@ class LearnForm(ByForm):
         if not self.examples and not self.against:
             raise ValueError("give an example at least; a taught class may get marks against it alone")
         return self
+
+
+class GroupForm(ByForm):
+    """group: its key. without: regions that are left out."""
+
+    group: Annotated[str, StringConstraints(min_length=1, max_length=20)]
+    name: Name
+    without: Annotated[list[Annotated[int, Field(ge=0, le=10**9)]], Field(max_length=10_000)] = []
+    force: bool = False
 
 
 class ForgetForm(ByForm):
@@ -253,6 +265,51 @@ class ClassList(BaseModel):
     writable: bool
     world: str
     classes: list[ClassView]
+
+
+class FolderImage(BaseModel):
+    """unknown: share of its pixels, null where nobody has looked at it yet. shares: of each class that is there.
+
+    current: whether these figures are of the world as it is now. groups: of `discover`, those that show in it.
+    """
+
+    number: int
+    name: str
+    unknown: float | None
+    shares: dict[str, float]
+    current: bool
+    groups: list[str]
+
+
+class FolderPage(BaseModel):
+    """total: images in the folder. matching: those that the query means. classes, groups: what can be asked for."""
+
+    total: int
+    matching: int
+    classes: list[str]
+    groups: list[str]
+    images: list[FolderImage]
+
+
+class GroupView(BaseModel):
+    """anomaly: mean, in 0..1. nearest: known classes. exemplars: how many of its regions teach it. rows: regions, those
+    that show most of the group first. name: the class that they were taught to. parts: what a split makes of it."""
+
+    key: str
+    regions: int
+    images: int
+    compactness: float
+    anomaly: float
+    nearest: list[str]
+    exemplars: int
+    rows: list[int]
+    name: str | None
+    parts: list[GroupView]
+
+
+class GroupPage(BaseModel):
+    total: int
+    groups: list[GroupView]
 
 
 class EventView(BaseModel):

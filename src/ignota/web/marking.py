@@ -38,7 +38,7 @@ def picked(session: Session, image: OpenImage, scene: Scene, form: forms.MarkFor
         mark = Box(*form.box)
     else:
         click = form.click or forms.ClickForm(x=0, y=0)
-        mark = Click(click.x, click.y, click.extent, click.threshold)
+        mark = Click(click.x, click.y, click.extent, click.threshold, click.plus, click.minus)
     return session.world.select(scene, mark)
 
 

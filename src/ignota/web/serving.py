@@ -15,7 +15,7 @@ import uvicorn
 
 from ignota.heap import keep_freed_memory, resident_memory, return_freed_memory
 from ignota.structures import InputError
-from ignota.web.app import create_app
+from ignota.web.app import Shown, create_app
 from ignota.web.connections import limited
 from ignota.web.limits import Limits, fitted
 from ignota.web.middleware import LOOPBACK
@@ -49,8 +49,12 @@ def serve(
     limits: Limits,
     say: Callable[[str], None],
     browse: bool = False,
+    shown: Shown | None = None,
 ) -> None:
-    """Serves a world until SIGINT or SIGTERM; says its address first. Raises InputError for one that is taken."""
+    """Serves a world until SIGINT or SIGTERM; says its address first. Raises InputError for one that is taken.
+
+    shown: a folder of images to be chosen from.
+    """
     keep_freed_memory()
     return_freed_memory()  # of the loading
     limits = fitted(limits, resident_memory(), _most_files())
@@ -62,7 +66,7 @@ def serve(
         for host in shown_hosts(address.host)
     ]
     kind = limited(limits)
-    app = create_app(world, name, limits, token, lambda: sum(one.unread for one in kind.everyone))
+    app = create_app(world, name, limits, token, lambda: sum(one.unread for one in kind.everyone), shown)
     config = uvicorn.Config(
         app, http=kind, ws="none", log_level="warning", access_log=False, server_header=False,
         timeout_graceful_shutdown=_PATIENCE, timeout_keep_alive=10, backlog=limits.accepted,

@@ -59,11 +59,15 @@ class OpenImage:
 
 
 class Session:
-    """Every method but `run` is called in its thread, by jobs given to `run`."""
+    """Every method but `run` is called in its thread, by jobs given to `run`.
+
+    watch: hears of every image that is labelled, with its key.
+    """
 
     def __init__(self, world: OpenWorldModel, limits: Limits) -> None:
         self.world, self.limits = world, limits
         self.images: OrderedDict[str, OpenImage] = OrderedDict()
+        self.watch: Callable[[str, Scene], object] = lambda key, scene: None
         self.waiting = 0
         self._pool = ThreadPoolExecutor(1, "ignota-session")
 
@@ -103,7 +107,7 @@ class Session:
 
     def open(self, data: bytes, name: str) -> OpenImage:
         """Decodes and encodes an image, once for the same bytes; raises InputError for what is no fit picture."""
-        key = hashlib.sha256(data).hexdigest()[:24]
+        key = key_of(data)
         if key in self.images:
             image = self.image(key)
             return self._keep(replace(image, name=name or image.name))
@@ -112,8 +116,7 @@ class Session:
     def _read(self, key: str, data: bytes, name: str) -> OpenImage:
         encoding = self._encode(data, name)
         tables, bits = self.world.tables(encoding), self.world.channel_bits(encoding)
-        bare = replace(encoding, logits=encoding.logits[:, :0], features={})
-        return self._keep(OpenImage(key, name, data, tables, bits, bare, encoding, self.world.known))
+        return self._keep(OpenImage(key, name, data, tables, bits, encoding.bare, encoding, self.world.known))
 
     def image(self, key: str) -> OpenImage:
         """An open image, read again where the world was calibrated meanwhile; raises Missing."""
@@ -153,6 +156,7 @@ class Session:
         then for each pixel of the runs uint16 anomaly × 65535 that is left, and for each uint8 class id.
         """
         scene = self.world.scene(image.bare, image.tables)
+        self.watch(image.key, scene)
         if not scene.learnt_something:
             return base64.b64encode(bytes(4)).decode()
         labels, score = scene.working_labels, scene.score.cpu().numpy()
@@ -225,6 +229,11 @@ class Session:
         self.waiting -= 1
         if not future.cancelled():
             future.exception()  # looked at, so that a job that nobody waited for to the end is not complained of
+
+
+def key_of(data: bytes) -> str:
+    """What an image is called between page and server, by its bytes."""
+    return hashlib.sha256(data).hexdigest()[:24]
 
 
 def _runs(flat: Bool[np.ndarray, " P"]) -> bytes:

@@ -3,6 +3,7 @@
 import { blob, get } from "./api.js";
 import { act, startClasses } from "./classes.js";
 import { startExamples } from "./examples.js";
+import { startGallery } from "./gallery.js";
 import { startLight } from "./light.js";
 import { leave, startNaming } from "./naming.js";
 import { acceptDrops, add, select } from "./opening.js";
@@ -201,6 +202,7 @@ async function start() {
     element("world").textContent = told.writable ? told.world : `${told.world}, read-only`;
     document.title = `${told.world} · Ignota`;
     adopt(told);
+    await startGallery();
     await startWorkspace();
   } catch (error) {
     toast(error.status === 401 ? "Open the link that the server printed: it contains the token." : error.message, { bad: true });

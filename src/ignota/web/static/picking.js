@@ -5,6 +5,7 @@ import { measured, minus, pack, stroke, union, unpack } from "./masks.js";
 import { again } from "./opening.js";
 import { components, extentsAt, objectParts } from "./regions.js";
 import { session, tell } from "./session.js";
+import { toast } from "./toasts.js";
 
 const STEPS = 60; // that can be taken back
 let made = 0;
@@ -23,9 +24,38 @@ export function partsOf(item) {
 // how: "new" begins a pick; "plus" and "minus" change the one there is.
 export function pick(item, at, how = "new") {
   const from = performance.now();
+  const corrects = session.pick?.item === item && how !== "new";
   if (how === "new" || !session.pick) pickAt(item, at);
+  else if (corrects && refines(at, how)) refine(item, at, how).catch((error) => toast(error.message, { bad: true }));
   else change(item, meantAt(item, at, how), how);
   performance.measure("pick", { start: from, end: performance.now() });
+}
+
+// Whether a further click asks for a coarser or finer object: where an object was clicked and nothing was drawn since.
+// Outside of it a click that takes away is a counter-example.
+function refines(at, how) {
+  const { pick } = session;
+  const whole = pick.extent.name === "object" || pick.clicks;
+  return whole && Boolean(pick.extent.mask[at]) === (how === "minus");
+}
+
+async function refine(item, at, how) {
+  const { pick } = session;
+  const clicks = pick.clicks ?? { at: pick.at, plus: [], minus: [] };
+  const next = { ...clicks, [how]: [...clicks[how], at] };
+  const [x, y] = placeOf(item, next.at);
+  const [plus, minus] = [next.plus, next.minus].map((listed) => listed.map((each) => placeOf(item, each)));
+  const click = { x, y, extent: "object", threshold: session.threshold, plus, minus };
+  const told = await again(item, () => post("api/select", { image: item.key, click }));
+  if (session.pick?.id !== pick.id) return;
+  const mask = unpack(told.rle, item.planes.width, item.planes.height);
+  draw(item, mask, "", next);
+}
+
+// The middle of a pixel of the working grid, in pixels of the picture.
+function placeOf(item, at) {
+  const { width, height } = item.planes;
+  return [(((at % width) + 0.5) * item.width) / width, ((Math.floor(at / width) + 0.5) * item.height) / height];
 }
 
 const isUnknown = ({ name }) => name === "object" || name === "unknown";
@@ -34,8 +64,7 @@ function pickAt(item, at, wanted = null) {
   const extents = extentsAt(item.planes, at, session.threshold, partsOf(item));
   const index = wanted ?? Math.max(0, extents.findIndex(isUnknown));
   const { width, height } = item.planes;
-  const x = (((at % width) + 0.5) * item.width) / width;
-  const y = ((Math.floor(at / width) + 0.5) * item.height) / height;
+  const [x, y] = placeOf(item, at);
   const { threshold } = session;
   const mark = ({ name, mask }) =>
     name === "object"
@@ -72,7 +101,7 @@ export async function pickBox(item, box, how = "new") {
     change(item, mask, how);
     return;
   }
-  const extent = { name: "box", text: "what stands out there", mask, ...measured(mask, width) };
+  const extent = { name: "box", text: "what the box means", mask, ...measured(mask, width) };
   begin({ item, extents: [extent], index: 0, mark: () => ({ image: item.key, box }), at: null });
 }
 
@@ -90,16 +119,16 @@ export function change(item, mask, how) {
   else follow({ ...pick, against: [...pick.against, mask] });
 }
 
-// The pick as a mask drawn by hand; without a pixel it is dropped.
-export function draw(item, mask, name = "") {
+// The pick as a mask drawn by hand, or as what several clicks mean; without a pixel it is dropped.
+export function draw(item, mask, name = "", clicks = null) {
   const size = measured(mask, item.planes.width);
   if (!size.area) {
     drop();
     return;
   }
-  const extent = { name: "drawn", text: "drawn by hand", mask, ...size };
+  const extent = { name: "drawn", text: clicks ? "what the clicks mean" : "drawn by hand", mask, ...size };
   const mark = () => ({ image: item.key, rle: pack(mask, item.planes.width, item.planes.height) });
-  const drawn = { item, extents: [extent], index: 0, mark, at: null };
+  const drawn = { item, extents: [extent], index: 0, mark, at: null, clicks };
   if (session.pick?.item === item) follow({ ...session.pick, ...drawn });
   else begin({ ...drawn, name });
 }
