@@ -114,9 +114,10 @@ def figures(
     true = weights @ np.array([image.components.true for image in images])
     pairs = np.maximum(weights @ (found + false) + true[:, None], 1)
     f1 = np.where(true > 0, (2 * (weights @ found) / pairs).mean(1), np.nan)
-    rate = (
-        weights @ np.array([image.false for image in images]) / (weights @ np.array([image.normal for image in images]))
+    false_pixels, pixels = (
+        weights @ np.array([getattr(image, key) for image in images]) for key in ("false", "normal")
     )
+    rate = np.where(pixels > 0, false_pixels / np.maximum(pixels, 1), np.nan)
     return {"f1": f1, "fpr": rate}
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from ignota.formats.rle import decode_rle
 from ignota.perception.scene import LEVELS, limit_of
+from ignota.storage import bundle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -551,6 +552,22 @@ def test_pieces_of_a_class_are_accepted_and_rejected(page: Page, thing: Thing) -
     assert (sent["name"], len(sent["examples"]), len(sent["against"])) == ("moose", 1, number - 1)
     page.locator(".toast", has_text="Learnt moose from 1 example").wait_for()
     assert page.locator("#taught small").inner_text() == "2 examples"
+
+
+def test_a_calibration_is_shown_and_undone(
+    browser: Any, folder: Path, serve: Callable[..., Served], photos: list[NDArray[np.uint8]]
+) -> None:
+    world = bundle.load(folder, writable=True)
+    world.calibrate(photos, target_fpr=0.1)
+    world.store.close()
+    guest = browser.new_page()
+    guest.goto(serve(folder).link)
+    shown = guest.locator("#calibration")
+    shown.filter(has_text="Calibrated: 3 images, target FPR 10 %").wait_for()
+    guest.click("#undo")
+    guest.locator("#calibration:empty").wait_for(state="attached")
+    assert shown.text_content() == ""
+    guest.close()
 
 
 def test_there_are_examples_to_begin_with(page: Page) -> None:
