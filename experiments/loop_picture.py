@@ -1,9 +1,10 @@
-"""Draws the README's picture: an unknown object is found whole, named once, and recognised in the next image.
+"""Draws the README's picture from a trained world: what comes in, and what three readings of it say.
 
-    python -m experiments.loop_picture [--world camvid-11] [--image A --next B] [--name cow] [--out docs/images/loop.jpg]
+    python -m experiments.loop_picture [--world runs/demo/world] [--out docs/images/loop.jpg]
 
-By default the images are the first two drawn streets that the page offers. The most anomalous object is named. The
-world itself is not changed: a copy in memory learns.
+The world must have been trained on the synthetic streets with novel classes, as `ignota demo` does. The street shown is
+the validation street, among the first `--streets`, on which the novel classes are largest: not the one that comes out
+best. The world itself is not changed: a copy in memory learns.
 """
 
 from __future__ import annotations
@@ -13,58 +14,63 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-import ignota.web
-from ignota.data.images import read_image, write_jpeg
-from ignota.evaluation.evaluation import untaught_copy
+from ignota.data.drawn import DrawnImages
+from ignota.data.images import write_jpeg
+from ignota.evaluation.evaluation import teach, untaught_copy
 from ignota.perception.scene import Scene
-from ignota.reports.pictures import label_tags, overlay
+from ignota.reports.pictures import heat_map, label_tags, overlay
 from ignota.storage import bundle
 from ignota.structures import InputError
-from ignota.taxonomy import UNKNOWN_COLOUR
+from ignota.taxonomy import ClassSplit
 
 Picture = NDArray[np.uint8]
-STATIC = Path(ignota.web.__path__[0]) / "static"
 _GAP, _BAND = 8, 26
 _SMALLEST_TAG = 0.01
 
 
-def pictures(folder: Path, image: Picture, following: Picture, name: str) -> list[tuple[str, Picture]]:
-    """The four panels with their captions. Raises InputError where nothing is unknown in the image."""
+def pictures(
+    folder: Path, streets: int, shots: int, size: tuple[int, int] | None = None
+) -> tuple[list[tuple[str, Picture]], str]:
+    """The four panels with their captions, and the name of the street; size: of the streets, by default trained size.
+
+    Raises InputError for a world without novel classes.
+    """
     world = untaught_copy(bundle.load(folder))
-    before = world.segment(image)
-    if not before.unknown:
-        raise InputError("nothing is unknown in the first image: take another one")
-    world.learn(name, before.unknown[0])
-    after = world.segment(following)
-    return [
-        ("A closed set knows only its classes", tagged(image, before)),
-        ("Unknown objects, whole", outlined(image, before)),
-        (f"One of them is named: {name}", tagged(image, world.segment(image))),
-        ("The next image", tagged(following, after)),
+    configuration = world.provenance["configuration"]
+    data = configuration["data"]
+    split = ClassSplit.parse(data["split"])
+    if data["dataset"] != "synthetic" or not split.novel:
+        raise InputError(f"{folder} knows {data['split']} of {data['dataset']}: take the world of `ignota demo`")
+    size = size or (data["height"], data["width"])
+    sample, truth = largest_novel(DrawnImages("val", streets, size, configuration["seed"]), split.novel)
+    before = world.segment(sample)
+    support = DrawnImages("train", data["train_length"], size, configuration["seed"])
+    teach(world, support, split, shots)
+    after = world.segment(sample)
+    *first, last = [split.taxonomy.classes[i].name for i in split.novel if (truth == i).any()] or ["nothing new"]
+    names = f"{', '.join(first)} and {last}" if first else last
+    panels = [
+        (f"A street with {names}, void in training", sample),
+        ("What the closed set says: only known classes", tagged(sample, before, before.labels)),
+        ("What belongs to no class: anomaly", heat_map(before.anomaly, sample)),
+        (f"Learnt from {shots} examples a class, no training", tagged(sample, after, after.labels)),
     ]
+    return panels, f"{streets} validation streets, seed {configuration['seed']}"
 
 
-def outlined(image: Picture, scene: Scene) -> Picture:
-    """Each unknown object in its outline, with its anomaly, over a grey image."""
-    picture = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
-    ids = scene.object_ids(0.5)
-    inside = ids > 0
-    picture[inside] = image[inside]
-    width = max(2, image.shape[0] // 150)
-    for number in range(1, int(ids.max()) + 1):
-        edges, _ = cv2.findContours((ids == number).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(picture, edges, -1, UNKNOWN_COLOUR, width)
-    return label_tags(picture, ids, {n: f"unknown {one.score:.2f}" for n, one in enumerate(scene.unknown, start=1)})
+def largest_novel(streets: DrawnImages, novel: Sequence[int]) -> tuple[Picture, Picture]:
+    """Image and label of the street on which the classes `novel` take most pixels."""
+    samples = [streets[i] for i in range(len(streets))]
+    best = max(samples, key=lambda sample: float(np.isin(sample.label, novel).mean()))
+    return best.image, np.asarray(best.label)
 
 
-def tagged(image: Picture, scene: Scene) -> Picture:
+def tagged(image: Picture, scene: Scene, labels: Picture) -> Picture:
     """Labels over the image, each large enough class named once."""
-    labels = scene.labels
     picture = overlay(image, labels, scene.taxonomy.palette(), 0.65)
     regions = np.zeros(labels.shape, np.int32)
     names: dict[int, str] = {}
@@ -91,17 +97,16 @@ def sheet(panels: Sequence[tuple[str, Picture]], width: int) -> Picture:
 def main(words: Sequence[str] | None = None) -> Path:
     """Reads the command line, writes the picture, returns its path."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--world", default="camvid-11", help="a folder, or the name of a shipped world")
-    parser.add_argument("--image", type=Path, default=STATIC / "example-1.jpg", help="something unknown is in it")
-    parser.add_argument("--next", type=Path, default=STATIC / "example-2.jpg", help="the same kind of thing is in it")
-    parser.add_argument("--name", default="cow", help="of the thing")
+    parser.add_argument("--world", type=Path, default=Path("runs/demo/world"))
     parser.add_argument("--out", type=Path, default=Path("docs/images/loop.jpg"))
-    parser.add_argument("--width", type=int, default=600, help="of a panel, in pixels")
+    parser.add_argument("--streets", type=int, default=40)
+    parser.add_argument("--shots", type=int, default=5)
+    parser.add_argument("--width", type=int, default=480, help="of a panel, in pixels")
     args = parser.parse_args(words)
-    panels = pictures(bundle.find_world(args.world), read_image(args.image), read_image(args.next), args.name)
+    panels, origin = pictures(args.world, args.streets, args.shots)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_jpeg(args.out, sheet(panels, args.width))
-    sys.stdout.write(f"{args.out}\n")
+    sys.stdout.write(f"{args.out}: the street of {origin} with most of the novel classes\n")
     return Path(args.out)
 
 
