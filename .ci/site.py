@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from importlib import import_module
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -91,8 +90,8 @@ def command_line() -> str:
     text += "".join(
         f"| [`{name}`](#ignota-{name.replace(' ', '-')}) | {command.summary} |\n" for name, command in COMMANDS.items()
     )
-    for name, command in COMMANDS.items():
-        shown = Parser(name, import_module(command.module)).format_help().rstrip()
+    for name in COMMANDS:
+        shown = Parser(name).format_help().rstrip()
         text += f"\n## ignota {name}\n\n```text\n{shown}\n```\n"
     return text
 

@@ -20,7 +20,7 @@ from ignota.models import opening
 from ignota.models.build import SegmenterDescription, build_segmenter, describe, load_strictly
 from ignota.models.opening import Hints, open_segmenter, triple
 from ignota.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, ClosedSetSegmenter
-from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec, decoder_features, to_channels_last
+from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec, to_channels_last
 from ignota.models.tapped import TappedModule
 from ignota.models.transformers_segmenter import TransformersSegmenter
 from ignota.structures import InputError, Preprocessing
@@ -393,5 +393,4 @@ def test_smp_segmenters_of_this_package() -> None:
     segmenter.load_imagenet("package")
     one_line(lambda: segmenter.load_imagenet("/nowhere.pth"), "no weights at /nowhere.pth")
     output = segmenter(torch.randn(1, 3, 64, 64))
-    assert decoder_features(output) is output.features["decoder"]
-    assert torch.equal(segmenter.classifier(decoder_features(output)), output.logits)
+    assert torch.equal(segmenter.classifier(output.features["decoder"]), output.logits)

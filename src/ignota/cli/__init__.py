@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import sys
 import warnings
-
-from jsonargparse import Namespace
+from typing import TYPE_CHECKING
 
 from ignota import __version__
 from ignota.cli.commands import COMMANDS, find_command, overview
 from ignota.cli.outcome import Boundary
-from ignota.cli.parsing import Command, Parser
 from ignota.heap import keep_freed_memory
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
+    from ignota.cli.parsing import Command
 
 __all__ = ["main"]
 
@@ -45,6 +48,8 @@ def _dispatch(words: list[str]) -> None:
         if name not in COMMANDS:  # a group such as `evaluate`, asked for help
             sys.stdout.write(overview(__version__, name))
             return
+        from ignota.cli.parsing import Parser
+
         parser = Parser(name)
         if "--version" in rest:
             sys.stdout.write(f"ignota {__version__}\n")

@@ -50,8 +50,8 @@ COMMANDS: dict[str, Entry] = {
     "reproduce": Entry("experiments:reproduce", "the paper's tables and figures, its numbers beside ours"),
     "export": Entry("backends:export", "a world as one ONNX file or exported program"),
     "benchmark": Entry("backends:benchmark", "which backend is fastest on this machine"),
-    "export-labels": Entry("labels:export", "labels in the format of another program"),
-    "import-labels": Entry("labels:import_", "labels of another program as a data set"),
+    "export-labels": Entry("data_sets:export", "labels in the format of another program"),
+    "import-labels": Entry("data_sets:import_", "labels of another program as a data set"),
     "data check": Entry("data_sets:check", "looks a data set through and explains every fault"),
     "data synthesize": Entry("data_sets:synthesize", "writes synthetic scenes in a data set's layout"),
 }

@@ -146,11 +146,6 @@ class SmpSegmenter(ClosedSetSegmenter):
         load_encoder(getattr(self.encoder, "model", self.encoder), weights, f"weights from {source}")
 
 
-def decoder_features(output: SegmenterOutput) -> Float[Tensor, "B F h w"]:
-    """The paper's F."""
-    return output.features["decoder"]
-
-
 def to_channels_last(network: Network) -> Network:
     """The memory layout in which CPUs and tensor cores convolve fastest."""
     return network.to(memory_format=torch.channels_last)
