@@ -16,14 +16,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from experiments.figures import save
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from tqdm import tqdm
 
 from ignota.data.datasets import open_dataset
 from ignota.evaluation.component_reading import to_size
-from ignota.metrics.bootstrap import ImageHistogram, image_histogram, interval, weighted_aupr
+from ignota.functional.contamination import prior_threshold
+from ignota.metrics.bootstrap import (
+    ImageHistogram,
+    Interval,
+    drawn_weights,
+    image_histogram,
+    interval,
+    weighted_aupr,
+)
 from ignota.metrics.components import ComponentMetrics, Sizes, track_sizes
-from ignota.perception.calibrating import Frame, calibration_from, frame_of
+from ignota.perception.calibrating import Frame, calibration_from, default_target, frame_of
 from ignota.perception.known import KnownEvidence, RecipeName
 from ignota.storage import bundle
 from ignota.world.model import OpenWorldModel
@@ -31,6 +39,8 @@ from ignota.world.model import OpenWorldModel
 FOLDERS = {"road_anomaly_21": "road_anomaly_21_val", "road_obstacle_21": "road_obstacle_21_val", "camvid": "camvid"}
 DUSK = "0001TP"
 RECIPES: tuple[RecipeName, ...] = ("full", "light")
+RESAMPLED = 1000
+"""Draws of the bootstrap over images."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,21 @@ class View:
 
     frame: Frame
     label: UInt8[np.ndarray, "H W"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An image's score in the label's size."""
+
+    score: Float32[np.ndarray, "H W"]
+    label: UInt8[np.ndarray, "H W"]
+    histogram: ImageHistogram
+
+    def at(self, threshold: float, sizes: Sizes) -> Seen:
+        unknown: Bool[np.ndarray, "H W"] = self.score >= threshold
+        components, normal = ComponentMetrics(sizes), self.label == 0
+        components.update("", unknown, self.label)
+        return Seen(self.histogram, components, int(unknown[normal].sum()), int(normal.sum()))
 
 
 @dataclass(frozen=True)
@@ -53,10 +78,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class Half:
-    """The figures of one half, as fixed and as calibrated; share: of unknowns, as estimated."""
+    """Images of the half that is measured: fixed, at the target without a camera, calibrated. images: their numbers;
+    share: of unknowns, as estimated."""
 
-    fixed: dict[str, float]
-    calibrated: dict[str, float]
+    images: Int64[np.ndarray, " B"]
+    fixed: list[Seen]
+    target: list[Seen]
+    calibrated: list[Seen]
     share: float
 
 
@@ -71,61 +99,84 @@ def views(world: OpenWorldModel, data: Path, name: str) -> Iterator[View]:
         yield View(frame_of(world.encode(sample.image), world.fitted), sample.label if label is None else label)
 
 
-def seen(score: Float32[np.ndarray, "h w"], threshold: float, label: UInt8[np.ndarray, "H W"], sizes: Sizes) -> Seen:
-    whole = to_size(score, label.shape)
-    unknown: Bool[np.ndarray, "H W"] = whole >= threshold
-    components = ComponentMetrics(sizes)
-    components.update("", unknown, label)
-    return Seen(image_histogram(whole, label), components, int(unknown[label == 0].sum()), int((label == 0).sum()))
+def scored(view: View, known: KnownEvidence, vectors: torch.Tensor) -> Scored:
+    with torch.inference_mode():
+        score = to_size(view.frame.score(known, vectors).numpy(), view.label.shape)
+    return Scored(score, view.label, image_histogram(score, view.label))
 
 
-def figures(images: Sequence[Seen]) -> dict[str, float]:
-    """AUPR, component F1 and false positive rate of some images together; NaN where there is no anomaly."""
-    components = ComponentMetrics(images[0].components.sizes)
-    for image in images:
-        components.merge(image.components)
-    histograms = [image.histogram for image in images]
-    held = any(histogram.counts[1].any() for histogram in histograms)
-    aupr = weighted_aupr(histograms, np.ones((1, len(images)), np.int64))[0] if held else np.nan
-    rate = sum(image.false for image in images) / sum(image.normal for image in images)
-    f1 = components.compute()["f1"] if components.true else None
-    return {"aupr": float(aupr), "f1": np.nan if f1 is None else f1, "fpr": rate}
+def figures(
+    images: Sequence[Seen], weights: Int64[np.ndarray, "draws images"]
+) -> dict[str, Float[np.ndarray, " draws"]]:
+    """Component F1 and false positive rate of some images together, each counted by its weight; F1 is NaN where there
+    is no anomaly."""
+    found, false = (np.array([getattr(image.components, key) for image in images]) for key in ("found", "false"))
+    true = weights @ np.array([image.components.true for image in images])
+    pairs = np.maximum(weights @ (found + false) + true[:, None], 1)
+    f1 = np.where(true > 0, (2 * (weights @ found) / pairs).mean(1), np.nan)
+    false_pixels, pixels = (
+        weights @ np.array([getattr(image, key) for image in images]) for key in ("false", "normal")
+    )
+    rate = np.where(pixels > 0, false_pixels / np.maximum(pixels, 1), np.nan)
+    return {"f1": f1, "fpr": rate}
 
 
 def halves(known: KnownEvidence, found: Sequence[View], sizes: Sizes, draws: int) -> Iterator[Half]:
     """Calibrates on a random half, in the order of the images, and measures on the other."""
-    nothing = torch.zeros(0, known.space.mean.shape[0])
-
-    def read(view: View, threshold: float, vectors: torch.Tensor) -> Seen:
-        with torch.inference_mode():
-            score = view.frame.score(known, vectors)
-        return seen(score.numpy(), threshold, view.label, sizes)
-
-    fixed = [read(view, known.recipe.threshold, nothing) for view in found]
+    plain = [scored(view, known, torch.zeros(0)) for view in found]
+    recipe, target = known.recipe, default_target(known.recipe)
+    alone = prior_threshold(recipe.threshold, recipe.scale, recipe.target_fpr, target)
+    fixed = [image.at(recipe.threshold, sizes) for image in plain]
+    moved = [image.at(alone, sizes) for image in plain]
     for draw in tqdm(range(draws), desc=known.name, unit="half"):
         order = np.random.default_rng(draw).permutation(len(found))
         first, second = sorted(order[: len(found) // 2]), order[len(found) // 2 :]
-        calibration = calibration_from(known, [found[i].frame for i in first], known.recipe.target_fpr)
+        calibration = calibration_from(known, [found[i].frame for i in first], target)
         vectors, _ = calibration.on(known.means.device)
-        after = [read(found[i], calibration.threshold, vectors) for i in second]
-        yield Half(figures([fixed[i] for i in second]), figures(after), calibration.unknown)
+        after = [scored(found[i], known, vectors) if len(vectors) else plain[i] for i in second]
+        calibrated = [image.at(calibration.threshold, sizes) for image in after]
+        yield Half(second, [fixed[i] for i in second], [moved[i] for i in second], calibrated, calibration.unknown)
 
 
-def row(name: str, known: KnownEvidence, found: Sequence[Half]) -> list[str]:
+def gain_over_images(found: Sequence[Half], images: int, key: str) -> Interval:
+    """The mean gain over all halves, were other images of the kind measured: a paired bootstrap over images.
+
+    The images that a half was calibrated on stay as they are.
+    """
+    weights = drawn_weights(images, RESAMPLED, 0)
+    gains = [
+        figures(half.calibrated, weights[:, half.images])[key] - figures(half.fixed, weights[:, half.images])[key]
+        for half in found
+    ]
+    return interval(np.nanmean(gains, axis=0))
+
+
+def aupr(images: Sequence[Seen]) -> float:
+    """Of some images together; NaN where there is no anomaly."""
+    return float(weighted_aupr([image.histogram for image in images], np.ones((1, len(images)), np.int64))[0])
+
+
+def row(name: str, known: KnownEvidence, found: Sequence[Half], images: int) -> list[str]:
+    kinds = {kind: [getattr(half, kind) for half in found] for kind in ("fixed", "target", "calibrated")}
+    one = {kind: [figures(seen, np.ones((1, len(seen)), np.int64)) for seen in each] for kind, each in kinds.items()}
+    f1, rate = (
+        {kind: 100 * np.array([half[key][0] for half in each]) for kind, each in one.items()} for key in ("f1", "fpr")
+    )
     cells = [name, f"`{known.name}`"]
-    for key in ("f1", "aupr"):
-        pairs = [(half.fixed[key], half.calibrated[key]) for half in found]
-        if np.isnan(pairs).any():
-            cells += ["–", "–", "–"]
-            continue
-        gain = interval(np.array([after - before for before, after in pairs]))
-        cells += [f"{100 * np.mean(column):.1f}" for column in zip(*pairs, strict=True)]
-        cells.append(f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})")
-    rate = interval(np.array([half.calibrated["fpr"] for half in found]))
-    before = np.mean([half.fixed["fpr"] for half in found])
-    cells += [f"{100 * known.recipe.target_fpr:g}", f"{100 * before:.2f}"]
-    cells.append(f"{100 * rate.mean:.2f} ({100 * rate.low:.2f} to {100 * rate.high:.2f})")
+    if np.isnan(f1["fixed"]).any():
+        cells += ["–"] * 7
+    else:
+        cells += [f"{f1[kind].mean():.1f}" for kind in kinds]
+        cells += [signed(interval(f1["calibrated"] - f1["fixed"])), signed(gain_over_images(found, images, "f1"), 100)]
+        cells += [f"{100 * np.mean([aupr(seen) for seen in kinds[kind]]):.1f}" for kind in ("fixed", "calibrated")]
+    spread = interval(rate["calibrated"])
+    cells += [f"{100 * default_target(known.recipe):g}", *(f"{rate[kind].mean():.2f}" for kind in ("fixed", "target"))]
+    cells.append(f"{spread.mean:.2f} ({spread.low:.2f} to {spread.high:.2f})")
     return [*cells, f"{100 * np.mean([half.share for half in found]):.1f}"]
+
+
+def signed(gain: Interval, times: float = 1) -> str:
+    return f"{times * gain.mean:+.1f} ({times * gain.low:+.1f} to {times * gain.high:+.1f})"
 
 
 def main(data: Path, draws: int, out: Path) -> None:
@@ -136,7 +187,7 @@ def main(data: Path, draws: int, out: Path) -> None:
         for recipe in RECIPES:
             known = world.fitted if recipe == world.fitted.name else world.fitted.under(recipe)
             title = f"{name}, dusk" if name == "camvid" else name
-            rows.append(row(title, known, list(halves(known, found, track_sizes(name), draws))))
+            rows.append(row(title, known, list(halves(known, found, track_sizes(name), draws)), len(found)))
     save(out, {"draws": draws, "rows": rows})
 
 

@@ -11,11 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from experiments import ablation, diagnosis, figures, marks, measure, region_scales, render, taught_classes
+from experiments import (
+    ablation,
+    calibration,
+    diagnosis,
+    figures,
+    marks,
+    measure,
+    region_scales,
+    render,
+    taught_classes,
+)
 from PIL import Image
 
 from ignota.cli import find_command
 from ignota.cli.parsing import Parser
+from ignota.metrics.bootstrap import drawn_weights, image_histogram
+from ignota.metrics.components import ComponentMetrics, Sizes
 from ignota.synthetic.streets import SyntheticStreets
 from ignota.training.configuration import ExperimentConfig
 
@@ -86,6 +98,57 @@ def test_region_scales_and_taught_classes(run: Path, tmp_path: Path) -> None:
     taught_classes.main(words)
     (rows,) = read(tmp_path / "classes.json").values()
     assert set(rows["without counter-examples"]) == set(taught_classes.MARGINS)
+
+
+def halves_of_a_toy() -> tuple[list[calibration.Seen], list[calibration.Seen]]:
+    """Six images with an anomaly each, at a threshold and at a better one."""
+    rng, seen = np.random.default_rng(3), ([], [])
+    label = np.zeros((20, 30), np.uint8)
+    label[5:12, 5:15] = 1
+    label[0] = 255
+    for _ in range(6):
+        score = (label == 1) * 2.0 + rng.normal(0, 1, label.shape)
+        image = calibration.Scored(score.astype(np.float32), label, image_histogram(score.astype(np.float32), label))
+        seen[0].append(image.at(0.5, Sizes(3, 3)))
+        seen[1].append(image.at(1.5, Sizes(3, 3)))
+    return seen
+
+
+def test_weighted_figures_are_those_of_images_counted_again_and_again() -> None:
+    seen, _ = halves_of_a_toy()
+    weights = np.array([[1, 1, 1, 1, 1, 1], [3, 0, 2, 0, 0, 1]])
+    found = calibration.figures(seen, weights)
+    for draw, counts in enumerate(weights):
+        components = ComponentMetrics(Sizes(3, 3))
+        repeated = [image for image, count in zip(seen, counts, strict=True) for _ in range(count)]
+        for image in repeated:
+            components.merge(image.components)
+        assert found["f1"][draw] == pytest.approx(components.compute()["f1"])
+        rate = sum(image.false for image in repeated) / sum(image.normal for image in repeated)
+        assert found["fpr"][draw] == pytest.approx(rate)
+    assert 0 < found["fpr"][0] < 1 and seen[0].normal == 19 * 30 - 70
+
+
+def test_the_gain_over_images_is_a_mean_over_halves_of_drawn_images() -> None:
+    fixed, after = halves_of_a_toy()
+    sides = [np.array([0, 2, 4]), np.array([1, 2, 5])]
+    halves = [
+        calibration.Half(side, [fixed[i] for i in side], [fixed[i] for i in side], [after[i] for i in side], 0.0)
+        for side in sides
+    ]
+    found = calibration.gain_over_images(halves, 6, "fpr")
+    each = []
+    for counts in drawn_weights(6, calibration.RESAMPLED, 0):
+        gains = []
+        for side in sides:
+            drawn = [i for i in side for _ in range(counts[i])]
+            if drawn:
+                before = sum(fixed[i].false for i in drawn) / sum(fixed[i].normal for i in drawn)
+                gains.append(sum(after[i].false for i in drawn) / sum(after[i].normal for i in drawn) - before)
+        if gains:
+            each.append(np.mean(gains))
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(each, (0.025, 0.975))))
+    assert found.mean == pytest.approx(np.mean(each)) and found.high < 0
 
 
 @pytest.mark.long

@@ -58,6 +58,8 @@ def test_a_calibration_is_told_everywhere_and_undone(
     assert run("undo", "--world", mine) == 0
     assert "undid event 1: calibrate 'light'" in capsys.readouterr().out
     assert listed(mine, capsys)["calibration"] is None
+    assert run("classes", "--world", mine) == 0
+    assert "calibrated" not in capsys.readouterr().out
 
 
 def test_a_file_that_cannot_be_read_is_told_and_the_others_count(

@@ -18,6 +18,7 @@ import pytest
 from ignota.cli import main
 from ignota.formats.rle import decode_rle
 from ignota.perception.scene import LEVELS, limit_of
+from ignota.storage import bundle
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -660,6 +661,22 @@ def test_a_folder_is_browsed_and_a_group_named(
     row.get_by_text("regions in").wait_for()
     page.keyboard.press("Escape")
     assert taught(page) == []
+
+
+def test_a_calibration_is_shown_and_undone(
+    browser: Any, folder: Path, serve: Callable[..., Served], photos: list[NDArray[np.uint8]]
+) -> None:
+    world = bundle.load(folder, writable=True)
+    world.calibrate(photos, target_fpr=0.1)
+    world.store.close()
+    guest = browser.new_page()
+    guest.goto(serve(folder).link)
+    shown = guest.locator("#calibration")
+    shown.filter(has_text="Calibrated: 3 images, target FPR 10 %").wait_for()
+    guest.click("#undo")
+    guest.locator("#calibration:empty").wait_for(state="attached")
+    assert shown.text_content() == ""
+    guest.close()
 
 
 def test_there_are_examples_to_begin_with(page: Page) -> None:

@@ -11,7 +11,17 @@ import torch
 from numpy.typing import NDArray
 
 from ignota.evaluation.evaluation import untaught_copy
-from ignota.perception.calibrating import FOLDS, REFERENCE, Candidates, calibration_from, frame_of, thinned
+from ignota.functional.contamination import known_tail, prior_threshold
+from ignota.perception.calibrating import (
+    FOLDS,
+    REFERENCE,
+    Candidates,
+    calibration_from,
+    default_target,
+    frame_of,
+    thinned,
+)
+from ignota.perception.perception import calibrated
 from ignota.storage import bundle
 from ignota.storage.seals import perception_fingerprint, read_document, world_fingerprint
 from ignota.structures import InputError
@@ -84,6 +94,30 @@ def test_no_image_is_scored_against_its_own_regions(world: OpenWorldModel, photo
     alone = calibration_from(world.fitted, [frames[0], frames[1]], 0.1)
     doubled = calibration_from(world.fitted, [frames[0], frames[0]], 0.1)  # each finds itself in the other
     assert doubled.threshold < alone.threshold
+
+
+def test_a_recipe_that_trusts_the_image_gets_no_reference(world: OpenWorldModel, photos: Photos) -> None:
+    frames = [frame_of(world.encode(photo), world.fitted) for photo in photos]
+    plain = np.concatenate([frame.score(world.fitted, torch.zeros(0)).flatten().numpy() for frame in frames])
+    assert len(calibration_from(calibrated(world.fitted, trusted=0.0), frames, 0.1).owner) > 0
+    trusting = calibrated(world.fitted, trusted=0.3)
+    found = calibration_from(trusting, frames, 0.1)
+    assert found.vectors.shape == (0, len(trusting.space.mean)) and len(found.owner) == 0
+    scores = np.concatenate([frame.score(trusting, found.vectors).flatten().numpy() for frame in frames])
+    recipe = trusting.recipe
+    own = prior_threshold(recipe.threshold, recipe.scale, recipe.target_fpr, 0.1)
+    assert found.threshold == pytest.approx(known_tail(scores, 0.1, own).threshold, abs=0.05)
+    assert not np.array_equal(scores, plain) or world.fitted.recipe.trusted == 0.3
+    world.store.calibrate(found)
+    world.refresh()
+    assert len(world.known.space.known) == len(world.fitted.space.known)
+    assert world.known.recipe.threshold == found.threshold and world.store.calibration(found.recipe) is not None
+
+
+def test_the_default_target_is_the_recipe_s_but_two_percent_at_most(world: OpenWorldModel, photos: Photos) -> None:
+    recipe = world.fitted.recipe
+    assert [default_target(dataclasses.replace(recipe, target_fpr=t)) for t in (0.05, 0.01)] == [0.02, 0.01]
+    assert world.calibrate(photos).target_fpr == default_target(recipe)
 
 
 def test_reference_is_thinned_over_all_classes() -> None:

@@ -1,5 +1,5 @@
-"""Adapts a world to your camera from unlabelled images (100 suffice): confident known regions become reference, and
-the threshold is set for a share of known pixels that may be called unknown. `ignota undo` takes it back.
+"""Adapts a world to your camera from unlabelled images (100 suffice): the threshold is set for a share of known pixels
+that may be called unknown, and where it serves, confident known regions become reference. `ignota undo` takes it back.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def arguments(parser: Parser) -> None:
         type=float | None,
         default=None,
         metavar="F",
-        help="share of known pixels that may be called unknown, by default the world's own",
+        help="share of known pixels that may be called unknown, by default the world's own, 2 %% at most",
     )
     parser.add_argument("--every", type=int, default=1, metavar="N", help="of videos, take each N-th frame alone")
     add_world(parser, own=True)

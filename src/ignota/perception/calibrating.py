@@ -1,6 +1,7 @@
-"""From unlabelled images of one camera to a calibration: confident known regions become reference; then the threshold.
+"""From unlabelled images of one camera to a calibration: the threshold, and confident known regions as reference.
 
-An image is never scored against its own regions, or the threshold would be set on what no further image shows.
+Reference is added where the recipe trusts no region of the image itself (`trusted` 0): beside those it costs more than
+it gains. An image is never scored against its own regions, or the threshold would rest on what no further image shows.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ignota.functional.contamination import known_tail
+from ignota.functional.contamination import known_tail, prior_threshold
 from ignota.functional.regions import region_areas, region_majority, region_mean
 from ignota.perception.calibration import Calibration
 from ignota.perception.features import nearest_cosines
-from ignota.perception.known import KnownEvidence
+from ignota.perception.known import KnownEvidence, Recipe
 from ignota.perception.networks import largest_class
 from ignota.perception.reading import RegionReading, own_score, read_regions
 from ignota.structures import Encoding, InputError
@@ -32,6 +33,8 @@ CONFIDENT = 0.3
 on one camera and more lost on another: an unknown thing may be all that the closed set takes for a class."""
 REFERENCE = 1000
 """Vectors that a calibration adds at most."""
+LARGEST_TARGET = 0.02
+"""Of the default target: beyond it, whole objects drown in false ones."""
 _SAMPLES = 4000
 """Pixels of each image that count."""
 
@@ -67,6 +70,11 @@ class Candidates:
     area: Float[Tensor, " N"]
 
 
+def default_target(recipe: Recipe) -> float:
+    """The target false positive rate without another word: that of the recipe, LARGEST_TARGET at most."""
+    return min(recipe.target_fpr, LARGEST_TARGET)
+
+
 def calibration_of(known: KnownEvidence, encodings: Iterable[Encoding], target_fpr: float) -> Calibration:
     """The calibration of fitted evidence for the camera of these images; raises InputError for too few images and for
     a target outside 0..0.5."""
@@ -89,19 +97,39 @@ def calibration_from(known: KnownEvidence, frames: Sequence[Frame], target_fpr: 
             f"{len(frames)} image{'' if len(frames) == 1 else 's'} cannot calibrate a world: "
             f"give {FEWEST} at least, better 100"
         )
-    folds = np.arange(len(frames)) * min(FOLDS, len(frames)) // len(frames)
+    recipe, folds = known.recipe, np.arange(len(frames)) * min(FOLDS, len(frames)) // len(frames)
+    prior = prior_threshold(recipe.threshold, recipe.scale, recipe.target_fpr, target_fpr)
     with torch.inference_mode():
-        reference = thinned(confident_regions(known, frames, folds), REFERENCE)
-        scores = []
-        for frame, fold in zip(frames, folds, strict=True):
-            score = frame.score(known, reference.vectors[reference.fold != int(fold)]).flatten()
-            step = max(1, score.numel() // _SAMPLES)
-            scores.append(score[step // 2 :: step].double().cpu().numpy())
-    tail = known_tail(np.concatenate(scores), target_fpr)
+        reference = reference_of(known, frames, folds)
+        plain = sampled_scores(known, frames, folds, _nothing(known))
+        scores = sampled_scores(known, frames, folds, reference) if len(reference.owner) else plain
+    tail = known_tail(scores, target_fpr, prior, plain)
     return Calibration(
-        known.name, len(frames), target_fpr, tail.threshold, max(1e-6, tail.spread / 2), tail.unknown,
+        known.name, len(frames), target_fpr, tail.threshold, recipe.scale, tail.unknown,
         reference.vectors.cpu().half(), reference.owner.cpu().to(torch.uint8),
     )  # fmt: skip
+
+
+def sampled_scores(
+    known: KnownEvidence, frames: Sequence[Frame], folds: Int[np.ndarray, " B"], reference: Candidates
+) -> Float[np.ndarray, " N"]:
+    """Scores of evenly spaced pixels of all frames, each with the reference of the other folds."""
+    scores = []
+    for frame, fold in zip(frames, folds, strict=True):
+        score = frame.score(known, reference.vectors[reference.fold != int(fold)]).flatten()
+        step = max(1, score.numel() // _SAMPLES)
+        scores.append(score[step // 2 :: step].double().cpu().numpy())
+    return np.concatenate(scores)
+
+
+def reference_of(known: KnownEvidence, frames: Sequence[Frame], folds: Int[np.ndarray, " B"]) -> Candidates:
+    """What a calibration adds: nothing where the recipe already trusts regions of the image itself."""
+    return _nothing(known) if known.recipe.trusted else thinned(confident_regions(known, frames, folds), REFERENCE)
+
+
+def _nothing(known: KnownEvidence) -> Candidates:
+    vectors, none = known.space.mean.new_zeros(0, len(known.space.mean)), torch.zeros(0, dtype=torch.long)
+    return Candidates(vectors, none, none, none.float())
 
 
 def confident_regions(known: KnownEvidence, frames: Sequence[Frame], folds: Int[np.ndarray, " B"]) -> Candidates:

@@ -11,7 +11,7 @@ from ignota.colours import distinct_colour
 from ignota.exemplars.journal import Event
 from ignota.exemplars.rows import LONGEST_NAME, checked_name
 from ignota.exemplars.store import ExemplarStore
-from ignota.perception.calibrating import calibration_of
+from ignota.perception.calibrating import calibration_of, default_target
 from ignota.perception.calibration import Calibration
 from ignota.perception.known import KnownEvidence
 from ignota.perception.networks import ImageLike
@@ -154,14 +154,15 @@ class OpenWorldModel(Perception):
         target_fpr: float | None = None,
         author: str | None = None,
     ) -> Calibration:
-        """Adopts the camera of unlabelled images: confident known regions become reference, the threshold is set again.
+        """Adopts the camera of unlabelled images: the threshold is set again, and where the recipe trusts no region of
+        an image itself, confident known regions become reference.
 
-        target_fpr: the share of known pixels that may be called unknown, by default the recipe's. It is stored as one
-        row, in place of an earlier calibration, and `undo` takes it back. Raises InputError for fewer than two images,
-        a share outside 0..0.5, and a world that is read-only.
+        target_fpr: the share of known pixels that may be called unknown, by default the recipe's, 2 % at most. The
+        calibration is stored as one row, in place of an earlier one, and `undo` takes it back. Raises InputError for
+        fewer than two images, a share outside 0..0.5, and a world that is read-only.
         """
         self.store.check_writable()
-        target = self.fitted.recipe.target_fpr if target_fpr is None else target_fpr
+        target = default_target(self.fitted.recipe) if target_fpr is None else target_fpr
         found = calibration_of(self.fitted, (self.encoding_of(image) for image in images), target)
         self.store.calibrate(found, _author(author))
         self.refresh()
