@@ -202,6 +202,14 @@ class Scene:
 
     def object_ids(self, threshold: float = 0.5) -> Int32[np.ndarray, "H W"]:
         """Unknown objects on the original image: 0 outside, else 1..N in the order of `unknown_at`."""
+        return self._objects if threshold == 0.5 else self._object_ids(threshold)
+
+    @cached_property
+    def _objects(self) -> Int32[np.ndarray, "H W"]:
+        """At the world's own threshold: asked for by list, picture and page."""
+        return self._object_ids(0.5)
+
+    def _object_ids(self, threshold: float) -> Int32[np.ndarray, "H W"]:
         if self.cutoff is None:
             return _components(self.unknown_mask(threshold))
         share = min(max(threshold, 1e-6), 1 - 1e-6)
