@@ -17,7 +17,7 @@ from torch import Tensor
 from ignota.data.images import resize_label
 from ignota.functional.regions import paint
 from ignota.perception.features import FeatureSpace
-from ignota.perception.objects import find_objects
+from ignota.perception.objects import find_objects, snapped
 from ignota.perception.reading import RegionReading
 from ignota.perception.spaces import pool_masks
 from ignota.structures import Encoding, InputError, RegionSet
@@ -214,7 +214,8 @@ class Scene:
             return _components(self.unknown_mask(threshold))
         share = min(max(threshold, 1e-6), 1 - 1e-6)
         limit = self.threshold + self.scale * math.log(share / (1 - share))
-        return enlarged(working_objects(self.score, limit, self.scale, self.cutoff), self.tables.size)
+        found = working_objects(self.score, self.encoding.image, limit, self.scale, self.cutoff)
+        return enlarged(found, self.tables.size)
 
     def region(self, mask: Bool[np.ndarray, "H W"], given: str = "mask") -> UnknownRegion:
         """A mask on the original image as a region of this scene; it must not be empty."""
@@ -253,11 +254,11 @@ def _components(mask: Bool[np.ndarray, "H W"]) -> Int32[np.ndarray, "H W"]:
 
 
 def working_objects(
-    score: Float[Tensor, "H W"], threshold: float, scale: float, cutoff: float
+    score: Float[Tensor, "H W"], image: UInt8[np.ndarray, "H W 3"], threshold: float, scale: float, cutoff: float
 ) -> Int32[np.ndarray, "H W"]:
     """Unknown objects on the working grid: 0 outside, else 1..N, the most anomalous first."""
     z = (score.cpu().numpy() - threshold) / max(scale, 1e-9)
-    return find_objects(z, cutoff, SMALLEST_REGION).ids
+    return snapped(find_objects(z, cutoff, SMALLEST_REGION).ids, image)
 
 
 def enlarged(ids: Int32[np.ndarray, "h w"], size: tuple[int, int]) -> Int32[np.ndarray, "H W"]:
