@@ -24,7 +24,10 @@ def anomalies(folder: Path) -> str:
             rows.append([name, f"`{world}`", f"`{recipe}`", *map(percent, cells)])
     columns = ["data set", "world", "recipe", "AUPR", "AUROC", "FPR95", "sIoU", "PPV", "component F1"]
     call = "`ignota evaluate anomaly NAME --world WORLD --recipe RECIPE --scores raml --json NAME_RECIPE.json`"
-    said = "Pooled; components at the world's own threshold."
+    said = (
+        "Pooled; components at the world's own threshold, of `camvid-11` with `full` its surest objects"
+        " ([objects](objects.md))."
+    )
     return f"## Finding the unknown\n\n{call}. {said}\n\n{table(columns, rows)}\n"
 
 

@@ -117,6 +117,19 @@ def test_open_miou_at_four_thresholds() -> None:
     assert found["good"]["open_miou"]["fixed"] == pytest.approx(slow_open_miou("good", 0.7), abs=1e-12)
 
 
+def test_components_of_its_own_take_the_place_of_the_fixed_threshold() -> None:
+    masks = [np.random.default_rng(i).random((24, 32)) < 0.3 for i in range(4)]
+    with component_reading(SIZES, {"good": 0.7, "other": 0.7}) as reading:
+        again = {"good": ComponentMetrics(SIZES), "other": ComponentMetrics(SIZES)}
+        for i, mask in enumerate(masks):
+            raw, maps, label = image(i)
+            reading.update(f"{i}", raw, maps, label, None, {"good": mask})
+            again["good"].update(f"{i}", mask, label)
+            again["other"].update(f"{i}", maps["other"] >= 0.7, label)
+        for name, state in again.items():
+            assert reading.fixed[name].compute() == state.compute()
+
+
 def test_without_room_on_disk_the_fixed_threshold_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST", 5000)  # two images
     reading = ComponentReading(SIZES, {"good": 0.7}, tmp_path)

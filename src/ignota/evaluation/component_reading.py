@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 
 from ignota.data.files import one_line
@@ -53,14 +53,17 @@ class ComponentReading:
         maps: Mapping[str, Float[np.ndarray, "H W"]],
         label: UInt8[np.ndarray, "H W"],
         classes: UInt8[np.ndarray, "2 H W"] | None = None,
+        given: Mapping[str, Bool[np.ndarray, "H W"]] | None = None,
     ) -> None:
         """Adds one image: its scores, each on its own grid and in the size of the label (0 normal, 1 anomaly, 255).
 
         classes: where they are labelled, the true known classes (254 unknown, 255 void) and those of the closed set.
+        given: components of those scores that have some of their own at the fixed threshold.
         Raises InputError where the disk is full.
         """
         for name, state in self.fixed.items():
-            state.update(key, maps[name] >= self.thresholds[name], label)
+            own = (given or {}).get(name)
+            state.update(key, maps[name] >= self.thresholds[name] if own is None else own, label)
         if self.maps is None:
             return
         self.bytes += sum(value.nbytes for value in (*raw.values(), label)) + (0 if classes is None else classes.nbytes)
@@ -135,9 +138,10 @@ def _read_at(
             scaled = to_size(score, label.shape)
             components[name].update(key, scaled >= best[name], label)
             if classes:
+                truth, closed = classes
                 kinds = opened.setdefault(name, {kind: OpenSetMetrics() for kind in (CLOSED, *several[name])})
                 for kind, state in kinds.items():
-                    state.update(*classes, None if kind == CLOSED else scaled >= several[name][kind])
+                    state.update(truth, closed, None if kind == CLOSED else scaled >= several[name][kind])
     return components, opened
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
@@ -66,6 +67,14 @@ def anomaly_label_lut(world: OpenWorldModel, dataset: LabelledImages) -> NDArray
     if not split.novel:
         raise InputError(f"every class of {dataset.name} is known to this world: nothing in it is an anomaly")
     return split.anomaly_lut()
+
+
+def own_components(
+    world: OpenWorldModel, encoding: Encoding, raw: Mapping[str, NDArray[np.float32]], size: tuple[int, int]
+) -> dict[str, NDArray[np.bool_]]:
+    """The components of the world's own score that are objects, at `size`; none where its recipe has no cutoff."""
+    found = world.components(encoding, torch.from_numpy(raw[OWN]), size) if OWN in raw else None
+    return {} if found is None else {OWN: found}
 
 
 def known_label_lut(world: OpenWorldModel, dataset: LabelledImages) -> NDArray[np.uint8] | None:
@@ -164,7 +173,8 @@ def measured_images(
         state.metrics.update(sample.key, maps, label, scaled)
         if state.reading is not None:
             classes = None if known is None else _classes(known, sample, label, encoding)
-            state.reading.update(sample.key, raw, maps, label, classes)
+            given = own_components(world, encoding, raw, (label.shape[0], label.shape[1]))
+            state.reading.update(sample.key, raw, maps, label, classes, given)
         yield sample, maps, label
         if watch is not None:
             watch(sample, {"maps": maps, "label": label, "encoding": encoding})
