@@ -37,16 +37,15 @@ from ignota.heap import keep_freed_memory
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.models.depthwise import use_plain_depthwise
-from ignota.models.precision import has_bfloat16
+from ignota.models.inference import has_bfloat16
 from ignota.models.smp_segmenter import to_channels_last
 from ignota.perception.networks import Answer, Networks, network_input
 from ignota.perception.perception import closed_labels
 from ignota.storage import bundle
 from ignota.structures import InputError
 from ignota.taxonomy import UNKNOWN_INDEX
-from ignota.training.closed_set import ClosedSetStage
-from ignota.training.closed_set_run import build_segmenter
 from ignota.training.configuration import ClosedSetConfig, SegmenterConfig
+from ignota.training.segmenters import ClosedSetStage, build_segmenter
 from ignota.world.model import OpenWorldModel
 
 BASELINE = "float32, contiguous"

@@ -36,8 +36,7 @@ from ignota.data.images import resize_label
 from ignota.data.shots import class_areas, largest_shots
 from ignota.discovery.clusters import Grouping
 from ignota.discovery.groups import Group, class_likeness, find_groups
-from ignota.discovery.learning import learn_named
-from ignota.discovery.naming import NamedRows
+from ignota.discovery.naming import NamedRows, learn_named
 from ignota.discovery.region_table import RegionTable
 from ignota.discovery.suggestion import Weighing, suggest_images
 from ignota.evaluation.evaluation import untaught_copy, world_split

@@ -37,15 +37,14 @@ from queues import middle_rate
 
 from ignota.heap import keep_freed_memory
 from ignota.lake.frames import read_span
-from ignota.lake.here import tables_here, take_threads
 from ignota.lake.on_ray import Pool, tables_on_ray
 from ignota.lake.parts import Parts, sole_writer
-from ignota.lake.rows import as_table, frame_row
+from ignota.lake.rows import as_table, frame_row, tables_here, take_threads
 from ignota.lake.segmenting import Lake, left, segment_lake
 from ignota.lake.sources import LakeFile, Source, sources
 from ignota.lake.spans import Finished, spans
 from ignota.storage import bundle
-from ignota.storage.fingerprint import world_fingerprint
+from ignota.storage.seals import world_fingerprint
 from ignota.synthetic.streets import SyntheticStreets
 from ignota.world.region_rows import region_rows
 

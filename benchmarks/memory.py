@@ -34,8 +34,7 @@ def forward_and_stage() -> None:
 
 def curves() -> None:
     """A hundred million pixels, a million at a time, for AUPR, AUROC and FPR95."""
-    from ignota.functional.binned_curves import add_scores, curve_from_histogram, empty_histogram
-    from ignota.functional.curves import curve_metrics
+    from ignota.functional.curves import add_scores, curve_from_histogram, curve_metrics, empty_histogram
 
     counts = empty_histogram()
     for _ in range(100):
@@ -47,7 +46,7 @@ QUESTIONS = {"forward": forward, "forward and stage": forward_and_stage, "curves
 IMAGE: tuple[np.ndarray, np.ndarray] = (np.empty(0), np.empty(0))
 
 if __name__ == "__main__":
-    from ignota.functional.binned_curves import histogram
+    from ignota.functional.curves import histogram
 
     rng = np.random.default_rng(0)
     IMAGE = rng.standard_normal(10**6, np.float32), rng.random(10**6) < 0.05

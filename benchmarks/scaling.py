@@ -23,9 +23,8 @@ import torch
 import torch.nn.functional as F
 from benchmarks.racing import Run, machine, timed
 
-from ignota.functional.binned_curves import add_scores, curve_from_histogram, empty_histogram
 from ignota.functional.confusion import confusion_matrix
-from ignota.functional.curves import curve_metrics
+from ignota.functional.curves import add_scores, curve_from_histogram, curve_metrics, empty_histogram
 from ignota.functional.edges import edge_map, sobel_magnitude, softmax_uncertainty
 from ignota.functional.pooling import region_pool
 from ignota.functional.prototypes import known_similarity

@@ -16,9 +16,8 @@ from torchmetrics.functional.classification import (
     multiclass_confusion_matrix,
 )
 
-from ignota.functional.binned_curves import add_scores, curve_from_histogram, empty_histogram
 from ignota.functional.confusion import confusion_matrix
-from ignota.functional.curves import curve_metrics
+from ignota.functional.curves import add_scores, curve_from_histogram, curve_metrics, empty_histogram
 from ignota.synthetic.scene import draw_scene
 
 CLASSES = 19

@@ -18,7 +18,7 @@ from ignota.functional.pooling import region_pool
 from ignota.functional.prototypes import assign_novel, known_similarity, novel_similarity
 from ignota.functional.regions import candidate_regions, mask_regions, paint
 from ignota.functional.scores import uncertainty_intensity
-from ignota.models.embedder import RegionEmbedder
+from ignota.models.heads import RegionEmbedder
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
 from ignota.perception.hierarchy import image_hierarchy
 from ignota.perception.networks import network_input

@@ -6,7 +6,7 @@ import pytest
 import torch
 from benchmarks.backends import BASELINE, timed, training_ways
 
-from ignota.models.precision import has_bfloat16
+from ignota.models.inference import has_bfloat16
 
 BAR = 1.8
 
@@ -24,9 +24,8 @@ def test_a_gpu_never_waits(benchmark) -> None:
     """No step copies anything back: CUDA's own check raises where one would."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device here: nothing to measure")
-    from ignota.training.closed_set import ClosedSetStage
-    from ignota.training.closed_set_run import build_segmenter
     from ignota.training.configuration import ClosedSetConfig, SegmenterConfig
+    from ignota.training.segmenters import ClosedSetStage, build_segmenter
 
     stage = ClosedSetStage(
         build_segmenter(SegmenterConfig(weights="none"), 11, 0).cuda().train(), ClosedSetConfig(dice=1.0), 0

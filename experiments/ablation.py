@@ -33,8 +33,8 @@ from ignota.data.datasets import LabelledImages
 from ignota.data.images import resize_label
 from ignota.evaluation.evaluation import teach
 from ignota.exemplars.store import ExemplarStore
+from ignota.functional.numbers import evenly_spaced
 from ignota.functional.prototypes import class_prototypes
-from ignota.functional.spacing import evenly_spaced
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.perception.hierarchy import Hierarchy, image_hierarchy

@@ -29,13 +29,13 @@ from tqdm import tqdm
 from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.images import resize_label
 from ignota.evaluation.evaluation import teach, untaught_copy, world_split
+from ignota.functional.numbers import evenly_spaced
 from ignota.functional.prototypes import assign_novel, class_prototypes, novel_similarity
 from ignota.functional.regions import paint, region_majority, region_mean
 from ignota.functional.scores import uncertainty_intensity
-from ignota.functional.spacing import evenly_spaced
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
-from ignota.perception.features import FeatureSpace, TaughtRows
+from ignota.perception.features import FeatureSpace, TaughtRows, pool_taps
 from ignota.perception.hierarchy import Hierarchy
 from ignota.perception.novel import NovelEvidence
 from ignota.perception.raml import branch_evidence
@@ -49,7 +49,6 @@ from ignota.perception.reading import (
     to_image,
 )
 from ignota.perception.scene import Tables
-from ignota.perception.spaces import pool_taps
 from ignota.storage import bundle
 from ignota.structures import Encoding, RegionSet
 from ignota.taxonomy import ClassSplit

@@ -22,7 +22,7 @@ from experiments.figures import Cell, save_tables
 from tqdm import tqdm
 
 from ignota.functional.curves import binary_curve, curve_metrics
-from ignota.functional.spacing import evenly_spaced
+from ignota.functional.numbers import evenly_spaced
 from ignota.perception.hierarchy import image_hierarchy
 from ignota.perception.known import KnownEvidence
 from ignota.perception.perception import calibrated

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ignota.data.datasets import open_dataset
-from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
+from ignota.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from ignota.perception.networks import network_input
 from ignota.structures import Preprocessing
 from ignota.taxonomy import ClassSplit

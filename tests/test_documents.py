@@ -18,8 +18,8 @@ from experiments.pages import architecture, compared, performance
 import ignota
 from ignota.cli import main
 from ignota.cli.commands import find_command
-from ignota.evaluation.head_methods import HEAD_METHODS
-from ignota.perception.metric_network import METRIC_METHODS
+from ignota.evaluation.few_shot_methods import HEAD_METHODS
+from ignota.perception.branch import METRIC_METHODS
 from ignota.scores.dml import METRIC_SCORES
 from ignota.scores.fitted_scores import FITTED_SCORES
 from ignota.scores.logit_scores import LOGIT_SCORES
@@ -128,13 +128,13 @@ def test_the_page_of_baselines_lists_the_best_first(tmp_path: Path) -> None:
     }
     scores = {name: {"pooled": one, "per_image": one} for name, one in values.items()}
     found = {"dataset": "road_anomaly_21", "images": 10, "scores": scores}
-    for file in ("w-more.json", "w-more-2.json"):
-        (tmp_path / file).write_text(json.dumps(found))
+    for names in compared.SETS.values():
+        for name in names:
+            (tmp_path / f"{name}.json").write_text(json.dumps({**found, "dataset": name}))
     page = compared.written("# Rivals\n\nBy hand.\n\n## Old\n\nOld.\n", tmp_path)
-    assert page.startswith("# Rivals\n\nBy hand.\n\n## w\n")
-    assert page.count("ignota fit dml_frozen ") == 1 and page.count("--scores msp,dml_frozen") == 2
-    assert "--world w --data $IGNOTA_DATA/camvid --images 92 \\\n  --out runs/w-more\n" in page
-    assert "--data $IGNOTA_DATA/road_anomaly_21_val --world runs/w-more " in page
+    assert page.startswith("# Rivals\n\nBy hand.\n\n## camvid-8+3\n")
+    assert page.count("ignota fit dml_frozen ") == 2 and page.count("--scores msp,max_logit,dml_frozen") == 3
+    assert "--data $IGNOTA_DATA/road_anomaly_21_val \\\n  --world runs/camvid-11-more " in page
     first, second = (page.index(row) for row in ("| `dml_frozen` | 40.0 |", "| `msp` | 20.0 |"))
     assert first < second
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from experiments import ablation, diagnosis, figures, region_scales, taught_classes
+from experiments import ablation, diagnosis, figures, measure, region_scales, render, taught_classes
 
+from ignota.cli import find_command
+from ignota.cli.parsing import Parser
 from ignota.training.configuration import ExperimentConfig
 
 
@@ -34,6 +36,26 @@ def test_figures_are_fractions_and_the_table_percent(tmp_path: Path) -> None:
     assert "| a | 50.0 | 25.0 ± 1.0 |  |\n| b |  |  | text |\n" in text
     assert read(tmp_path / "new" / "f.json") == {"two rows": {"a": {"x": 0.5, "y": [0.25, 0.01]}, "b": {"z": "text"}}}
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["f.json"]
+
+
+@pytest.mark.parametrize("page", [name for name in render.PAGES if measure.commands(name)])
+def test_the_commands_of_a_page_are_accepted(page: str) -> None:
+    targets = []
+    for line in measure.commands(page):
+        words, target = measure.made(line, Path("figures"))
+        command, rest = find_command(words[1:])
+        Parser(command).parse(rest)
+        targets.append(target)
+    assert len(set(targets)) == len(targets) > 0
+
+
+def test_measure_runs_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[list[str]] = []
+    monkeypatch.setattr(measure, "commands", lambda _: ("ignota a --json one.json", "ignota b --json two.json"))
+    monkeypatch.setattr(measure.subprocess, "run", lambda words, check: called.append(words[2:]))
+    (tmp_path / "one.json").write_text("{}")
+    measure.measure("page", tmp_path)
+    assert called == [["ignota", "b", "--json", str(tmp_path / "two.json")]]
 
 
 @pytest.mark.long

@@ -18,7 +18,7 @@ from ignota.cli import main
 from ignota.plugins import DATASETS, FITTED_SCORES, load_plugin, load_plugins
 from ignota.scores.fitted_scores import code_of
 from ignota.storage import bundle
-from ignota.storage.fingerprint import world_fingerprint
+from ignota.storage.seals import world_fingerprint
 from ignota.structures import InputError
 from ignota.training.settings import configuration, read_preset
 

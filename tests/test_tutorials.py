@@ -16,7 +16,6 @@ from PIL import Image
 
 import ignota
 from ignota.cli import main
-from ignota.scores.fitted_scores import FITTED_SCORES
 from ignota.synthetic import SyntheticStreets
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,11 +86,10 @@ def test_thousand_frames(trained: Path) -> None:
     assert len(Path("next.csv").read_text().splitlines()) == 6
 
 
-def test_own_score(trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(FITTED_SCORES, "gini", raising=False)
+@pytest.mark.usefixtures("catalogues")
+def test_own_score(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     instead = {"--plugin gini.py": f"--plugin gini.py --world {trained}", "360x640": "60x120"}
     followed(blocks("own-score"), instead)
-    monkeypatch.delitem(FITTED_SCORES, "gini", raising=False)
     assert set(json.loads(Path("found.json").read_text())["scores"]) == {"gini", "region:gini", "msp", "max_logit"}
     assert capsys.readouterr().out.count(".npy (60, 120)") == 2
 

@@ -1,47 +1,49 @@
 """docs/compared.md: the methods that the paper compares with, by worlds that `ignota fit` made richer.
 
-The folder holds WORLD-more.json or WORLD-more-DATASET.json, which `ignota evaluate anomaly … --json` wrote for the
-richer world WORLD-more.
+The folder holds the JSON files of COMMANDS.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from experiments.pages.markdown import anomalies, head, read
+from experiments.pages.markdown import anomalies, called, head, read
 
 FITTED = "dml_frozen dml_eds_frozen dml_mmsp_frozen ensemble mc_dropout max_entropy autoencoder rbm duir"
-IMAGES = 92
+SCORES = f"msp,max_logit,{FITTED.replace(' ', ',')},mahalanobis,raml_paper,raml"
+SETS = {"camvid-8+3": ("camvid",), "camvid-11": ("road_anomaly_21", "road_obstacle_21")}
+
+
+def fit(world: str) -> str:
+    """The command that adds the states of the compared methods to a world."""
+    return f"ignota fit {FITTED} --world {world} --data $IGNOTA_DATA/camvid --images 92 --out runs/{world}-more"
+
+
+def evaluation(name: str, world: str) -> str:
+    """The command that measures every score on one set."""
+    root = name if name == "camvid" else f"{name}_val"
+    return (
+        f"ignota evaluate anomaly {name} --data $IGNOTA_DATA/{root} --world runs/{world}-more --recipe light"
+        f" --scores {SCORES} --json {name}.json"
+    )
+
+
+COMMANDS = tuple(
+    line for world, names in SETS.items() for line in (fit(world), *(evaluation(name, world) for name in names))
+)
+
+
+def section(name: str, world: str, folder: Path) -> str:
+    """The figures of one data set with the richer world, the best score first."""
+    found = read(folder / f"{name}.json")
+    ordered = dict(sorted(found["scores"].items(), key=lambda item: -item[1]["pooled"]["aupr"]))
+    text = f"### {name} ({found['images']} images)\n\n{called(evaluation(name, world))}"
+    return text + anomalies({**found, "scores": ordered})
 
 
 def written(page: str, folder: Path) -> str:
     """The page: its own head, then what was measured, world by world."""
-    text, introduced = head(page), set()
-    for file in sorted(folder.glob("*.json")):
-        world = file.stem.partition("-more")[0]
-        if world not in introduced:
-            text += f"## {world}\n\n```sh\n{fit(world)}\n```\n\n"
-            introduced.add(world)
-        text += section(world, file.name, read(file))
+    text = head(page)
+    for world, names in SETS.items():
+        text += f"## {world}\n\n{called(fit(world))}" + "".join(section(name, world, folder) for name in names)
     return text.rstrip() + "\n"
-
-
-def fit(world: str) -> str:
-    lines = (f"ignota fit {FITTED}", f"  --world {world} --data $IGNOTA_DATA/camvid --images {IMAGES}")
-    return " \\\n".join((*lines, f"  --out runs/{world}-more"))
-
-
-def section(world: str, file: str, found: dict[str, Any]) -> str:
-    """The figures of one data set with the richer world."""
-    name, scores = found["dataset"], found["scores"]
-    root = name if name == "camvid" else f"{name}_val"
-    ordered = dict(sorted(scores.items(), key=lambda item: -item[1]["pooled"]["aupr"]))
-    call = " \\\n".join(
-        (
-            f"ignota evaluate anomaly {name} --data $IGNOTA_DATA/{root} --world runs/{world}-more",
-            f"  --scores {','.join(scores)}",
-            f"  --json runs/{file}",
-        )
-    )
-    return f"### {name} ({found['images']} images)\n\n```sh\n{call}\n```\n\n{anomalies({**found, 'scores': ordered})}"

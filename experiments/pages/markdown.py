@@ -25,6 +25,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
+def called(line: str) -> str:
+    """A command line as a block of its own, broken before its options where it is long."""
+    if len(line) > 100:
+        words = line.split(" --")
+        line = " \\\n  --".join([" --".join(words[:2]), *words[2:]])
+    return f"```sh\n{line}\n```\n\n"
+
+
 def marked(page: str, blocks: Mapping[str, str]) -> str:
     """The page with the text after each mark `<!-- NAME -->` replaced, up to `<!-- /NAME -->` or `<!-- end -->`.
 

@@ -35,7 +35,7 @@ def listed(folder: Path) -> str:
         "AP50",
     ]
     call = "`ignota evaluate wild NAME --world camvid-11 --recipe RECIPE --given object --json NAME_RECIPE.json`"
-    call += ". Listed and false: an image. The rest, but for the number of true objects, in percent."
+    call += ". Shares and AP in percent."
     said = (
         "By size of the true object, below 32² pixels, below 96² and larger: covered / found, of so many. AP is that of"
         " OoDIS ([methods](methods.md)), with connected components as true objects."

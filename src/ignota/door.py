@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ignota.backends.choosing import device_called
 from ignota.data.datasets import open_dataset
 from ignota.errors import InputError
 from ignota.evaluation.choices import AnomalyChoice, Edges, checked_methods, chosen_shots, default_methods
@@ -20,7 +21,6 @@ from ignota.models.opening import Hints, open_segmenter, triple
 from ignota.perception.known import RecipeChoice
 from ignota.storage import bundle
 from ignota.training.configuration import System
-from ignota.training.devices import device_called
 from ignota.training.settings import LARGEST, SMALLEST, checked, configuration, read_preset
 from ignota.world.model import OpenWorldModel as World
 
@@ -73,7 +73,7 @@ def train(
     dotted key, such as `{"closed_set.steps": 500, "seed": 1}`. quiet: no progress on standard error. Raises InputError.
     """
     from ignota.training import experiment
-    from ignota.training.progress import hush_training
+    from ignota.training.training import hush_training
 
     config = configuration(read_preset(str(preset)) | checked(settings or {}, "settings"))
     checked_size(config.size)
@@ -118,7 +118,7 @@ def adapt(
     classes. Raises InputError, also where it does not know them.
     """
     from ignota.training import adapting
-    from ignota.training.progress import hush_training
+    from ignota.training.training import hush_training
 
     target, root = Path(out), _path(data)
     if target.exists():

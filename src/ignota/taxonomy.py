@@ -32,6 +32,8 @@ VOID_COLOUR = (0, 0, 0)
 
 _GOLDEN = 0.618034
 """Hues a golden section apart stay distinct however many there are."""
+CITYSCAPES_LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+"""Train id (the position) → label id, in the order of `taxonomy.CITYSCAPES`."""
 
 
 @dataclass(frozen=True)
@@ -284,4 +286,18 @@ class ClassSplit:
 def _lut(ids: Sequence[int]) -> NDArray[np.uint8]:
     lut = np.full(256, IGNORE_INDEX, np.uint8)
     lut[list(ids)] = np.arange(len(ids))
+    return lut
+
+
+def cityscapes_label_id_lut() -> NDArray[np.uint8]:
+    """Label id → train id, "256" uint8; label ids that are never trained on become void (255)."""
+    lut = np.full(256, IGNORE_INDEX, np.uint8)
+    lut[list(CITYSCAPES_LABEL_IDS)] = np.arange(len(CITYSCAPES_LABEL_IDS), dtype=np.uint8)
+    return lut
+
+
+def cityscapes_train_id_lut() -> NDArray[np.uint8]:
+    """Train id → label id, "256" uint8; everything else, void among it, becomes label id 0 (unlabelled)."""
+    lut = np.zeros(256, np.uint8)
+    lut[: len(CITYSCAPES_LABEL_IDS)] = CITYSCAPES_LABEL_IDS
     return lut

@@ -13,6 +13,7 @@ import pytest
 
 from ignota.cli import main
 from ignota.cli.commands import COMMANDS
+from ignota.cli.parsing import OLD_SPELLINGS, Parser
 
 # the contract, word for word
 CONTRACT = {
@@ -38,6 +39,7 @@ CONTRACT = {
         "evaluate incremental DATASET --data ROOT [--split S] [--world WORLD] [--methods raml,npm,…] [--shots N]"
         " [--support ROOT] --json FILE"
     ),
+    "evaluate closed": "evaluate closed DATASET --data ROOT [--split S] [--world WORLD] [--json FILE]",
     "evaluate wild": (
         "evaluate wild DATASET --data ROOT [--split S] [--world WORLD] [--given mask|object] [--pairs A:B,…]"
         " [--known NAME --known-data ROOT] --json FILE"
@@ -102,8 +104,23 @@ def test_groups_list_their_commands(name: str, capsys: pytest.CaptureFixture[str
     assert all((f"  {command}  " in shown) == command.startswith(name) for command in COMMANDS)
 
 
+OLD_CALLS = {
+    "--allow_code": ("classes", ["--allow_code"], "allow_code", True),
+    "--allow_download": ("classes", ["--allow_download"], "allow_download", True),
+    "--target_fpr": ("calibrate", ["a.png", "--world", "w", "--target_fpr=0.02"], "target_fpr", 0.02),
+}
+
+
+@pytest.mark.parametrize("option", OLD_SPELLINGS)
+def test_old_spellings_are_accepted_and_hidden(option: str) -> None:
+    command, words, key, value = OLD_CALLS[option]
+    parser = Parser(command)
+    assert parser.parse(words)[key] == value
+    assert option not in parser.format_help() and OLD_SPELLINGS[option] in parser.format_help()
+
+
 def test_the_help_lists_every_data_set() -> None:
-    from ignota.cli.data_check import NAMES
+    from ignota.cli.data_sets import NAMES
     from ignota.data.datasets import DATASETS
 
     assert set(NAMES.split(", ")) == set(DATASETS)
@@ -112,7 +129,7 @@ def test_the_help_lists_every_data_set() -> None:
 WRONG_CALLS = {
     "unknown command": (["segmnt"], "did you mean 'segment'"),
     "unknown option before a command": (["--quite"], "no command '--quite'"),
-    "group alone": (["evaluate"], "evaluate anomaly, evaluate incremental"),
+    "group alone": (["evaluate"], "evaluate anomaly, evaluate closed, evaluate incremental"),
     "unknown inner command": (["evaluate", "anomalie"], "did you mean 'evaluate anomaly'"),
     "unknown option": (["segment", "a.png", "--ot", "d"], "did you mean '--out'"),
     "unknown short option": (["segment", "a.png", "--out", "d", "-q"], "-q"),

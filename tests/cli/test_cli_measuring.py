@@ -73,6 +73,18 @@ def test_incremental_figures(trained: Path, streets: Path, tmp_path: Path, capsy
     assert "±" in shown
 
 
+def test_closed_set_figures(trained: Path, streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call = ("evaluate", "closed", "cityscapes", "--data", streets, "--world", trained)
+    assert run(*call, "--json", tmp_path / "c.json") == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    found = json.loads((tmp_path / "c.json").read_text())
+    known = [entry["name"] for entry in json.loads((trained / "world.json").read_text())["taxonomy"]["classes"]]
+    assert (found["dataset"], found["images"], list(found["iou"])) == ("cityscapes", 2, known)
+    assert 0 < found["miou"] < found["pixel_accuracy"] <= 1
+    assert f"{100 * found['miou']:.2f}" in told.out
+
+
 def test_wild_figures(trained: Path, streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keys = [path.name.removesuffix("_leftImg8bit.png") for path in sorted(streets.glob("leftImg8bit/val/**/*.png"))]
     call = ("evaluate", "wild", "cityscapes", "--data", streets, "--world", trained, "--pairs", f"{keys[0]}:{keys[1]}")

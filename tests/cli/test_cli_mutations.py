@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ignota.cli import main
-from ignota.exemplars.row_seals import COLUMNS
+from ignota.exemplars.rows import COLUMNS
 from ignota.storage import bundle
 from ignota.storage.seals import sealed
 

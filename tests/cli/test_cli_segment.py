@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ignota.cli import main, pictures, table
+from ignota.cli import main, pictures, results
 from ignota.cli.inputs import PARTS
 from ignota.formats.rle import decode_mask
 from ignota.storage import bundle
@@ -219,7 +219,7 @@ def test_a_killed_run_goes_on(trained: Path, photos: Path, tmp_path: Path) -> No
 def test_without_pyarrow_there_is_no_table(
     trained: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(table, "find_spec", lambda name: None)
+    monkeypatch.setattr(results, "find_spec", lambda name: None)
     assert run("segment", photo, "--world", trained, "--out", tmp_path / "out") == 0
     assert "pip install 'ignota[parquet]'" in capsys.readouterr().out
     assert len(list((tmp_path / "out").iterdir())) == 4

@@ -7,12 +7,11 @@ import yaml
 from PIL import Image
 
 from ignota.data.datasets import open_dataset
-from ignota.data.label_ids import CITYSCAPES_LABEL_IDS, cityscapes_label_id_lut, cityscapes_train_id_lut
 from ignota.data.layouts import LAYOUTS, write_layout
 from ignota.structures import InputError
 from ignota.synthetic import SyntheticScene, SyntheticStreets, draw_scene
-from ignota.synthetic.polygons import cityscapes_polygons
-from ignota.taxonomy import CITYSCAPES
+from ignota.synthetic.streets import cityscapes_polygons
+from ignota.taxonomy import CITYSCAPES, CITYSCAPES_LABEL_IDS, cityscapes_label_id_lut, cityscapes_train_id_lut
 
 SIZE = (48, 96)
 

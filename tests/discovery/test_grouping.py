@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ignota.discovery.clusters import Grouping, absorb, by_size, centres, group_rows, halves, join, project
-from ignota.discovery.coverage import cover
-from ignota.discovery.duplicates import representatives
+from ignota.discovery.representatives import cover, representatives
 
 SEEDS = st.integers(0, 2**32 - 1)
 

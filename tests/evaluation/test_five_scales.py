@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.evaluation.evaluation import evaluate_anomaly, world_split
 from ignota.evaluation.five_scales import SHORT_SIDES, FiveScales, five_scale_metric_maps, scaled_size
-from ignota.perception.metric_network import MetricNetwork
+from ignota.perception.branch import MetricNetwork
 from ignota.perception.networks import Networks
 from ignota.storage import bundle
 from ignota.taxonomy import CITYSCAPES

@@ -15,7 +15,6 @@ from ignota.evaluation.incremental_evaluation import evaluate_incremental
 from ignota.models.segmenter import ClosedSetSegmenter, Tap, crop_to_image, pad_to_multiple
 from ignota.structures import Preprocessing, Sample, SegmenterOutput
 from ignota.taxonomy import CAMVID, ClassSplit, Taxonomy
-from ignota.training.closed_set import segmentation_loss
 from ignota.training.configuration import (
     ClosedSetConfig,
     DataConfig,
@@ -26,6 +25,7 @@ from ignota.training.configuration import (
     MetricNetworkConfig,
     RegionEmbedderConfig,
 )
+from ignota.training.segmenters import segmentation_loss
 from ignota.training.stages import Stages
 from ignota.training.training import normalise_images
 from ignota.world.model import OpenWorldModel

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ignota.exemplars.migrations import VERSION, create
-from ignota.exemplars.packing import pack
+from ignota.exemplars.rows import pack
 from ignota.exemplars.store import ExemplarRow, ExemplarStore
 from ignota.formats.rle import encode_rle
 from ignota.perception.novel import Exemplar

@@ -17,7 +17,7 @@ import torch
 
 from ignota.exemplars import store_files
 from ignota.exemplars.migrations import create
-from ignota.exemplars.row_seals import seal_open_rows
+from ignota.exemplars.rows import seal_open_rows
 from ignota.exemplars.store import ExemplarRow, ExemplarStore
 from ignota.perception.novel import Exemplar
 from ignota.structures import InputError

@@ -22,9 +22,9 @@ from pycocotools.coco import COCO
 
 from ignota.cli import main
 from ignota.formats import smiyc
-from ignota.formats.brush import decode_brush, encode_brush
 from ignota.formats.cityscapes import LABEL_IDS, polygons
 from ignota.formats.drawing import fill_crossings
+from ignota.formats.rle import decode_brush, encode_brush
 from ignota.structures import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools' own

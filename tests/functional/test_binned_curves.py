@@ -4,15 +4,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ignota.functional import binned_curves as module
-from ignota.functional.binned_curves import (
+from ignota.functional import curves as module
+from ignota.functional.curves import (
     add_scores,
+    binary_curve,
     curve_from_histogram,
+    curve_metrics,
     empty_histogram,
     histogram,
 )
-from ignota.functional.curves import binary_curve, curve_metrics
-from ignota.functional.float_keys import BINS, score_key
+from ignota.functional.numbers import BINS, score_key
 from ignota.structures import InputError
 
 

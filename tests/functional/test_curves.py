@@ -6,19 +6,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 
-from ignota.functional.binned_curves import curve_from_histogram, histogram
 from ignota.functional.curves import (
     best_f1_threshold,
     binary_curve,
     curve_auroc,
     curve_average_precision,
     curve_fpr_at_tpr,
+    curve_from_histogram,
     curve_metrics,
     curve_tpr_at_fpr,
     fpr_threshold,
+    histogram,
     tpr_threshold,
 )
-from ignota.functional.float_keys import score_key
+from ignota.functional.numbers import score_key
 from ignota.structures import InputError
 
 

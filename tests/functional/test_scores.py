@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import math
 
 import numpy as np
@@ -10,7 +12,9 @@ from ignota.functional import scores
 from ignota.functional.scores import (
     _softplus,
     knn_dissimilarity,
+    mutual_information,
     normalise,
+    predictive_entropy,
     smooth,
     standardized_max_logits,
     suppress_boundaries,
@@ -19,6 +23,7 @@ from ignota.functional.scores import (
 from ignota.structures import InputError, RegionSet
 
 MEAN, STD = [0.5, -1.0, 2.0, 0.0], [1.0, 2.0, 0.5, 3.0]
+LOGITS = torch.randn(4, 9, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3
 
 
 def slow_sml(u: list[float]) -> float:
@@ -286,3 +291,32 @@ def test_softplus_is_torch_s_to_the_last_bits(dtype: torch.dtype) -> None:
     torch.testing.assert_close(_softplus(values), expected, rtol=4 * torch.finfo(dtype).eps, atol=0)
     leaf = torch.linspace(-40, 40, 100, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(_softplus, leaf)
+
+
+def entropy(p: list[float]) -> float:
+    return -sum(value * math.log(value) for value in p) / math.log(len(p))
+
+
+def predictions(pixel: int) -> list[list[float]]:
+    found = []
+    for member in LOGITS[:, pixel].tolist():
+        weights = [math.exp(value) for value in member]
+        found.append([weight / sum(weights) for weight in weights])
+    return found
+
+
+@pytest.mark.parametrize("pixel", range(9))
+def test_against_loops(pixel: int) -> None:
+    each = predictions(pixel)
+    mean = [sum(p[c] for p in each) / len(each) for c in range(3)]
+    assert float(predictive_entropy(LOGITS)[pixel]) == pytest.approx(entropy(mean))
+    expected = entropy(mean) - sum(map(entropy, each)) / len(each)
+    assert float(mutual_information(LOGITS)[pixel]) == pytest.approx(expected)
+    assert expected > 0
+
+
+def test_no_information_where_all_agree_and_all_of_it_where_each_is_sure_of_another() -> None:
+    same = LOGITS[:1].expand(4, 9, 3)
+    assert mutual_information(same).abs().max() < 1e-12
+    assert predictive_entropy(same).min() > 0
+    torch.testing.assert_close(mutual_information(torch.eye(3)[:, None] * 200), torch.ones(1))

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from ignota.incremental.heads import Head, Shot
+from ignota.incremental.methods import Head, Shot
 from ignota.incremental.metric_methods import (
     MetricEncoding,
     MetricShot,

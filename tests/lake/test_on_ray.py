@@ -29,7 +29,7 @@ from ignota.lake.sources import sources
 from ignota.lake.spans import Finished, Span, spans
 from ignota.perception.tiles import AUTOMATIC_PIXELS, AUTOMATIC_SIDE, Tiled
 from ignota.storage import bundle
-from ignota.storage.fingerprint import world_fingerprint
+from ignota.storage.seals import world_fingerprint
 from ignota.structures import InputError
 
 ray_warnings = pytest.mark.filterwarnings(

@@ -6,8 +6,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from ignota.functional.binned_curves import curve_from_histogram, histogram
-from ignota.functional.curves import binary_curve, curve_metrics
+from ignota.functional.curves import binary_curve, curve_from_histogram, curve_metrics, histogram
 from ignota.metrics.anomaly import AnomalyMetrics, check_score
 from ignota.structures import InputError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from ignota.functional.float_keys import score_key
+from ignota.functional.numbers import score_key
 from ignota.metrics.bootstrap import (
     ImageHistograms,
     Interval,

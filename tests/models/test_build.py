@@ -17,10 +17,9 @@ import torchvision
 from torch import nn
 
 from ignota.models import opening
-from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
 from ignota.models.build import SegmenterDescription, build_segmenter, describe, load_strictly
 from ignota.models.opening import Hints, open_segmenter, triple
-from ignota.models.segmenter import ClosedSetSegmenter
+from ignota.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, ClosedSetSegmenter
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec, decoder_features, to_channels_last
 from ignota.models.tapped import TappedModule
 from ignota.models.transformers_segmenter import TransformersSegmenter

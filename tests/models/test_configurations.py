@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from ignota.models.configurations import checked, without_sources
+from ignota.models.names import checked, without_sources
 from ignota.structures import InputError
 
 TIMM = {"model_type": "timm_backbone", "backbone": "resnet18", "out_indices": [1, 2, 3, 4]}

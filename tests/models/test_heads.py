@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ignota.models.embedder import RegionEmbedder
-from ignota.models.meta_channels import MetaChannelHead
+from ignota.models.heads import MetaChannelHead, RegionEmbedder
 
 
 def test_known_channels_start_as_the_closed_set_s_own_logits() -> None:

@@ -14,8 +14,7 @@ import torch.nn.functional as F
 
 from ignota.models import focus_network
 from ignota.models.focus_network import FocusNetwork
-from ignota.models.objectness import described_objectness, objectness_taps, open_objectness
-from ignota.models.saliency_file import SaliencyFile
+from ignota.models.objectness import SaliencyFile, described_objectness, objectness_taps, open_objectness
 from ignota.structures import InputError
 
 TAPS = ("objectness/block8", "objectness/block11")

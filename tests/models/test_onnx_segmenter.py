@@ -13,9 +13,9 @@ import torch
 from tests.own_networks import IMAGENET, SmallNetwork, write_onnx
 
 from ignota.models.build import SegmenterDescription, build_segmenter, describe
+from ignota.models.onnx_export import PortableSegmenter
 from ignota.models.onnx_segmenter import OnnxSegmenter
 from ignota.models.opening import Hints, open_segmenter
-from ignota.models.portable import PortableSegmenter
 from ignota.structures import InputError, Preprocessing
 
 onnx = pytest.importorskip("onnx")

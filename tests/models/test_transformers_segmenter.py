@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ignota.models.adapted import IMAGENET_MEAN
+from ignota.models.segmenter import IMAGENET_MEAN
 from ignota.models.transformers_segmenter import EVIDENCE_FLOOR, TransformersSegmenter, mask_logits
 from ignota.structures import InputError, Preprocessing
 

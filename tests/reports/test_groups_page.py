@@ -14,8 +14,16 @@ import pytest
 
 from ignota.discovery.groups import Group
 from ignota.discovery.naming import read_names
-from ignota.reports.contact_sheets import TILE, contact_sheet, missing_tile, region_tile
-from ignota.reports.groups_page import GroupCard, GroupsPage, render_groups_page, write_groups_page
+from ignota.reports.groups_page import (
+    TILE,
+    GroupCard,
+    GroupsPage,
+    contact_sheet,
+    missing_tile,
+    region_tile,
+    render_groups_page,
+    write_groups_page,
+)
 
 NASTY = "</script><img src=x onerror=alert(1)>\"'&"
 

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from ignota.reports.charts import Curve, curve_svg, series_class, thin
-from ignota.reports.embedding import picture_uri
 from ignota.reports.report import (
     Highlights,
     Legend,
@@ -17,6 +16,7 @@ from ignota.reports.report import (
     Report,
     Section,
     Table,
+    picture_uri,
     render_report,
     write_report,
 )

@@ -15,7 +15,7 @@ from torch import Tensor
 from ignota.reproduce.cells import Cell, ClosedCell
 from ignota.reproduce.fidelity import Fidelity
 from ignota.reproduce.grounds import GROUNDS, Setting
-from ignota.scores import autoencoder, duir, heads, rbm
+from ignota.scores import duir, heads, rbm, windows
 from ignota.scores.trained import Tick, descend
 from ignota.training.configuration import ExperimentConfig
 
@@ -30,7 +30,7 @@ def quickly() -> Iterator[None]:
         descend(parameters, loss, min(steps, 4), lr, tick)
 
     with pytest.MonkeyPatch.context() as patch:
-        for room in (autoencoder, duir, heads, rbm):
+        for room in (duir, heads, rbm, windows):
             patch.setattr(room, "descend", few)
         patch.setattr("ignota.training.score_states._SCENES", 2)
         patch.setattr("ignota.evaluation.five_scales.SHORT_SIDES", (48, 56, 64, 72, 80))

@@ -26,8 +26,8 @@ from ignota.reproduce.runner import NAMES, Reproduction, chosen_names
 from ignota.reproduce.tables import MIN_SHARE, TABLES
 from ignota.reproduce.taught_worlds import Lesson, SeenImage, Teacher, lesson_of
 from ignota.reproduce.views import View, share_on
+from ignota.scores.feature_scores import VirtualLogit
 from ignota.scores.rbm import RoadMachine
-from ignota.scores.vim import VirtualLogit
 from ignota.structures import InputError
 from ignota.training import stage_run
 from ignota.training.configuration import ExperimentConfig

@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from ignota.scores.feature_scores import Mahalanobis, RectifiedActivations, VirtualLogit
 from ignota.scores.fitted_scores import FITTED_SCORES, fitted_score
-from ignota.scores.mahalanobis import Mahalanobis
-from ignota.scores.react import RectifiedActivations
-from ignota.scores.sampled import Rows, linear_head, spread_over_classes
-from ignota.scores.score import State
-from ignota.scores.vim import VirtualLogit
+from ignota.scores.score import Rows, State, linear_head, spread_over_classes
 from ignota.structures import Encoding, InputError
 
 SIZE, FEATURES, CLASSES = (7, 8), 6, 3

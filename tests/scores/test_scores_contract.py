@@ -12,18 +12,14 @@ import pytest
 import torch
 
 from ignota.functional.scores import smooth, suppress_boundaries
-from ignota.scores.autoencoder import Reconstruction
 from ignota.scores.dml import MetricHead
 from ignota.scores.duir import Resynthesis
-from ignota.scores.ensembles import Ensemble, MonteCarloDropout
+from ignota.scores.feature_scores import Mahalanobis, NearestNeighbours, RectifiedActivations, VirtualLogit, joined_taps
+from ignota.scores.heads import Ensemble, MaximisedEntropy, MonteCarloDropout
 from ignota.scores.logit_scores import LOGIT_SCORES
-from ignota.scores.mahalanobis import Mahalanobis
-from ignota.scores.max_entropy import MaximisedEntropy
-from ignota.scores.nearest import NearestNeighbours, joined_taps
 from ignota.scores.rbm import RoadMachine
-from ignota.scores.react import RectifiedActivations
 from ignota.scores.score import AnomalyScore
-from ignota.scores.vim import VirtualLogit
+from ignota.scores.windows import Reconstruction
 from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
 

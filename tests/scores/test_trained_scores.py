@@ -13,19 +13,15 @@ import torch
 from torch.nn import functional as F
 
 from ignota.functional.one_hot_metric import metric_logits
-from ignota.models.autoencoder import Autoencoder
 from ignota.scores import duir
-from ignota.scores.autoencoder import Reconstruction
 from ignota.scores.dml import MetricHead
 from ignota.scores.duir import Resynthesis, drawing_error, judging_error, one_hot, swap
-from ignota.scores.ensembles import Ensemble, MonteCarloDropout
 from ignota.scores.fitted_scores import FITTED_SCORES, fitted_score
-from ignota.scores.heads import Heads, HeadScore
-from ignota.scores.max_entropy import MaximisedEntropy, entropy_loss
+from ignota.scores.heads import Ensemble, Heads, HeadScore, MaximisedEntropy, MonteCarloDropout, entropy_loss
 from ignota.scores.rbm import RoadMachine, before_the_camera
 from ignota.scores.score import OUTLIER, State
 from ignota.scores.trained import TrainedScore, ordered
-from ignota.scores.windows import picture, places
+from ignota.scores.windows import Autoencoder, Reconstruction, picture, places
 from ignota.structures import Encoding, InputError
 
 SIZE, CLASSES = (8, 10), 3

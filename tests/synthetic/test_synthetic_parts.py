@@ -7,7 +7,6 @@ import pytest
 from ignota.synthetic import UNKNOWNS, furniture, people, plots, vehicles
 from ignota.synthetic.camera import Camera
 from ignota.synthetic.canvas import Canvas, Placed
-from ignota.synthetic.noise import cloud_tile, cut, noise_tile
 from ignota.synthetic.order import footprint, painting_order
 from ignota.synthetic.shapes import (
     Face,
@@ -22,6 +21,7 @@ from ignota.synthetic.shapes import (
     walls,
     wheels,
 )
+from ignota.synthetic.weather import cloud_tile, cut, noise_tile
 
 CAMERA = Camera(height=100, width=200, focal=180.0, centre=100.0, horizon=40.0, eye=1.5)
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ignota.functional.drop_block import drop_block
 from ignota.functional.meta_channels import PAPER, PRESETS, RELEASED, activate, overall_loss
+from ignota.functional.regions import drop_block
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
 from ignota.taxonomy import ClassSplit
 from ignota.training.branch_run import (

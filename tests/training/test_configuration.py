@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import ignota.training
-from ignota.training.closed_set_run import build_segmenter
 from ignota.training.configuration import ExperimentConfig, SegmenterConfig
+from ignota.training.segmenters import build_segmenter
 from ignota.training.settings import leaves
 
 TRAINING = Path(next(iter(ignota.training.__path__)))
@@ -18,8 +18,8 @@ TRAINING = Path(next(iter(ignota.training.__path__)))
 READERS = {
     "": "*.py",
     "data": "*.py",
-    "segmenter": "closed_set_run.py",
-    "closed_set": "closed_set*.py",
+    "segmenter": "segmenters.py",
+    "closed_set": "segmenters.py",
     "metric_network": "*.py",
     "meta_channels": "*.py",
     "region_embedder": "region_embedder_run.py",

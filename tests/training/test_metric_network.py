@@ -17,8 +17,7 @@ from ignota.evaluation.evaluation import evaluate_anomaly
 from ignota.evaluation.incremental_evaluation import evaluate_incremental
 from ignota.functional.one_hot_metric import eds, metric_logits, mixed, mmsp
 from ignota.models.segmenter import ClosedSetSegmenter
-from ignota.perception.branch import Branches
-from ignota.perception.metric_network import METRIC_METHODS, MetricNetwork
+from ignota.perception.branch import METRIC_METHODS, Branches, MetricNetwork
 from ignota.perception.networks import Networks
 from ignota.scores.dml import METRIC_SCORES
 from ignota.storage import bundle
@@ -26,15 +25,14 @@ from ignota.structures import InputError
 from ignota.synthetic.streets import SyntheticStreets
 from ignota.taxonomy import ClassSplit
 from ignota.training.configuration import ExperimentConfig
-from ignota.training.metric_network_run import (
+from ignota.training.segmenters import (
     MetricNetworkStage,
     metric_loss,
     metric_stage,
     starting_network,
     train_metric_network,
 )
-from ignota.training.records import StageFolder
-from ignota.training.stage_run import StageRun
+from ignota.training.stage_run import StageFolder, StageRun
 from ignota.training.training import normalise_images
 from ignota.world.model import OpenWorldModel
 

@@ -14,9 +14,8 @@ import torch
 from ignota.data.datasets import open_dataset
 from ignota.evaluation.evaluation import world_split
 from ignota.scores.dml import MetricHead
-from ignota.scores.ensembles import Ensemble
 from ignota.scores.fitted_scores import FITTED_SCORES
-from ignota.scores.max_entropy import MaximisedEntropy
+from ignota.scores.heads import Ensemble, MaximisedEntropy
 from ignota.scores.score import OUTLIER, AnomalyScore, State
 from ignota.storage import bundle
 from ignota.synthetic.pasting import CutOut

@@ -17,10 +17,10 @@ from ignota.structures import InputError
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.training import stage_run
 from ignota.training.configuration import EmbedderConfig, ExperimentConfig
+from ignota.training.embedder_run import RegionRows, concatenate_rows
 from ignota.training.experiment import train_experiment
 from ignota.training.fitting import class_means, split_images
 from ignota.training.stages import Stages, embedder_variants
-from ignota.training.training_regions import RegionRows, concatenate_rows
 from ignota.training.weighing import TRUSTED, least_trust, merit
 
 CPU = torch.device("cpu")

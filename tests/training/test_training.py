@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ignota.models.smp_segmenter import SmpSegmenter, SmpSpec
 from ignota.structures import InputError
-from ignota.training.closed_set import ClosedSetStage, dice_loss, segmentation_loss
 from ignota.training.configuration import ClosedSetConfig
+from ignota.training.segmenters import ClosedSetStage, dice_loss, segmentation_loss
 from ignota.training.stream import StepSampler
 from ignota.training.training import Stage, WholeCheckpoints, normalise_images, poly_schedule, precision_of, run_stage
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from ignota.evaluation.evaluation import untaught_copy
 from ignota.perception.calibrating import FOLDS, REFERENCE, Candidates, calibration_from, frame_of, thinned
 from ignota.storage import bundle
-from ignota.storage.fingerprint import perception_fingerprint, world_fingerprint
-from ignota.storage.seals import read_document
+from ignota.storage.seals import perception_fingerprint, read_document, world_fingerprint
 from ignota.structures import InputError
 from ignota.world.model import OpenWorldModel
 

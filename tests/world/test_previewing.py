@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ignota.errors import InputError
-from ignota.exemplars.packing import pack, unpack
+from ignota.exemplars.rows import pack, unpack
 from ignota.exemplars.store import COUNTER_EXAMPLE
 from ignota.perception.novel import Exemplar, class_rows
 from ignota.world import previewing
@@ -114,7 +114,7 @@ def test_a_correction_takes_back_what_was_claimed(world: OpenWorldModel, photos:
     before, events = world.segment(encoding).labels, len(world.store.history())
     found = world.learn("crate", against=(encoding, claimed))
     left = world.segment(encoding).labels == number
-    assert found.examples == 0 and left[claimed].mean() < 0.25, left[claimed].mean()
+    assert found.examples == 0 and left[claimed].mean() < 0.5, left[claimed].mean()
     card = world.store.cards("crate")[-1]
     assert card.given == COUNTER_EXAMPLE and card.mask is not None
     assert [c.exemplars for c in world.store.classes()] == [1]  # a correction is no example

@@ -18,8 +18,8 @@ from jaxtyping import UInt8
 
 from ignota.backends.onnx_running import float_runner, int8_runner
 from ignota.models.frozen_encoder import FrozenEncoder
+from ignota.models.inference import has_bfloat16, in_bfloat16
 from ignota.models.onnx_segmenter import OnnxSegmenter
-from ignota.models.precision import has_bfloat16, in_bfloat16
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.perception.networks import Answer, Networks, Runner, run_eagerly
 from ignota.perception.tiles import tiled
@@ -30,6 +30,7 @@ from ignota.world.model import OpenWorldModel
 _LOG = logging.getLogger(__name__)
 
 DEFAULT, BFLOAT16 = "torch", "torch-bf16"
+DEVICES = ("auto", "cpu", "cuda")
 
 
 def with_backend(
@@ -113,3 +114,18 @@ BACKENDS: dict[str, Callable[[Networks, Sequence[Path]], Runner]] = {
     "onnx-int8": int8_runner,
 }
 """Each by name: what makes its runner from the networks of a world. Raises InputError where it cannot run here."""
+
+
+def device_called(name: str, seed: int | None = None) -> torch.device:
+    """`cpu`, `cuda`, or `auto` for the GPU if there is one; raises InputError for another name and a missing GPU.
+
+    seed: the start of torch's own random numbers, if they are to be set.
+    """
+    present = torch.cuda.is_available()
+    if name not in DEVICES:
+        raise InputError.of_argument("device", f"is one of {', '.join(DEVICES)}, not {name!r}")
+    if name == "cuda" and not present:
+        raise InputError("no CUDA device can be used here", 'take device="cpu" or "auto"')
+    if seed is not None:
+        torch.manual_seed(seed)
+    return torch.device("cuda" if name != "cpu" and present else "cpu")

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from ignota.data.drafts import draft_folder
 from ignota.functional import scores
 from ignota.models.objectness import objectness_taps
-from ignota.models.onnx_export import OPSET, exported_program, write_onnx
-from ignota.models.portable import PortableEncoder, PortableSegmenter
+from ignota.models.onnx_export import OPSET, PortableEncoder, PortableSegmenter, exported_program, write_onnx
 from ignota.perception.networks import Networks
 from ignota.perception.tiles import grid_strides
 from ignota.scores.logit_scores import LOGIT_SCORES

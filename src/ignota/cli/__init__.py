@@ -1,19 +1,17 @@
-"""The command line: one thin module per command."""
+"""The command line: thin modules, one for each group of commands."""
 
 from __future__ import annotations
 
 import io
 import sys
 import warnings
-from importlib import import_module
-from types import ModuleType
 
 from jsonargparse import Namespace
 
 from ignota import __version__
 from ignota.cli.commands import COMMANDS, find_command, overview
 from ignota.cli.outcome import Boundary
-from ignota.cli.parsing import Parser
+from ignota.cli.parsing import Command, Parser
 from ignota.heap import keep_freed_memory
 
 __all__ = ["main"]
@@ -47,22 +45,21 @@ def _dispatch(words: list[str]) -> None:
         if name not in COMMANDS:  # a group such as `evaluate`, asked for help
             sys.stdout.write(overview(__version__, name))
             return
-        module = import_module(COMMANDS[name].module)
-        parser = Parser(name, module)
+        parser = Parser(name)
         if "--version" in rest:
             sys.stdout.write(f"ignota {__version__}\n")
             return
         args = parser.parse(rest)
         if not args.verbose:
-            _run(module, args)
+            _run(parser.command, args)
             return
         from ignota.cli.terminal import logging_here
 
         with logging_here():
-            _run(module, args)
+            _run(parser.command, args)
 
 
-def _run(module: ModuleType, args: Namespace) -> None:
+def _run(command: Command, args: Namespace) -> None:
     """A command, after installed packages and `--plugin` are loaded. A package that fails is reported and left out."""
     from importlib.metadata import entry_points
 
@@ -72,4 +69,4 @@ def _run(module: ModuleType, args: Namespace) -> None:
 
         for fault in load_plugins(args.plugin):
             note(f"{fault}; it is left out")
-    module.run(args)
+    command.run(args)

@@ -6,16 +6,11 @@ from __future__ import annotations
 
 from jsonargparse import Namespace
 
+from ignota.cli.experiments import add_settings, given
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_branches, add_download, branches_of
-from ignota.cli.settings import add_settings, given
+from ignota.cli.parsing import Parser, add_branches, add_download, branches_of, command
+from ignota.cli.terminal import say, say_unless_quiet
 from ignota.training.settings import leaves
-
-USAGE = (
-    "adapt SEGMENTER --data ROOT --out WORLD [--dataset NAME] [--split TAXONOMY:SPLIT] [--classes A,B,…]"
-    " [--mean R,G,B --std R,G,B] [--key value …]"
-)
-EXAMPLE = "ignota adapt my-segformer/ --data data/cityscapes --dataset cityscapes --out my-world"
 
 _OWN = (
     "meta_channels.", "region_embedder.", "metric_network.", "regions.", "embedder.", "fit.", "incremental.",
@@ -29,7 +24,7 @@ _SEGMENTER = (
 
 def arguments(parser: Parser) -> None:
     parser.add_argument("segmenter", type=str, help=_SEGMENTER)
-    parser.renamed |= {"--data": "--data_root", "--target-fpr": "--fit.target_fpr", "--allow-code": "--allow_code"}
+    parser.renamed |= {"--data": "--data_root", "--target-fpr": "--fit.target_fpr"}
     options = (
         ("data_root", "ROOT", "the folder of the labelled images; images/, masks/ and classes.yaml are one, too"),
         ("dataset", "NAME", "what they are; by default `folder` by its classes.yaml, else the taxonomy of --split"),
@@ -45,14 +40,19 @@ def arguments(parser: Parser) -> None:
         parser.add_argument(f"--{name}", type=str | None, default=None, metavar=metavar, help=text)
     parser.add_argument("--out", type=str, required=True, metavar="WORLD", help="the folder to make")
     allowed = "run the code of package:function; remembered for this file on this machine"
-    parser.add_argument("--allow_code", action="store_true", help=allowed)
+    parser.add_argument("--allow-code", action="store_true", help=allowed)
     add_download(parser)
     add_branches(parser, "systems of the paper to train on copies of the segmenter: paper, released, dmlnet")
     add_settings(parser, besides=tuple(key for key in leaves() if not key.startswith(_OWN)))
 
 
+@command(
+    "adapt SEGMENTER --data ROOT --out WORLD [--dataset NAME] [--split TAXONOMY:SPLIT] [--classes A,B,…]"
+    " [--mean R,G,B --std R,G,B] [--key value …]",
+    "ignota adapt my-segformer/ --data data/cityscapes --dataset cityscapes --out my-world",
+    arguments,
+)
 def run(args: Namespace) -> None:
-    from ignota.cli.terminal import say
     from ignota.door import adapt
 
     world = adapt(
@@ -62,8 +62,7 @@ def run(args: Namespace) -> None:
         allow_code=args.allow_code, allow_download=args.allow_download, quiet=args.quiet,
         watch=None if args.quiet else say,
     )  # fmt: skip
-    if not args.quiet:
-        say(f"{args.out} is a world of {len(world.taxonomy)} known classes")
+    say_unless_quiet(args, f"{args.out} is a world of {len(world.taxonomy)} known classes")
 
 
 def _words(text: str | None) -> tuple[str, ...]:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_world
+from ignota.cli.parsing import Parser, add_world, command
+from ignota.cli.terminal import complain, note, progress, say
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 
     from ignota.structures import InputError
 
-USAGE = "calibrate IMAGE… --world WORLD [--target-fpr F] [--every N]"
-EXAMPLE = "ignota calibrate my-camera/ --target-fpr 0.01 --world my-world"
 
 _ENOUGH = 20
 """Images below which the threshold is a rough one."""
@@ -28,9 +28,8 @@ _ENOUGH = 20
 
 def arguments(parser: Parser) -> None:
     parser.add_argument("images", nargs="+", type=str, help="images and videos, folders of them, or patterns")
-    parser.renamed["--target-fpr"] = "--target_fpr"
     parser.add_argument(
-        "--target_fpr",
+        "--target-fpr",
         type=float | None,
         default=None,
         metavar="F",
@@ -40,14 +39,17 @@ def arguments(parser: Parser) -> None:
     add_world(parser, own=True)
 
 
+@command(
+    "calibrate IMAGE… --world WORLD [--target-fpr F] [--every N]",
+    "ignota calibrate my-camera/ --target-fpr 0.01 --world my-world",
+    arguments,
+)
 def run(args: Namespace) -> None:
     if args.every < 1:
         raise UsageError(f"--every is 1 or more, not {args.every}")
     if args.target_fpr is not None and not 0 < args.target_fpr <= 0.5:
         raise UsageError(f"--target-fpr is a share above 0, 0.5 at most, not {args.target_fpr:g}")
     from ignota.cli.inputs import image_files, picture_count
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import complain, note, progress, say
 
     files = image_files(args.images)
     faults: list[InputError] = []

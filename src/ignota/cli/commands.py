@@ -1,4 +1,4 @@
-"""Every command by name: a new one is a module with USAGE, EXAMPLE, `arguments` and `run`, and one row here."""
+"""Every command by name: a new one is a function decorated by `parsing.command`, and one row here."""
 
 from __future__ import annotations
 
@@ -10,49 +10,50 @@ from ignota.cli.outcome import UsageError
 
 
 @dataclass(frozen=True)
-class Command:
-    """The module of a command, imported only when it is called, and what the command does in one line."""
+class Entry:
+    """The place of a command, MODULE:NAME, imported only when it is called, and what the command does in one line."""
 
-    module: str
+    place: str
     summary: str
 
 
-COMMANDS: dict[str, Command] = {
-    "demo": Command("ignota.cli.demo", "the whole loop on the built-in synthetic world"),
-    "run": Command("ignota.cli.run", "all stages of an experiment, resumable"),
-    "adapt": Command("ignota.cli.adapt", "a world around a segmenter that you already have"),
-    "init": Command("ignota.cli.init", "a writable copy of a world"),
-    "segment": Command("ignota.cli.segment", "labels, anomaly and unknown regions of images"),
-    "serve": Command("ignota.cli.serve", "a world on a web page and over HTTP"),
-    "learn": Command("ignota.cli.learn", "teaches a class from a few images and what shows it there"),
-    "calibrate": Command("ignota.cli.calibrate", "reference and threshold from unlabelled images of your camera"),
-    "forget": Command("ignota.cli.forget", "drops a taught class"),
-    "undo": Command("ignota.cli.undo", "takes the last change of a world back"),
-    "rename": Command("ignota.cli.rename", "gives a taught class another name"),
-    "merge": Command("ignota.cli.merge", "gives the examples of one taught class to another"),
-    "recolour": Command("ignota.cli.recolour", "gives a taught class another colour"),
-    "history": Command("ignota.cli.history", "lists what a world was taught and what was taken back"),
-    "classes": Command("ignota.cli.classes", "lists the classes of a world"),
-    "seal": Command("ignota.cli.seal", "checks a world whose document was edited, and seals it again"),
-    "upgrade": Command("ignota.cli.upgrade", "brings a world of an older schema to today's"),
-    "push": Command("ignota.cli.push", "writes a world to a repository on a hub"),
-    "pull": Command("ignota.cli.pull", "fetches a world from a repository on a hub"),
-    "maps": Command("ignota.cli.maps", "raw maps of any anomaly scores, one .npy an image and score"),
-    "evaluate anomaly": Command("ignota.cli.evaluate_anomaly", "measures anomaly scores on a data set"),
-    "evaluate incremental": Command("ignota.cli.evaluate_incremental", "measures few-shot learning of new classes"),
-    "evaluate wild": Command("ignota.cli.evaluate_wild", "teaches every object of a data set of anomalies once"),
-    "evaluate merge": Command("ignota.cli.evaluate_merge", "joins what several machines measured of one data set"),
-    "discover": Command("ignota.cli.discover", "sorts what is unknown in many images into groups to be named"),
-    "suggest": Command("ignota.cli.suggest", "says which images are worth labelling next"),
-    "compare": Command("ignota.cli.compare", "ranks anomaly scores on your own data"),
-    "fit": Command("ignota.cli.fit", "adds further anomaly scores to a world"),
-    "reproduce": Command("ignota.cli.reproduce", "the paper's tables and figures, its numbers beside ours"),
-    "export": Command("ignota.cli.export", "a world as one ONNX file or exported program"),
-    "benchmark": Command("ignota.cli.benchmark", "which backend is fastest on this machine"),
-    "export-labels": Command("ignota.cli.export_labels", "labels in the format of another program"),
-    "import-labels": Command("ignota.cli.import_labels", "labels of another program as a data set"),
-    "data check": Command("ignota.cli.data_check", "looks a data set through and explains every fault"),
-    "data synthesize": Command("ignota.cli.data_synthesize", "writes synthetic scenes in a data set's layout"),
+COMMANDS: dict[str, Entry] = {
+    "demo": Entry("experiments:demo", "the whole loop on the built-in synthetic world"),
+    "run": Entry("experiments:run", "all stages of an experiment, resumable"),
+    "adapt": Entry("adapt:run", "a world around a segmenter that you already have"),
+    "init": Entry("world_folders:init", "a writable copy of a world"),
+    "segment": Entry("segment:run", "labels, anomaly and unknown regions of images"),
+    "serve": Entry("serve:run", "a world on a web page and over HTTP"),
+    "learn": Entry("learn:run", "teaches a class from a few images and what shows it there"),
+    "calibrate": Entry("calibrate:run", "reference and threshold from unlabelled images of your camera"),
+    "forget": Entry("taught_classes:forget", "drops a taught class"),
+    "undo": Entry("taught_classes:undo", "takes the last change of a world back"),
+    "rename": Entry("taught_classes:rename", "gives a taught class another name"),
+    "merge": Entry("taught_classes:merge", "gives the examples of one taught class to another"),
+    "recolour": Entry("taught_classes:recolour", "gives a taught class another colour"),
+    "history": Entry("taught_classes:history", "lists what a world was taught and what was taken back"),
+    "classes": Entry("taught_classes:classes", "lists the classes of a world"),
+    "seal": Entry("world_folders:seal", "checks a world whose document was edited, and seals it again"),
+    "upgrade": Entry("world_folders:upgrade", "brings a world of an older schema to today's"),
+    "push": Entry("world_folders:push", "writes a world to a repository on a hub"),
+    "pull": Entry("world_folders:pull", "fetches a world from a repository on a hub"),
+    "maps": Entry("maps:run", "raw maps of any anomaly scores, one .npy an image and score"),
+    "evaluate anomaly": Entry("evaluate:anomaly", "measures anomaly scores on a data set"),
+    "evaluate closed": Entry("evaluate:closed", "measures the known classes on a data set"),
+    "evaluate incremental": Entry("evaluate:incremental", "measures few-shot learning of new classes"),
+    "evaluate wild": Entry("evaluate_wild:run", "teaches every object of a data set of anomalies once"),
+    "evaluate merge": Entry("evaluate:merge", "joins what several machines measured of one data set"),
+    "discover": Entry("discover:run", "sorts what is unknown in many images into groups to be named"),
+    "suggest": Entry("suggest:run", "says which images are worth labelling next"),
+    "compare": Entry("compare:run", "ranks anomaly scores on your own data"),
+    "fit": Entry("fit:run", "adds further anomaly scores to a world"),
+    "reproduce": Entry("experiments:reproduce", "the paper's tables and figures, its numbers beside ours"),
+    "export": Entry("backends:export", "a world as one ONNX file or exported program"),
+    "benchmark": Entry("backends:benchmark", "which backend is fastest on this machine"),
+    "export-labels": Entry("labels:export", "labels in the format of another program"),
+    "import-labels": Entry("labels:import_", "labels of another program as a data set"),
+    "data check": Entry("data_sets:check", "looks a data set through and explains every fault"),
+    "data synthesize": Entry("data_sets:synthesize", "writes synthetic scenes in a data set's layout"),
 }
 
 

@@ -7,13 +7,10 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from ignota.cli.parsing import Parser, add_outside, add_world
-
-USAGE = (
-    "compare DATASET… [--world WORLD] [--data ROOT] [--split S] [--scores a,b,…] [--maps NAME=DIR] [--draws N]"
-    " [--json FILE]"
-)
-EXAMPLE = "ignota compare folder --data my-images --world my-world --json ranks.json"
+from ignota.cli.opening import opened_world
+from ignota.cli.parsing import Parser, add_outside, add_world, command
+from ignota.cli.terminal import percent, progress, say, show_table
+from ignota.errors import InputError
 
 
 def arguments(parser: Parser) -> None:
@@ -27,15 +24,18 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--json", type=str | None, default=None, metavar="FILE", help="where the figures go")
 
 
+@command(
+    "compare DATASET… [--world WORLD] [--data ROOT] [--split S] [--scores a,b,…] [--maps NAME=DIR] [--draws N]"
+    " [--json FILE]",
+    "ignota compare folder --data my-images --world my-world --json ranks.json",
+    arguments,
+)
 def run(args: Namespace) -> None:
     from ignota.cli.measuring import finish, outside_of, words_of
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import progress, say, show_table
     from ignota.data.datasets import open_dataset
     from ignota.evaluation.choices import check_outside, chosen_scores
     from ignota.evaluation.comparison import compare_scores, held_scores, mean_ranks, missing_scores
     from ignota.evaluation.evaluation import anomaly_label_lut
-    from ignota.structures import InputError
 
     if args.draws < 1:
         raise InputError(f"--draws is 1 or more, not {args.draws}")
@@ -75,8 +75,6 @@ _COMPONENTS = ("F1 of components, oracle", "fixed")
 
 
 def _row(place: int, row: dict[str, Any]) -> tuple[str, ...]:
-    from ignota.cli.terminal import percent
-
     def with_limits(of: dict[str, float], key: str) -> str:
         return f"{percent(of[key])} [{percent(of['low'])}, {percent(of['high'])}]"
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, Literal, get_args, get_origin
 
 import shtab
 
 from ignota.cli.commands import COMMANDS, hint
-from ignota.cli.data_check import NAMES
+from ignota.cli.data_sets import NAMES
 from ignota.cli.outcome import UsageError
 from ignota.cli.parsing import LABEL_FORMATS, Parser
 from ignota.training.settings import presets
@@ -32,13 +31,13 @@ def completion(words: Sequence[str]) -> str:
     root.add_argument("--version", action="store_true", help="print the version")
     root.add_argument(OPTION, choices=SHELLS, help="print the script that completes commands in a shell")
     below: dict[str, Any] = {"": root.add_subparsers()}
-    for name, command in COMMANDS.items():
+    for name, entry in COMMANDS.items():
         group, _, last = name.rpartition(" ")
         if group not in below:
             members = ", ".join(other.partition(" ")[2] for other in COMMANDS if other.startswith(f"{group} "))
             below[group] = below[""].add_parser(group, help=members, add_help=False).add_subparsers()
-        inner = below[group].add_parser(last, help=command.summary, add_help=False)
-        _copy(Parser(name, import_module(command.module)), inner)
+        inner = below[group].add_parser(last, help=entry.summary, add_help=False)
+        _copy(Parser(name), inner)
     return shtab.complete(root, words[0])
 
 
@@ -50,7 +49,9 @@ def _copy(parser: Parser, plain: argparse.ArgumentParser) -> None:
         if action.nargs == 0:
             plain.add_argument(*names, action="store_true", help=action.help)
             continue
-        choices = _choices(parser.kinds.get((action.option_strings or [action.dest])[-1].lstrip("-"))) or _named(action)
+        choices = _choices(
+            parser.kinds.get((action.option_strings or [action.dest])[-1].lstrip("-").replace("-", "_"))
+        ) or _named(action)
         added: Any = plain.add_argument(*names, choices=choices or None, nargs=action.nargs, help=action.help)
         if not choices:
             added.complete = shtab.FILE

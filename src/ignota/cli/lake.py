@@ -14,16 +14,16 @@ from jsonargparse import Namespace
 
 from ignota.cli.opening import calibration_images, chosen_device, opened_world
 from ignota.cli.outcome import UsageError
-from ignota.cli.terminal import progress, say
+from ignota.cli.terminal import progress, say_unless_quiet
 from ignota.data.files import as_name
 from ignota.data.video import frame_count
-from ignota.lake.here import take_threads
 from ignota.lake.parts import Parts, sole_writer
+from ignota.lake.rows import take_threads
 from ignota.lake.segmenting import Engine, Lake, Outcome, left, segment_lake
 from ignota.lake.sources import sources
 from ignota.lake.spans import Span
 from ignota.storage import bundle
-from ignota.storage.fingerprint import world_fingerprint
+from ignota.storage.seals import world_fingerprint
 from ignota.structures import InputError
 from ignota.world.model import OpenWorldModel
 
@@ -43,8 +43,7 @@ def run_lake(args: Namespace) -> None:
         with progress(_count(work), "segment", "frame", args.quiet) as bar:
             outcome = segment_lake(work, engine, Parts(args.out), bar.update)
     outcome.before = before
-    if not args.quiet:
-        say(f"{_summary(outcome)} → {args.out}")
+    say_unless_quiet(args, f"{_summary(outcome)} → {args.out}")
     if outcome.errors and outcome.errors == outcome.done and not before:
         raise InputError(outcome.fault)
     if outcome.errors:
@@ -66,7 +65,7 @@ def _check(args: Namespace) -> None:
 
 
 def _here(world: OpenWorldModel, state: str) -> Engine:
-    from ignota.lake.here import tables_here
+    from ignota.lake.rows import tables_here
 
     return lambda work: tables_here(world, state, work)
 

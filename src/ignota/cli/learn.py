@@ -13,19 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_branches, add_world, branches_of
+from ignota.cli.parsing import Parser, add_branches, add_world, branches_of, command
+from ignota.cli.terminal import say, say_unless_quiet
 
 if TYPE_CHECKING:
     from ignota.perception.marks import Mark
     from ignota.world.model import OpenWorldModel
     from ignota.world.previewing import Preview
 
-USAGE = (
-    "learn NAME --image I --mask M [--image I --mask M …] --world WORLD [--not N …]"
-    " [--preview [--on IMAGE …] [--out DIR]]"
-)
-EXAMPLE = "ignota learn scooter --image a.jpg --mask a_mask.png --image b.jpg --mask b_mask.png --world my-world"
 KINDS = ("mask", "polygon", "box", "click")
 
 
@@ -58,13 +55,16 @@ def arguments(parser: Parser) -> None:
     add_world(parser, own=True)
 
 
+@command(
+    "learn NAME --image I --mask M [--image I --mask M …] --world WORLD [--not N …]"
+    " [--preview [--on IMAGE …] [--out DIR]]",
+    "ignota learn scooter --image a.jpg --mask a_mask.png --image b.jpg --mask b_mask.png --world my-world",
+    arguments,
+)
 def run(args: Namespace) -> None:
     kind, examples = _examples(args)
     if not args.preview and (args.on or args.out):
         raise UsageError("--on and --out belong to --preview: add it, or leave them out")
-
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import say
 
     started = time.monotonic()
     shown, against = _read(kind, examples, args)
@@ -74,8 +74,7 @@ def run(args: Namespace) -> None:
             _preview(world, args, shown, against)
             return
         found = world.learn(args.name, shown, force=args.force, against=against)
-    if not args.quiet:
-        say(summary(found, time.monotonic() - started))
+    say_unless_quiet(args, summary(found, time.monotonic() - started))
 
 
 def _examples(args: Namespace) -> tuple[str, list[str]]:
@@ -97,7 +96,7 @@ def _examples(args: Namespace) -> tuple[str, list[str]]:
 
 def _read(kind: str, examples: list[str], args: Namespace) -> tuple[list[Any], list[Any]]:
     """What shows the class and what is not the class, as pairs of an image and a mask or mark."""
-    from ignota.cli.masks import read_example
+    from ignota.cli.inputs import read_example
 
     paths = {text: Path(text) for text in args.image}  # one object for an image that is named twice: it is read once
     images = [paths[text] for text in args.image]
@@ -113,8 +112,7 @@ def _read(kind: str, examples: list[str], args: Namespace) -> tuple[list[Any], l
 
 
 def _preview(world: OpenWorldModel, args: Namespace, shown: list[Any], against: list[Any]) -> None:
-    from ignota.cli.terminal import say
-    from ignota.reports.previews import write_previews
+    from ignota.reports.pictures import write_previews
 
     others = [Path(image) for image in args.on or []]
     paths = [*dict.fromkeys(image for image, _ in (*shown, *against)), *others]

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_backend, add_world
+from ignota.cli.parsing import Parser, add_backend, add_world, command
+from ignota.cli.terminal import complain, progress, say
+from ignota.errors import InputError
 
 if TYPE_CHECKING:
     from ignota.cli.inputs import Picture
     from ignota.world.model import OpenWorldModel
-
-USAGE = "maps IMAGE… --scores a,b,… [--world WORLD] --out DIR [--every N] [--again]"
-EXAMPLE = "ignota maps photos/ --scores raml,max_logit,region:knn --out maps"
 
 
 def arguments(parser: Parser) -> None:
@@ -34,18 +34,20 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--again", action="store_true", help="do what is finished once more")
 
 
+@command(
+    "maps IMAGE… --scores a,b,… [--world WORLD] --out DIR [--every N] [--again]",
+    "ignota maps photos/ --scores raml,max_logit,region:knn --out maps",
+    arguments,
+)
 def run(args: Namespace) -> None:
     if args.every < 1:
         raise UsageError(f"--every is 1 or more, not {args.every}")
 
     from ignota.cli.inputs import image_files, picture_count, read_pictures, still_to_do, targets
     from ignota.cli.measuring import words_of
-    from ignota.cli.opening import opened_world
-    from ignota.cli.resuming import score_marks
-    from ignota.cli.terminal import complain, progress, say
+    from ignota.cli.results import score_marks
     from ignota.data.drafts import sweep
     from ignota.evaluation.choices import chosen_scores
-    from ignota.structures import InputError
 
     out = Path(args.out)
     sweep(out)
@@ -84,7 +86,7 @@ def _missing(out: Path, name: str, path: Path, marks: Mapping[str, str]) -> list
 
 def _made(out: Path, name: str, path: Path) -> dict[str, str]:
     """By what each map of an image was made, as NAME.json tells; empty where the image is another one now."""
-    from ignota.cli.resuming import image_fingerprint, read_result
+    from ignota.cli.results import image_fingerprint, read_result
 
     made_by = (read_result(out / f"{name}.json") or {"made_by": {}})["made_by"]
     made = made_by.get("maps")
@@ -94,7 +96,7 @@ def _made(out: Path, name: str, path: Path) -> dict[str, str]:
 
 def _write(out: Path, picture: Picture, world: OpenWorldModel, scores: Sequence[str], marks: Mapping[str, str]) -> None:
     """Writes maps of an image, then NAME.json, which says where all of them come from."""
-    from ignota.cli.resuming import image_fingerprint
+    from ignota.cli.results import image_fingerprint
     from ignota.data.files import as_text, write_json
     from ignota.evaluation.component_reading import to_size
     from ignota.formats.score_maps import write_map

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any
 from jsonargparse import Namespace
 
 from ignota.cli.opening import check_target
-from ignota.cli.terminal import say
+from ignota.cli.terminal import say_unless_quiet
 from ignota.data.datasets import LabelledImages, file_mark, open_dataset
-from ignota.data.files import write_atomically
+from ignota.data.files import write_json
 from ignota.evaluation.shards import PartOfImages, Shard, State, stored_part, write_state
 from ignota.formats.score_maps import MapFolder
-from ignota.storage.fingerprint import world_fingerprint
+from ignota.storage.seals import world_fingerprint
 from ignota.structures import InputError
 from ignota.world.model import OpenWorldModel
 
@@ -51,8 +50,9 @@ def shard_of(
     same = {"world": world_fingerprint(world), "data": identity(dataset)}
     with stored_part(Path(args.state)) as draft:
         yield part, draft, lambda state: write_state(draft, state, shard, same | made_by)
-    if not args.quiet:
-        say(f"shard {shard}: {len(part)} of {len(dataset)} images → {args.state}; `ignota evaluate merge` joins all")
+    say_unless_quiet(
+        args, f"shard {shard}: {len(part)} of {len(dataset)} images → {args.state}; `ignota evaluate merge` joins all"
+    )
 
 
 def identity(images: LabelledImages) -> list[str | int]:
@@ -69,7 +69,6 @@ def finish(file: str | None) -> Iterator[Callable[[Any], None]]:
 
     def write(figures: Any) -> None:
         if target is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(target, (json.dumps(figures, indent=2, ensure_ascii=False) + "\n").encode())
+            write_json(target, figures)
 
     yield write

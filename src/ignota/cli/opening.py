@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from jsonargparse import Namespace
 
-from ignota.backends.choosing import with_backend
-from ignota.cli.inputs import image_files
 from ignota.cli.terminal import note
 from ignota.data.drafts import sweep
-from ignota.storage import bundle
-from ignota.structures import InputError
-from ignota.training.devices import device_called
-from ignota.world.model import OpenWorldModel
+from ignota.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ignota.world.model import OpenWorldModel
 
 
 def chosen_device(args: Namespace) -> torch.device:
     """`--device`; raises InputError where there is no such device."""
+    from ignota.backends.choosing import device_called
+
     return device_called(args.device, args.seed)
 
 
@@ -30,6 +32,9 @@ def opened_world(args: Namespace, writable: bool = False) -> Iterator[OpenWorldM
 
     Where its recipe `full` cannot be followed, one line on standard error says so.
     """
+    from ignota.backends.choosing import with_backend
+    from ignota.storage import bundle
+
     world = bundle.load(
         args.world, chosen_device(args), writable, args.size, args.allow_code, args.allow_download, args.recipe
     )
@@ -47,6 +52,8 @@ def opened_world(args: Namespace, writable: bool = False) -> Iterator[OpenWorldM
 
 def calibration_images(pattern: str | None) -> list[Path]:
     """The images that `--calibrate` means, a folder, a file or a pattern; none where it was not given."""
+    from ignota.cli.inputs import image_files
+
     return [] if pattern is None else image_files([pattern])
 
 

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import re
 from argparse import HelpFormatter
-from collections.abc import Sequence
-from typing import Any, Literal, NoReturn, Protocol, cast, get_args, get_origin
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import Any, Literal, NoReturn, cast, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
 
-from ignota.cli.commands import hint
+from ignota.cli.commands import COMMANDS, hint
 from ignota.cli.outcome import UsageError, collapsed
 from ignota.training.configuration import System
 from ignota.training.settings import LARGEST, SMALLEST, in_words
 
 DEFAULT_WORLD = "camvid-11"
 LABEL_FORMATS = "indexed, cityscapes, coco, labelme, label-studio, cvat, datumaro, fiftyone, smiyc"
+OLD_SPELLINGS = {
+    "--allow_code": "--allow-code",
+    "--allow_download": "--allow-download",
+    "--target_fpr": "--target-fpr",
+}
+"""Options that were written otherwise in 0.1: no help shows them, and every command takes them until 1.0."""
 Device = Literal["auto", "cpu", "cuda"]
 Recipe = Literal["auto", "full", "light"]
 Backend = Literal["torch", "torch-bf16", "compile", "onnx", "onnx-int8"]
@@ -24,15 +33,22 @@ Method = Literal["raml", "raml_paper", "raml_released", "raml_tuned", "raml_urs"
 """The methods of `ignota.world.labelling.METHODS`."""
 
 
-class CommandModule(Protocol):
-    """What the module of a command has. USAGE: as in the list of commands. EXAMPLE: a call that can be typed."""
+@dataclass(frozen=True)
+class Command:
+    """A command. usage: as in the list of commands. example: a call that can be typed. run: its docstring, or that of
+    its module, describes the command."""
 
-    USAGE: str
-    EXAMPLE: str
-    __doc__: str | None
+    usage: str
+    example: str
+    arguments: Callable[[Parser], None]
+    run: Callable[[Namespace], None]
 
-    def arguments(self, parser: Parser) -> None: ...
-    def run(self, args: Namespace) -> None: ...
+
+def command(
+    usage: str, example: str, arguments: Callable[[Parser], None]
+) -> Callable[[Callable[[Namespace], None]], Command]:
+    """Makes a function a command that `ignota.cli.commands.COMMANDS` can name."""
+    return partial(Command, usage, example, arguments)
 
 
 class Parser(ArgumentParser):
@@ -41,18 +57,20 @@ class Parser(ArgumentParser):
     renamed: option as people write it -> as the parser knows it, where the two must differ.
     """
 
-    def __init__(self, name: str, module: CommandModule) -> None:
+    def __init__(self, name: str) -> None:
+        module, _, function = COMMANDS[name].place.partition(":")
+        found = import_module(f"ignota.cli.{module}")
+        self.command: Command = getattr(found, function)
         self.kinds: dict[str, Any] = {}
         self.renamed: dict[str, str] = {}
         super().__init__(
             prog=f"ignota {name}",
-            usage=f"ignota {module.USAGE}",
-            description=module.__doc__,
+            usage=f"ignota {self.command.usage}",
+            description=self.command.run.__doc__ or found.__doc__,
             formatter_class=HelpFormatter,
             allow_abbrev=False,
         )
-        self.example = module.EXAMPLE
-        module.arguments(self)
+        self.command.arguments(self)
         for option, kind, meaning in _EVERYWHERE:
             if option not in self._option_string_actions:
                 self.add_argument(option, type=kind, default="auto" if kind in (Device, Recipe) else None, help=meaning)
@@ -70,7 +88,7 @@ class Parser(ArgumentParser):
     def add_argument(self, *names: str, **options: Any) -> Any:
         """As argparse's; the type is kept, so that errors can tell what is asked for."""
         if names[0] not in ("-h",) and hasattr(self, "kinds"):
-            self.kinds[names[0].lstrip("-")] = options.get("type", str)
+            self.kinds[names[0].lstrip("-").replace("-", "_")] = options.get("type", str)
         return super().add_argument(*names, **options)
 
     def parse(self, words: Sequence[str]) -> Namespace:
@@ -94,7 +112,7 @@ class Parser(ArgumentParser):
         for shown, inner in self.renamed.items():
             pad = " " * (len(inner) - len(shown))
             text = re.sub(rf"{re.escape(inner)}(?![\w.])( \S+)?( *)", rf"{shown}\1\2{pad}", text)
-        return f"{text}\nexample: {self.example}\n"
+        return f"{text}\nexample: {self.command.example}\n"
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """One line for whatever jsonargparse complains of."""
@@ -115,6 +133,7 @@ class Parser(ArgumentParser):
         if not word.startswith("--") or word == "--":
             return word
         name, equals, value = word.partition("=")
+        name = OLD_SPELLINGS.get(name, name)
         known = [option for option in self._option_string_actions if option.startswith("--")]
         inner = self.renamed.get(name, name)
         if inner not in known:
@@ -125,10 +144,10 @@ class Parser(ArgumentParser):
         return f"{inner}{equals}{value}"
 
     def _as_written(self, key: str) -> str:
-        option = f"--{key}"
-        if option not in self._option_string_actions:
-            return key.upper()
-        return {inner: shown for shown, inner in self.renamed.items()}.get(option, option)
+        for option in (f"--{key}", f"--{key.replace('_', '-')}"):
+            if option in self._option_string_actions:
+                return {inner: shown for shown, inner in self.renamed.items()}.get(option, option)
+        return key.upper()
 
 
 def add_world(parser: Parser, own: bool = False) -> None:
@@ -137,15 +156,27 @@ def add_world(parser: Parser, own: bool = False) -> None:
         parser.add_argument("--world", type=str, required=True, help="a world of your own, from `ignota init`")
     else:
         parser.add_argument("--world", type=str, default=DEFAULT_WORLD, help=f"a bundle or shipped ({DEFAULT_WORLD})")
-    parser.renamed["--allow-code"] = "--allow_code"
-    parser.add_argument("--allow_code", action="store_true", help="run the code that a world's segmenter is made of")
+    add_code(parser)
     add_download(parser)
+
+
+def add_dataset(parser: Parser, kind: str) -> None:
+    """DATASET, `--data`, `--split`, and the world that is measured on it; kind: which data sets serve."""
+    parser.add_argument("dataset", type=str, help=f"name of a data set{kind}")
+    parser.add_argument("--data", type=str | None, default=None, metavar="ROOT", help="where it lies")
+    parser.add_argument("--split", type=str | None, default=None, help="val, or else the only one present")
+    add_world(parser)
+    add_backend(parser)
+
+
+def add_code(parser: Parser) -> None:
+    """`--allow-code`: without it no code that a world names is run."""
+    parser.add_argument("--allow-code", action="store_true", help="run the code that a world's segmenter is made of")
 
 
 def add_download(parser: Parser) -> None:
     """`--allow-download`: without it no command asks a hub for weights, whatever a file says."""
-    parser.renamed["--allow-download"] = "--allow_download"
-    parser.add_argument("--allow_download", action="store_true", help="let a hub be asked for weights named `hub`")
+    parser.add_argument("--allow-download", action="store_true", help="let a hub be asked for weights named `hub`")
 
 
 def add_branches(parser: Parser, text: str) -> None:

@@ -11,14 +11,11 @@ from typing import Literal
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Method, Parser, add_backend, add_world
-
-USAGE = (
-    "segment IMAGE… [--world WORLD] --out DIR [--every N] [--again]"
-    " [--engine local|ray [--workers N] [--threads N] [--again-errors]]"
-)
-EXAMPLE = "ignota segment photos/ 'more/*.jpg' drive.mp4 --every 10 --out seen"
+from ignota.cli.parsing import Method, Parser, add_backend, add_world, command
+from ignota.cli.terminal import complain, progress, say
+from ignota.errors import InputError
 
 
 def arguments(parser: Parser) -> None:
@@ -42,6 +39,12 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--again-errors", action="store_true", help="with --engine: the rows with an error once more")
 
 
+@command(
+    "segment IMAGE… [--world WORLD] --out DIR [--every N] [--again]"
+    " [--engine local|ray [--workers N] [--threads N] [--again-errors]]",
+    "ignota segment photos/ 'more/*.jpg' drive.mp4 --every 10 --out seen",
+    arguments,
+)
 def run(args: Namespace) -> None:
     if args.every < 1:
         raise UsageError(f"--every is 1 or more, not {args.every}")
@@ -56,13 +59,9 @@ def run(args: Namespace) -> None:
         raise UsageError("--workers, --threads and --again-errors go with --engine ray or --engine local")
 
     from ignota.cli.inputs import image_files, picture_count, read_pictures, still_to_do, targets
-    from ignota.cli.opening import opened_world
     from ignota.cli.pictures import write_scene
-    from ignota.cli.resuming import is_finished, made_by, makers, method_form
-    from ignota.cli.table import can_write_tables, write_table
-    from ignota.cli.terminal import complain, progress, say
+    from ignota.cli.results import can_write_tables, is_finished, made_by, makers, method_form, write_table
     from ignota.data.drafts import sweep
-    from ignota.structures import InputError
 
     out = Path(args.out)
     sweep(out)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_backend, add_world
-
-USAGE = "serve --world WORLD"
-EXAMPLE = "ignota serve --world my-world --open"
+from ignota.cli.parsing import Parser, add_backend, add_world, command
+from ignota.cli.terminal import say
 
 
 def arguments(parser: Parser) -> None:
@@ -28,6 +27,7 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--memory", type=int, default=2048, help="MiB for the whole server")
 
 
+@command("serve --world WORLD", "ignota serve --world my-world --open", arguments)
 def run(args: Namespace) -> None:
     for option in ("body", "pixels", "seconds", "memory"):
         if args[option] <= 0:
@@ -43,8 +43,6 @@ def run(args: Namespace) -> None:
 
     import sys
 
-    from ignota.cli.opening import opened_world
-    from ignota.cli.terminal import say
     from ignota.storage import bundle
     from ignota.web.limits import Limits
     from ignota.web.serving import Address, serve

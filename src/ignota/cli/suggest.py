@@ -6,7 +6,6 @@ Regions come from images, folders and videos, or from the regions.parquet of `se
 
 from __future__ import annotations
 
-import json
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
+from ignota.cli.opening import check_target, opened_world
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_world
+from ignota.cli.parsing import Parser, add_world, command
+from ignota.cli.terminal import complain, say, show_table
+from ignota.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +26,8 @@ if TYPE_CHECKING:
     from ignota.discovery.suggestion import Suggestion
     from ignota.world.model import OpenWorldModel
 
-USAGE = "suggest REGIONS.parquet|IMAGES… [--world WORLD] [-n 20] [--json FILE] [--csv FILE] [--out DIR]"
 PICTURES = "suggested"
 _COLUMNS = ("rank", "image", "frame", "gain", "regions", "unknown_share", "groups")
-EXAMPLE = "ignota suggest drives/*.mp4 --every 10 --world my-world --count 20 --csv next.csv"
 
 
 def arguments(parser: Parser) -> None:
@@ -42,17 +42,19 @@ def arguments(parser: Parser) -> None:
     )
 
 
+@command(
+    "suggest REGIONS.parquet|IMAGES… [--world WORLD] [-n 20] [--json FILE] [--csv FILE] [--out DIR]",
+    "ignota suggest drives/*.mp4 --every 10 --world my-world --count 20 --csv next.csv",
+    arguments,
+)
 def run(args: Namespace) -> None:
     for option, value in (("-n", args.count), ("--every", args.every)):
         if value < 1:
             raise UsageError(f"{option} is 1 or more, not {value}")
 
     from ignota.cli.gathering import check_extra, gathered
-    from ignota.cli.opening import check_target, opened_world
-    from ignota.cli.terminal import complain
     from ignota.data.drafts import sweep
     from ignota.data.files import one_line
-    from ignota.structures import InputError
 
     check_extra()
     for target in (args.json, args.csv):
@@ -101,21 +103,18 @@ def _rows(found: RegionTable, chosen: Sequence[Suggestion]) -> list[dict[str, An
 
 
 def _write(args: Namespace, found: RegionTable, chosen: Sequence[Suggestion]) -> None:
-    from ignota.data.files import write_atomically
+    from ignota.data.files import write_atomically, write_json
     from ignota.reports.tables import Table, to_csv
 
     rows = _rows(found, chosen)
     if args.json is not None:
-        text = json.dumps({"images": rows}, indent=2, ensure_ascii=False) + "\n"
-        write_atomically(Path(args.json), text.encode())
+        write_json(Path(args.json), {"images": rows})
     if args.csv is not None:
         table = Table("", _COLUMNS, tuple(tuple(row[column] for column in _COLUMNS) for row in rows))
         write_atomically(Path(args.csv), to_csv(table).encode())
 
 
 def _list(found: RegionTable, chosen: Sequence[Suggestion]) -> None:
-    from ignota.cli.terminal import say, show_table
-
     if not chosen:
         say("nothing is unknown in these images: there is none to suggest")
         return

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from jsonargparse import Namespace
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -24,6 +25,12 @@ _WIDTH_OF_A_PIPE = 160
 def say(text: str) -> None:
     """One line of result."""
     sys.stdout.write(plain(text) + "\n")
+
+
+def say_unless_quiet(args: Namespace, text: str) -> None:
+    """One line of result; nothing with `--quiet`."""
+    if not args.quiet:
+        say(text)
 
 
 def note(text: str) -> None:

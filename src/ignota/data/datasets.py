@@ -20,7 +20,7 @@ from ignota.data.files import one_line
 from ignota.data.folder import FOLDER_LAYOUT
 from ignota.data.images import read_image, read_label
 from ignota.data.listing import Layout, Listing, Pair
-from ignota.data.streethazards import STREETHAZARDS_LAYOUT
+from ignota.data.published import STREETHAZARDS_LAYOUT
 from ignota.structures import InputError, Sample
 from ignota.taxonomy import Taxonomy, nearest
 
@@ -69,6 +69,15 @@ class LabelledImages(Protocol):
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> Sample: ...
     def load_label(self, index: int) -> UInt8[np.ndarray, "H W"]: ...
+
+
+def labelled(images: LabelledImages, lut: NDArray[np.uint8]) -> Iterator[tuple[Sample, UInt8[np.ndarray, "H W"]]]:
+    """Each sample with its label by `lut`; raises InputError where one has no label to measure against."""
+    for i in range(len(images)):
+        sample = images[i]
+        if sample.label is None:
+            raise InputError(f"{sample.key} of {images.name} has no label to measure against")
+        yield sample, lut[sample.label]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from ignota.data.files import one_line, write_atomically
-from ignota.data.png_rows import has_all_rows
+from ignota.data.files import has_all_rows, one_line, write_atomically
 from ignota.structures import InputError
 
 MAX_PIXELS = 200_000_000

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ignota.data.files import new_folder
-from ignota.data.label_ids import cityscapes_train_id_lut
 from ignota.structures import InputError
-from ignota.synthetic.polygons import cityscapes_polygons
 from ignota.synthetic.scene import SyntheticScene, draw_scene
-from ignota.synthetic.streets import SyntheticStreets
-from ignota.taxonomy import CAMVID, CITYSCAPES, STREETHAZARDS, nearest
+from ignota.synthetic.streets import SyntheticStreets, cityscapes_polygons
+from ignota.taxonomy import CAMVID, CITYSCAPES, STREETHAZARDS, cityscapes_train_id_lut, nearest
 
 _CAMVID_UNLABELLED = 11
 _STREETHAZARDS_ANOMALY = 14

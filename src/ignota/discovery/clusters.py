@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from ignota.discovery.duplicates import representatives
-from ignota.functional.spacing import evenly_spaced
+from ignota.discovery.representatives import representatives
+from ignota.functional.numbers import evenly_spaced
 
 _FITTED_ON = 20_000
 """The projection is fitted on this many rows at most."""

@@ -11,11 +11,10 @@ from jaxtyping import UInt8
 from ignota.data.images import resize_image, write_jpeg
 from ignota.discovery.document import Discovery
 from ignota.discovery.groups import MOST_EXEMPLARS, Group
-from ignota.discovery.learning import picture
+from ignota.discovery.naming import picture
 from ignota.discovery.region_table import RegionTable
 from ignota.perception.scene import resize_mask
-from ignota.reports.contact_sheets import contact_sheet, missing_tile, region_tile
-from ignota.reports.groups_page import GroupCard
+from ignota.reports.groups_page import GroupCard, contact_sheet, missing_tile, region_tile
 from ignota.reports.pictures import overlay
 from ignota.structures import InputError
 

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float, Int
 
 from ignota.discovery.clusters import Grouping, group_rows, halves
-from ignota.discovery.coverage import cover
 from ignota.discovery.region_table import RegionTable
-from ignota.functional.spacing import evenly_spaced
+from ignota.discovery.representatives import cover
+from ignota.functional.numbers import evenly_spaced
 from ignota.perception.features import FeatureSpace, TaughtRows, owner_similarity
 
 MOST_EXEMPLARS = 12

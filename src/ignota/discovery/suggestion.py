@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ignota.discovery.clusters import Grouping, group_rows
-from ignota.discovery.coverage import cover
 from ignota.discovery.region_table import RegionTable
+from ignota.discovery.representatives import cover
 
 _MOST_TARGETS = 4_000
 _AT_ONCE = 4_096

@@ -10,13 +10,12 @@ from typing import Any, Literal
 from ignota.data.datasets import LabelledImages
 from ignota.data.shots import Shots
 from ignota.evaluation.evaluation import anomaly_label_lut, evaluate_anomaly, with_edges
-from ignota.evaluation.head_methods import HEAD_METHODS
+from ignota.evaluation.few_shot_methods import HEAD_METHODS
 from ignota.formats.score_maps import MapFolder
 from ignota.functional.edges import paper_edges
 from ignota.metrics.anomaly import Protocol
-from ignota.perception.branch import BRANCH_SCORES, not_held
+from ignota.perception.branch import BRANCH_SCORES, DMLNET, METRIC_METHODS, not_held
 from ignota.perception.composing import check_name
-from ignota.perception.metric_network import METRIC_METHODS, SYSTEM
 from ignota.perception.reading import score_names
 from ignota.structures import InputError
 from ignota.taxonomy import nearest
@@ -64,7 +63,7 @@ def checked_methods(names: Sequence[str] | None) -> list[str] | None:
 
 def default_methods(world: OpenWorldModel) -> list[str]:
     """Every method that the world can follow."""
-    return [*held_methods(world), *HEAD_METHODS, *(METRIC_METHODS if SYSTEM in world.branches.systems else ())]
+    return [*held_methods(world), *HEAD_METHODS, *(METRIC_METHODS if DMLNET in world.branches.systems else ())]
 
 
 def chosen_shots(shots: int, draws: int, min_share: float, seed: int) -> list[Shots]:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
-from ignota.data.datasets import LabelledImages
+from ignota.data.datasets import LabelledImages, labelled
 from ignota.data.images import resize_label
 from ignota.data.shots import Shots, class_areas
 from ignota.evaluation.component_reading import ComponentReading, component_reading, to_size
@@ -24,7 +24,6 @@ from ignota.metrics.anomaly import Protocol as AnomalyProtocol
 from ignota.metrics.bootstrap import ImageHistograms
 from ignota.metrics.components import track_sizes
 from ignota.metrics.segmentation import SegmentationMetrics
-from ignota.perception.metric_network import metric_network_of
 from ignota.perception.perception import calibrated, closed_labels
 from ignota.perception.reading import OWN
 from ignota.scores.dml import METRIC_SCORES
@@ -188,14 +187,11 @@ def scored_images(
 ) -> Iterator[tuple[Sample, NDArray[np.uint8], Encoding, dict[str, NDArray[np.float32]]]]:
     """Each image with its label (0 known, 1 anomaly, 255 void), what the networks say of it, from one forward pass, and
     every score on the working grid. Raises InputError where a score runs on a branch that is missing."""
-    metric_network_of(world, scores)  # refuses a score of a missing branch before any image is read
-    for i in range(len(dataset)):
-        sample = dataset[i]
-        if sample.label is None:
-            raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
+    world.branches.metric_network(world.networks, scores)  # refuses a missing branch before any image
+    for sample, label in labelled(dataset, lut):
         encoding = world.encode(sample.image)
         maps = world.scores(encoding, scores)
-        yield sample, lut[sample.label], encoding, {name: maps[name].cpu().numpy() for name in scores}
+        yield sample, label, encoding, {name: maps[name].cpu().numpy() for name in scores}
 
 
 def scaled_scores(
@@ -206,7 +202,7 @@ def scaled_scores(
 ) -> dict[str, NDArray[np.float32]]:
     """Every score of an image from five scales, at `size` (H, W), see `FiveScales`."""
     own, others = _by_network(scores)
-    metric = metric_network_of(world, own)
+    metric = world.branches.metric_network(world.networks, own)
     maps = FiveScales.of(world.networks, sample.image, size).maps(others, world.scores) if others else {}
     if metric is not None and own:
         maps |= five_scale_metric_maps(metric, sample.image, size, own)
@@ -277,12 +273,8 @@ def evaluate_closed_set(world: OpenWorldModel, dataset: LabelledImages, watch: W
     split = world_split(world, dataset.taxonomy)
     state = SegmentationMetrics(split.known_taxonomy, len(split.known))
     lut = split.training_lut()
-    for i in range(len(dataset)):
-        sample = dataset[i]
-        if sample.label is None:
-            raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
+    for sample, label in labelled(dataset, lut):
         labels = label_maps(world, world.encode(sample.image), ())["closed"]
-        label = lut[sample.label]
         state.update(label, resize_label(labels, label.shape))
         if watch is not None:
             watch(sample, {"maps": {"closed": labels}, "label": label})

@@ -19,7 +19,7 @@ from ignota.data.images import resize_image
 from ignota.evaluation.component_reading import to_size
 from ignota.functional.one_hot_metric import metric_logits
 from ignota.incremental.metric_methods import at_size
-from ignota.perception.metric_network import MetricNetwork
+from ignota.perception.branch import MetricNetwork
 from ignota.perception.networks import Networks
 from ignota.scores.dml import metric_maps
 from ignota.scores.logit_scores import LOGIT_SCORES

@@ -9,15 +9,20 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from ignota.data.datasets import LabelledImages
+from ignota.data.datasets import LabelledImages, labelled
 from ignota.data.images import resize_label
 from ignota.data.shots import Shots
 from ignota.evaluation.evaluation import Watcher, teach, untaught_copy, world_split
-from ignota.evaluation.head_methods import HEAD_METHODS, TrainedHeads, train_heads
-from ignota.evaluation.metric_methods import MetricLesson, learn_metric_methods
+from ignota.evaluation.few_shot_methods import (
+    HEAD_METHODS,
+    MetricLesson,
+    TrainedHeads,
+    learn_metric_methods,
+    train_heads,
+)
 from ignota.incremental.metric_methods import MetricEncoding
 from ignota.metrics.segmentation import SegmentationMetrics
-from ignota.perception.metric_network import METRIC_METHODS, metric_network_of
+from ignota.perception.branch import METRIC_METHODS
 from ignota.structures import Encoding, InputError
 from ignota.taxonomy import ClassSplit, nearest
 from ignota.world.labelling import SYSTEM_OF, label_maps, systems_of
@@ -100,15 +105,12 @@ def measure_incremental(
         raise InputError(f"every class of {dataset.name} is known to this world: there is nothing to learn from it")
     draws = [Shots(shots)] if isinstance(shots, int) else list(shots)
     lessons = [_TaughtCopy.taught(world, support, split, draw, methods) for draw in draws]
-    metric = metric_network_of(world, methods)
+    metric = world.branches.metric_network(world.networks, methods)
     lut = split.world_lut()
     bases = dict.fromkeys(("closed", *(base_of(name) for name in methods)))
     before = {name: SegmentationMetrics(split.world_taxonomy, len(split.known)) for name in bases}
-    for i in range(len(dataset)):
-        sample = dataset[i]
-        if sample.label is None:
-            raise InputError(f"{sample.key} of {dataset.name} has no label to measure against")
-        label, encoding = lut[sample.label], world.encode(sample.image)
+    for sample, label in labelled(dataset, lut):
+        encoding = world.encode(sample.image)
         seen = None if metric is None else metric.encode(sample.image)
         for n, lesson in enumerate(lessons):
             found = lesson.label_maps(encoding, seen, methods)
@@ -161,7 +163,7 @@ class _TaughtCopy:
             classes = {split.taxonomy.id_of(name): [support[place[key]] for key in keys] for name, keys in used.items()}
             if set(methods) & set(HEAD_METHODS):
                 heads = train_heads(copy, classes, methods, shots.seed or 0)
-            metric = metric_network_of(world, methods)
+            metric = world.branches.metric_network(world.networks, methods)
             if metric is not None:
                 lesson = learn_metric_methods(metric, classes, methods, shots.seed or 0)
         states = {name: SegmentationMetrics(split.world_taxonomy, len(split.known)) for name in methods}

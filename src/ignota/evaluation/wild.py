@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from ignota.data.datasets import LabelledImages
+from ignota.data.datasets import LabelledImages, labelled
 from ignota.data.images import resize_label
 from ignota.evaluation.evaluation import anomaly_label_lut, untaught_copy
 from ignota.metrics.components import track_sizes
@@ -103,11 +103,8 @@ def _taught(
     tick: Callable[[], object] | None,
 ) -> list[Wild]:
     lut, untaught, found = anomaly_label_lut(world, dataset), untaught_copy(world), list[Wild]()
-    for i in range(len(dataset)):
-        sample = dataset[i]
-        if sample.label is None:
-            raise InputError(f"{sample.key} of {dataset.name} has no label to teach from")
-        truth, encoding = lut[sample.label], world.encode(sample.image)
+    for sample, truth in labelled(dataset, lut):
+        encoding = world.encode(sample.image)
         _add_objects(measures, sample.key, untaught.segment(encoding), truth)
         if (truth == 1).any():
             found.append(_teach_once(world, sample.key, encoding, truth, given))
@@ -170,11 +167,8 @@ def false_area(
     before = SegmentationMetrics(world.taxonomy, number)
     after = [SegmentationMetrics(wild.world.classes, number) for wild in accepted]
     claimed, pixels = np.zeros(len(accepted)), 0
-    for i in range(len(known)):
-        sample = known[i]
-        if sample.label is None:
-            raise InputError(f"{sample.key} of {known.name} has no label to measure against")
-        label, encoding = lut[sample.label], world.encode(sample.image)
+    for sample, label in labelled(known, lut):
+        encoding = world.encode(sample.image)
         tables = world.tables(encoding)
         before.update(label, resize_label(tables.closed, label.shape))
         pixels += label.size

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ignota.exemplars.names import escaped
+from ignota.exemplars.rows import escaped
 from ignota.structures import InputError
 
 

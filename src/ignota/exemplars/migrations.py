@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from ignota.exemplars.names import escaped
-from ignota.exemplars.row_seals import seal_open_rows
+from ignota.exemplars.rows import escaped, seal_open_rows
 from ignota.structures import InputError
 
 VERSION = 3

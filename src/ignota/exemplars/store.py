@@ -16,13 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ignota.exemplars.journal import EVENTS, Event, change, inserted, note, now, record, undoable, write_back
-from ignota.exemplars.names import checked_name, escaped
-from ignota.exemplars.packing import pack, unpack
-from ignota.exemplars.row_seals import seal_open_rows
+from ignota.exemplars.rows import checked_name, escaped, pack, seal_open_rows, unpack
 from ignota.exemplars.store_files import explained, in_memory, opened_for_reading, opened_for_writing
 from ignota.perception.calibration import Calibration, pack_calibration, unpack_calibration
-from ignota.perception.novel import Exemplar
-from ignota.perception.snapshot import TaughtClass
+from ignota.perception.novel import Exemplar, TaughtClass
 from ignota.structures import InputError
 from ignota.taxonomy import MAX_CLASSES
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ignota.data.files import open_regular, read_regular
 from ignota.exemplars.migrations import VERSION, check_tables, create, migrate, version
-from ignota.exemplars.row_seals import check_rows
+from ignota.exemplars.rows import check_rows
 from ignota.structures import InputError
 
 _WAIT = 30  # seconds for another process's transaction

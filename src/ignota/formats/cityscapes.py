@@ -18,13 +18,21 @@ from PIL import Image, ImageDraw
 
 from ignota.data.files import natural_key, one_line, write_json
 from ignota.data.images import read_label, write_indexed_png
-from ignota.data.label_ids import CITYSCAPES_LABEL_IDS
 from ignota.formats.documents import entries, entry, load_json, picture_path, points_of, size_of, wrong
 from ignota.formats.drawing import fill_outlined
-from ignota.formats.images import copy_image
-from ignota.formats.labels import UNKNOWN_NAME, Labelling, LabelMap, LabelPicture, Tick, blank, counted, pieces
+from ignota.formats.labels import (
+    UNKNOWN_NAME,
+    Labelling,
+    LabelMap,
+    LabelPicture,
+    Tick,
+    blank,
+    copy_image,
+    counted,
+    pieces,
+)
 from ignota.structures import InputError
-from ignota.taxonomy import CITYSCAPES, ClassLabel, nearest
+from ignota.taxonomy import CITYSCAPES, CITYSCAPES_LABEL_IDS, ClassLabel, nearest
 
 _CITY, _SPLIT = "ignota", "val"
 _VOID_NAMES = (

@@ -28,8 +28,7 @@ from ignota.formats.documents import (
     wrong,
 )
 from ignota.formats.drawing import fill_crossings
-from ignota.formats.images import copy_image
-from ignota.formats.labels import MAP_FILE, Labelling, LabelMap, LabelPicture, Tick, blank, counted, pieces
+from ignota.formats.labels import MAP_FILE, Labelling, LabelMap, LabelPicture, Tick, blank, copy_image, counted, pieces
 from ignota.formats.rle import counts_mask, decode_mask, encode_mask
 
 FILE = "annotations.json"

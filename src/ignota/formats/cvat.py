@@ -17,8 +17,7 @@ from jaxtyping import Bool
 from ignota.data.files import one_line, write_atomically
 from ignota.formats.documents import LARGEST_JSON, is_number, label_map, picture_path, value_of, wrong
 from ignota.formats.drawing import fill_box, fill_crossings
-from ignota.formats.images import copy_image
-from ignota.formats.labels import Labelling, LabelMap, LabelPicture, Tick, blank, counted, pieces
+from ignota.formats.labels import Labelling, LabelMap, LabelPicture, Tick, blank, copy_image, counted, pieces
 from ignota.formats.rle import counts_mask, mask_counts
 
 FILE = "annotations.xml"

@@ -20,8 +20,7 @@ from jaxtyping import UInt8
 from ignota.data.files import write_json
 from ignota.data.images import MAX_PIXELS, read_label, write_indexed_png
 from ignota.formats.documents import entries, entry, label_map, load_json, picture_path, typed, wrong
-from ignota.formats.images import copy_image
-from ignota.formats.labels import Labelling, LabelMap, LabelPicture, Tick, counted, pieces
+from ignota.formats.labels import Labelling, LabelMap, LabelPicture, Tick, copy_image, counted, pieces
 
 _FIELD = "ground_truth"
 _VERSION = "1.0.0"  # of the documents below; FiftyOne migrates older ones upwards when it imports them

@@ -15,8 +15,7 @@ from ignota.data.files import as_name, as_text, natural_key, one_line, write_ato
 from ignota.data.folder import read_classes
 from ignota.data.images import read_label, write_indexed_png
 from ignota.formats.documents import entries, entry, load_json, typed, wrong
-from ignota.formats.images import copy_image
-from ignota.formats.labels import Labelling, LabelMap, LabelPicture, Tick, counted, pieces, unknown_class
+from ignota.formats.labels import Labelling, LabelMap, LabelPicture, Tick, copy_image, counted, pieces, unknown_class
 from ignota.structures import InputError
 from ignota.taxonomy import IGNORE_INDEX, UNKNOWN_COLOUR, ClassLabel
 

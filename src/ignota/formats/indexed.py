@@ -8,8 +8,7 @@ from pathlib import Path
 from ignota.data.images import read_label, write_indexed_png
 from ignota.data.listing import pictures
 from ignota.formats.documents import picture_path, wrong
-from ignota.formats.images import copy_image
-from ignota.formats.labels import MAP_FILE, Labelling, LabelMap, LabelPicture, Tick, counted, pieces
+from ignota.formats.labels import MAP_FILE, Labelling, LabelMap, LabelPicture, Tick, copy_image, counted, pieces
 
 
 def write(labelling: Labelling, out: Path, by_region: bool = False, tick: Tick | None = None) -> None:

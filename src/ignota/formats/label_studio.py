@@ -16,7 +16,6 @@ from jaxtyping import Bool
 
 from ignota.data.files import write_json
 from ignota.data.images import image_size
-from ignota.formats.brush import decode_brush, encode_brush
 from ignota.formats.documents import (
     entry,
     is_number,
@@ -31,8 +30,8 @@ from ignota.formats.documents import (
     wrong,
 )
 from ignota.formats.drawing import fill_box, fill_crossings
-from ignota.formats.images import copy_image
-from ignota.formats.labels import MAP_FILE, Labelling, LabelMap, LabelPicture, Tick, blank, counted, pieces
+from ignota.formats.labels import MAP_FILE, Labelling, LabelMap, LabelPicture, Tick, blank, copy_image, counted, pieces
+from ignota.formats.rle import decode_brush, encode_brush
 
 FILE = "tasks.json"
 _LOCAL = "/data/local-files/?d="

@@ -34,8 +34,7 @@ from ignota.formats.documents import (
     wrong,
 )
 from ignota.formats.drawing import fill_ellipse, fill_outlined
-from ignota.formats.images import copy_image
-from ignota.formats.labels import MAP_FILE, Labelling, LabelMap, LabelPicture, Tick, blank, counted, pieces
+from ignota.formats.labels import MAP_FILE, Labelling, LabelMap, LabelPicture, Tick, blank, copy_image, counted, pieces
 from ignota.taxonomy import ClassLabel
 
 _VERSION = "5.5.0"

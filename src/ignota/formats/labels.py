@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from ignota.data.files import one_line
-from ignota.data.images import MAX_PIXELS
+from ignota.data.images import MAX_PIXELS, image_size
 from ignota.structures import InputError
 from ignota.taxonomy import IGNORE_INDEX, UNKNOWN_COLOUR, VOID_COLOUR, ClassLabel
 
@@ -149,3 +150,22 @@ def map_content(labels: LabelMap) -> dict[str, Any]:
 def unknown_class(value: int) -> ClassLabel:
     """The pixels of no class as a class of its own, as labelling tools have no other word for them."""
     return ClassLabel(value, UNKNOWN_NAME, UNKNOWN_COLOUR)
+
+
+def copy_image(picture: LabelPicture, folder: Path, suffix: str = "") -> str:
+    """Copies the image into `folder` as KEY + `suffix` + its own ending and returns that name.
+
+    An image that nobody knows is named as PNG and not written. Raises InputError for what is no picture, or of another
+    size than its labels.
+    """
+    if picture.image is None:
+        return f"{picture.key}{suffix}.png"
+    size = image_size(picture.image)
+    height, width = picture.label.shape
+    if size not in ((height, width), (width, height)):  # a photograph may be stored lying on its side
+        sizes = f"labels {width}×{height}, image {size[1]}×{size[0]}"
+        raise InputError(f"{one_line(picture.image)} does not fit its labels ({sizes}); take both from one source")
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{picture.key}{suffix}{picture.image.suffix.lower()}"
+    shutil.copyfile(picture.image, folder / name)
+    return name

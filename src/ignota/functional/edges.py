@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Num
 from torch import Tensor
 from torch.nn import functional as F
 
-from ignota.functional.widening import widened
+from ignota.functional.numbers import widened
 from ignota.structures import InputError
 
 EDGE_THRESHOLDS = {"lost_and_found": (50.0, 0.7), "road_anomaly": (150.0, 0.4)}

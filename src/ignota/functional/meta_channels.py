@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ignota.functional.widening import widened
+from ignota.functional.numbers import widened
 
 Form = Literal["paper", "released"]
 Total = Callable[[Tensor], Tensor]

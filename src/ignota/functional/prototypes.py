@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from ignota.functional.widening import widened
+from ignota.functional.numbers import widened
 from ignota.structures import InputError
 from ignota.taxonomy import IGNORE_INDEX
 

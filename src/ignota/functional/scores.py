@@ -13,9 +13,9 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
+from ignota.functional.numbers import widened
 from ignota.functional.prototypes import unit_rows
 from ignota.functional.regions import paint, region_areas
-from ignota.functional.widening import widened
 from ignota.structures import InputError, RegionSet
 
 
@@ -190,3 +190,21 @@ def knn_dissimilarity(
             for part in unit_rows(vectors).split(chunk)
         ]
     return 1 - torch.cat(nearest).mean(1)
+
+
+def predictive_entropy(logits: Float[Tensor, "M N C"]) -> Float[Tensor, " N"]:
+    """Entropy of the mean of M predictions, -Σ p̄ log p̄ / log C with p̄ = mean_m softmax U_m, in 0..1."""
+    return _entropy(logits.softmax(-1).mean(0))
+
+
+def mutual_information(logits: Float[Tensor, "M N C"]) -> Float[Tensor, " N"]:
+    """What M predictions disagree about: entropy of their mean minus the mean of their entropies, in 0..1.
+
+    It vanishes where all say the same, however unsure they are.
+    """
+    p = logits.softmax(-1)
+    return _entropy(p.mean(0)) - _entropy(p).mean(0)
+
+
+def _entropy(p: Tensor) -> Tensor:
+    return torch.special.entr(p).sum(-1) / math.log(max(p.shape[-1], 2))

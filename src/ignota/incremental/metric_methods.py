@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from ignota.functional.one_hot_metric import SCALE, metric_logits, variance_loss
-from ignota.incremental.heads import Head, Shot, pseudo_label_heads, trained_head
+from ignota.incremental.methods import Head, Shot, pseudo_label_heads, trained_head
 from ignota.structures import InputError
 from ignota.taxonomy import IGNORE_INDEX
 

@@ -17,9 +17,7 @@ from ignota.data.files import as_name, as_text, one_line
 from ignota.data.images import decode_image, read_image
 from ignota.data.listing import IMAGE_SUFFIXES
 from ignota.data.video import read_frames
-from ignota.lake.columns import image_column
-from ignota.lake.places import faults, is_local, located, opened
-from ignota.lake.sources import LakeFile
+from ignota.lake.sources import LakeFile, faults, image_column, is_local, located, opened
 from ignota.lake.spans import Span
 from ignota.structures import InputError
 

@@ -23,13 +23,12 @@ from ignota.data.files import one_line
 from ignota.heap import keep_freed_memory
 from ignota.lake.attempts import Attempts
 from ignota.lake.frames import Frame, read_span
-from ignota.lake.here import take_threads
-from ignota.lake.rows import as_table, empty_row, frame_row, schema
+from ignota.lake.rows import as_table, empty_row, frame_row, schema, take_threads
 from ignota.lake.spans import AT_ONCE, Span
 from ignota.perception.known import RecipeChoice
 from ignota.plugins import load_plugins
 from ignota.storage import bundle
-from ignota.storage.fingerprint import world_fingerprint
+from ignota.storage.seals import world_fingerprint
 from ignota.structures import InputError
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ignota.data.drafts import is_ours, sweep
 from ignota.data.files import one_line
-from ignota.lake.places import address, faults, is_local, located, opened, write_whole
-from ignota.lake.sources import Source
+from ignota.lake.sources import Source, address, faults, is_local, located, opened, write_whole
 from ignota.lake.spans import Finished, frame_id
 from ignota.structures import InputError
 

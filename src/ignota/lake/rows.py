@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
+import torch
 
 from ignota.data.files import one_line
 from ignota.formats.rle import encode_labels
-from ignota.lake.frames import Frame
+from ignota.lake.frames import Frame, read_span
+from ignota.lake.spans import Span
 from ignota.taxonomy import UNKNOWN_INDEX
 from ignota.world.model import OpenWorldModel
 from ignota.world.region_rows import region_rows
@@ -98,3 +102,16 @@ def as_table(rows: list[dict[str, Any]]) -> pa.Table:
     import pyarrow as pa
 
     return pa.Table.from_pylist(rows, schema=schema())
+
+
+def take_threads(count: int) -> None:
+    """Lets torch and OpenCV use so many threads, so that a row does not depend on the machine's cores."""
+    torch.set_num_threads(count)
+    cv2.setNumThreads(count)
+
+
+def tables_here(world: OpenWorldModel, state: str, work: Iterable[Span]) -> Iterator[pa.Table]:
+    """One table a frame; state: the fingerprint of the world. Whoever opened it has called `take_threads`."""
+    for span in work:
+        for frame in read_span(span):
+            yield as_table([frame_row(world, state, frame)])

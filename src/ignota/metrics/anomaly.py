@@ -11,12 +11,16 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 
-from ignota.functional.binned_curves import (
+from ignota.functional.curves import (
+    BinaryCurve,
+    Rule,
     add_scores,
+    binary_curve,
     curve_from_histogram,
+    curve_metrics,
+    curve_tpr_at_fpr,
 )
-from ignota.functional.curves import BinaryCurve, Rule, binary_curve, curve_metrics, curve_tpr_at_fpr
-from ignota.functional.float_keys import BINS
+from ignota.functional.numbers import BINS
 from ignota.metrics.exact import ExactSum
 from ignota.structures import InputError
 from ignota.taxonomy import IGNORE_INDEX

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64, UInt8
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ignota.functional.float_keys import BIN_BITS, score_key
+from ignota.functional.numbers import BIN_BITS, score_key
 from ignota.metrics.anomaly import ANOMALY, check_label, check_score
 from ignota.structures import InputError
 from ignota.taxonomy import IGNORE_INDEX

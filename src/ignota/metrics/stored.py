@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ignota.functional.float_keys import BINS
+from ignota.functional.numbers import BINS
 from ignota.metrics.anomaly import METRICS, AnomalyMetrics, ImageMean, ScoreState
 from ignota.metrics.components import F1_THRESHOLDS, SIZES_OF_TRUE, ComponentMetrics, Sizes
 from ignota.metrics.exact import ExactSum

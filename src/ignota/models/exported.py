@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ignota.models.adapted import AdaptedSegmenter
 from ignota.models.program import Program
+from ignota.models.segmenter import AdaptedSegmenter
 from ignota.structures import InputError, Preprocessing
 
 _SAME_GRID = re.compile(r"^torch\.ops\.aten\.(upsample_\w+|_upsample_\w+|contiguous|clone|_to_copy|to|alias|dropout)\.")

@@ -11,9 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ignota.models.adapted import fit_grid
 from ignota.models.names import shown, timm_name
-from ignota.models.segmenter import crop_to_image, pad_to_multiple
+from ignota.models.segmenter import crop_to_image, fit_grid, pad_to_multiple
 from ignota.models.timm_levels import build_levels, check_levels, fixed_size, level_of, places, prune, read_levels
 from ignota.models.weights import PACKAGES, imagenet_preprocessing, imagenet_weights, load_encoder, package_identity
 from ignota.structures import InputError

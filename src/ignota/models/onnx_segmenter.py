@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD, AdaptedSegmenter
 from ignota.models.onnx_file import read_model, session, with_outputs
+from ignota.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, AdaptedSegmenter
 from ignota.structures import InputError, Preprocessing
 
 LABEL_LOGIT = 10.0

@@ -10,8 +10,8 @@ from typing import Any
 import segmentation_models_pytorch as smp
 from torch import Tensor, nn
 
-from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
 from ignota.models.names import refuse_place, shown, smp_name
+from ignota.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from ignota.models.tapped import TappedModule
 from ignota.models.weights import imagenet_preprocessing, load_strictly
 from ignota.structures import InputError, Preprocessing

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ignota.models.adapted import AdaptedSegmenter, evaluating, is_resized, prefixed_parameters
 from ignota.models.allowed_code import is_allowed, remember
-from ignota.models.segmenter import ClosedSetSegmenter
+from ignota.models.segmenter import AdaptedSegmenter, ClosedSetSegmenter, evaluating, is_resized, prefixed_parameters
 from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import nearest
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision import models
 from torchvision.models import segmentation
 
-from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
+from ignota.models.segmenter import IMAGENET_MEAN, IMAGENET_STD
 from ignota.models.tapped import TappedModule
 from ignota.models.weights import load_strictly
 from ignota.structures import InputError, Preprocessing

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD, AdaptedSegmenter
-from ignota.models.configurations import checked, without_sources
+from ignota.models.names import checked, without_sources
+from ignota.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, AdaptedSegmenter
 from ignota.models.tapped import captured, find_classifier
 from ignota.models.weights import read_state_dict
 from ignota.structures import InputError, Preprocessing

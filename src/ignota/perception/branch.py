@@ -6,7 +6,7 @@ for. Systems: `paper` and `released` are RAML as printed and as its code is, `dm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -18,16 +18,19 @@ from torch import Tensor
 
 from ignota.functional.meta_channels import PRESETS, activate, channel_shares
 from ignota.functional.pooling import region_pool
-from ignota.models.embedder import RegionEmbedder
-from ignota.models.meta_channels import MetaChannelHead
-from ignota.perception.networks import Networks, largest_class
+from ignota.incremental.metric_methods import MetricEncoding
+from ignota.models.heads import MetaChannelHead, RegionEmbedder
+from ignota.perception.networks import ImageLike, Networks, largest_class
 from ignota.perception.proposals import mask_region
 from ignota.perception.scene import resize_mask
-from ignota.scores.dml import METRIC_SCORES
+from ignota.scores.dml import METRIC_SCORES, metric_maps
 from ignota.structures import Encoding, InputError, RegionSet
 
 SYSTEMS = ("paper", "released", "dmlnet")
 Trained = TypeVar("Trained")
+DMLNET = "dmlnet"
+METRIC_METHODS = ("npm", "plm_latest", "plm_all", "ft")
+"""The incremental methods that run on it; `METRIC_SCORES` are the anomaly scores."""
 
 
 def not_held(name: str, system: str, instead: str = "") -> InputError:
@@ -147,3 +150,46 @@ class Branches:
             with torch.inference_mode(False):  # whoever asks: a maker may load weights or train them
                 self._built[key] = self.makers[system](networks)
         return self._built[key]
+
+    def metric_network(self, networks: Networks, names: Collection[str]) -> MetricNetwork | None:
+        """The branch `dmlnet` where one of the named methods or scores runs on it, otherwise None.
+
+        Raises InputError where it is wanted and the world has none.
+        """
+        wanted = [name for name in names if name in METRIC_METHODS or name in METRIC_SCORES]
+        if not wanted:
+            return None
+        if DMLNET not in self.systems:
+            raise not_held(wanted[0], DMLNET, f"{wanted[0]}_frozen")
+        network: MetricNetwork = self.get(DMLNET, networks)
+        return network
+
+
+@dataclass(frozen=True)
+class MetricNetwork:
+    """The branch `dmlnet`. networks: their segmenter's logits are embeddings f, and the tap `decoder` is kept.
+
+    card: how it was trained.
+    """
+
+    networks: Networks
+    card: dict[str, Any] = field(default_factory=dict)
+
+    @torch.inference_mode()
+    def encode(self, image: ImageLike, size: int | None = None) -> MetricEncoding:
+        """Runs the network once on an image; size: short side of the working image, if not the branch's own."""
+        encoding = self.networks.encode(image, size)
+        working = (encoding.image.shape[0], encoding.image.shape[1])
+        return MetricEncoding(encoding.logits, encoding.features["decoder"], working)
+
+    @torch.inference_mode()
+    def read(self, encoding: Encoding) -> MetricEncoding:
+        """Runs the network on the working image of an encoding."""
+        embedding, features = self.networks.runner(self.networks, encoding.image, None)
+        working = (encoding.image.shape[0], encoding.image.shape[1])
+        return MetricEncoding(embedding.float(), features["decoder"].float(), working)
+
+    @torch.inference_mode()
+    def score(self, reading: MetricEncoding, name: str) -> Float[Tensor, "H W"]:
+        """A score of `METRIC_SCORES` on the working grid."""
+        return metric_maps(reading.logits, (name,))[name]

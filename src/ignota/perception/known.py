@@ -12,15 +12,14 @@ from jaxtyping import Float
 from pydantic import ConfigDict, Field
 from torch import Tensor
 
-from ignota.models.embedder import RegionEmbedder
+from ignota.models.heads import RegionEmbedder
 from ignota.perception.calibration import Calibration
-from ignota.perception.features import FeatureSpace, HeldOut
+from ignota.perception.features import FeatureSpace, HeldOut, MetricSpace
 from ignota.perception.hierarchy import RegionSettings
 from ignota.perception.proposals import UncertaintyRegions
-from ignota.perception.spaces import MetricSpace
+from ignota.scores.feature_scores import NearestNeighbours
 from ignota.scores.fitted_scores import RENAMED, held_score, ready_scores
 from ignota.scores.logit_scores import LOGIT_SCORES
-from ignota.scores.nearest import NearestNeighbours
 from ignota.scores.score import AnomalyScore, State
 from ignota.structures import InputError
 

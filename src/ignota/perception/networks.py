@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,6 @@ from ignota.models.build import describe
 from ignota.models.focus_network import FocusNetwork
 from ignota.models.frozen_encoder import FrozenEncoder
 from ignota.models.segmenter import ClosedSetSegmenter, Tap
-from ignota.perception.digest import feed
 from ignota.structures import Encoding, InputError, Preprocessing
 
 _RESIZED = 128
@@ -204,3 +204,22 @@ def _structure(segmenter: ClosedSetSegmenter) -> object:
     except InputError:
         kept = ("preprocessing", "taps", "multiple", "fixed_size", "logits_stride")
         return [str(segmenter), *(getattr(segmenter, name, None) for name in kept)]
+
+
+def feed(digest: Any, value: Any) -> None:
+    """Every tensor, number and text below `value` into a hash of hashlib, each with its kind and length."""
+    if isinstance(value, Tensor):
+        plain = value.detach().cpu().contiguous()
+        digest.update(f"tensor {plain.dtype} {tuple(plain.shape)};".encode())
+        digest.update(plain.flatten().view(torch.uint8).numpy().tobytes() if plain.numel() else b"")
+    elif dataclasses.is_dataclass(value):
+        feed(digest, {field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
+    elif isinstance(value, dict):
+        feed(digest, [part for item in value.items() for part in item])
+    elif isinstance(value, list | tuple):
+        digest.update(f"list {len(value)};".encode())
+        for part in value:
+            feed(digest, part)
+    else:
+        text = repr(value).encode()
+        digest.update(f"{type(value).__name__} {len(text)};".encode() + text)

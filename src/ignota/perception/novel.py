@@ -12,12 +12,17 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ignota.functional.prototypes import class_prototypes
-from ignota.perception.features import FeatureSpace, HeldOut, TaughtRows
+from ignota.perception.features import FeatureSpace, HeldOut, Pooled, TaughtRows
 from ignota.perception.known import KnownEvidence, Recipe
-from ignota.perception.spaces import Pooled
+from ignota.structures import RegionSet
+from ignota.taxonomy import Taxonomy
 
 _SAME = 0.9995
 """Cosine beyond which two vectors are one region: counter-examples are stored in half precision."""
+OUTSIDE = 0.1
+"""A region is a counter-example where less than this share of it lies in the mark."""
+MOST = 128
+"""Counter-examples that are stored with one exemplar."""
 
 
 @dataclass(frozen=True)
@@ -162,3 +167,71 @@ def area_quantile(values: Tensor, areas: Tensor, share: float) -> Tensor:
         return torch.zeros((), device=values.device)
     at = int(np.searchsorted((covered / covered[-1]).cpu().numpy(), share))
     return values[order[min(at, len(values) - 1)]]
+
+
+@dataclass(frozen=True)
+class TaughtClass:
+    """A taught class: its key in the store, name, colour, number of exemplars; those that say what it is not are not
+    counted."""
+
+    key: int
+    name: str
+    colour: tuple[int, int, int]
+    exemplars: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """state: of the store. taught: in order of teaching. exemplars: by class, then by age. classes: known classes, then
+    taught ones, numbered by world id. novel: evidence of the taught classes, in the same order. known: the fitted
+    evidence on the camera that the store is calibrated for, if any."""
+
+    state: int
+    taught: tuple[TaughtClass, ...]
+    exemplars: tuple[Exemplar, ...]
+    classes: Taxonomy
+    novel: NovelEvidence
+    known: KnownEvidence
+
+
+def nothing_taught(taxonomy: Taxonomy, known: KnownEvidence) -> Snapshot:
+    """The snapshot of a world that knows its known classes alone."""
+    return Snapshot(0, (), (), taxonomy, novel_evidence(known, ()), known)
+
+
+def counter_regions(
+    regions: RegionSet, marked: Bool[np.ndarray, "H W"], embeddings: Float[Tensor, "R F"], positive: Int[Tensor, " P"]
+) -> Int[Tensor, " A"]:
+    """Indices of the regions outside `marked` that stand for all of them, at most MOST.
+
+    Half of them are the nearest to the class: they draw its border. The others lie far from those chosen, so that
+    everything in the image has one near it. marked: all that the class is marked on in the image. positive: indices of
+    the regions that lie in the mark.
+    """
+    inside = pixels_inside(regions, marked)
+    outside = torch.from_numpy(np.flatnonzero((inside < OUTSIDE * regions.areas) & (regions.areas > 0)))
+    outside = outside.to(embeddings.device)
+    vectors = embeddings[outside]
+    near = (vectors @ embeddings[positive].T).amax(1) if len(positive) else vectors.new_zeros(len(vectors))
+    return outside[farthest_points(vectors, MOST, near.argsort(descending=True, stable=True)[: MOST // 2])]
+
+
+def pixels_inside(regions: RegionSet, mask: Bool[np.ndarray, "H W"]) -> Int[np.ndarray, " R"]:
+    """How many pixels of each region lie in the mask."""
+    return np.bincount(regions.ids[mask], minlength=regions.count + 1)[1:]
+
+
+def farthest_points(vectors: Float[Tensor, "N F"], most: int, first: Int[Tensor, " S"]) -> Int[Tensor, " M"]:
+    """Indices of at most `most` unit vectors: `first`, then each time the one farthest from all that were chosen.
+
+    Gonzalez, "Clustering to Minimize the Maximum Intercluster Distance", 1985: no vector is far from one of them.
+    """
+    if len(vectors) <= most:
+        return torch.arange(len(vectors), device=vectors.device)
+    chosen = torch.zeros(most, dtype=torch.long, device=vectors.device)
+    chosen[: len(first)] = first
+    similarity = (vectors @ vectors[first].T).amax(1) if len(first) else (vectors @ vectors.mean(0)).neg()
+    for n in range(len(first), most):
+        chosen[n] = similarity.argmin()
+        similarity = torch.maximum(similarity, vectors @ vectors[chosen[n]])
+    return chosen

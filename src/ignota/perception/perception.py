@@ -22,11 +22,10 @@ from ignota.perception.branch import BRANCH_SCORES, Branch, Branches
 from ignota.perception.known import KnownEvidence
 from ignota.perception.marks import Mark, mark_mask
 from ignota.perception.networks import ImageLike, Networks, largest_class
-from ignota.perception.novel import Exemplar, NovelEvidence
+from ignota.perception.novel import Exemplar, NovelEvidence, Snapshot, nothing_taught
 from ignota.perception.reading import anomaly_maps, own_score, read_regions, score_names
 from ignota.perception.scene import Scene, Tables, Taught, UnknownRegion, enlarged, no_taught, working_objects
-from ignota.perception.snapshot import Snapshot, nothing_taught
-from ignota.structures import Encoding
+from ignota.structures import Encoding, InputError
 from ignota.taxonomy import Taxonomy
 
 _LOG = logging.getLogger(__name__)
@@ -203,3 +202,44 @@ def closed_labels(encoding: Encoding) -> UInt8[np.ndarray, "H W"]:
 def calibrated(known: KnownEvidence, **changes: Any) -> KnownEvidence:
     """The same evidence with other numbers in its recipe."""
     return dataclasses.replace(known, recipe=dataclasses.replace(known.recipe, **changes))
+
+
+def check_shapes(networks: Networks, known: KnownEvidence, classes: int) -> None:
+    """Raises InputError where taps, tensors and classes disagree."""
+    offered = networks.offered
+    for tap in networks.taps:
+        _check(tap in offered, f"the networks have no tap {tap!r}; there are {', '.join(offered)}")
+    _check("decoder" in networks.taps, "the tap 'decoder' is not kept")
+    width = {tap: offered[tap].channels for tap in networks.taps}
+    _check_own_space(known, sum(width[tap] for tap in known.recipe.taps), classes)
+    _check_shape("means", known.means, (classes, width["decoder"]))
+    for name in ("mean", "std"):
+        _check_shape(f"score.sml.{name}", known.states["sml"][name], (classes,))
+    for name, space in known.spaces.items():
+        features = sum(width[tap] for tap in space.taps)
+        _check_shape(f"space.{name}.embedder.mean", space.embedder.mean, (features,))
+        _check_shape(f"space.{name}.prototypes", space.prototypes, (classes, space.embedder.second.out_features))
+
+
+def _check_own_space(known: KnownEvidence, features: int, classes: int) -> None:
+    """Nearest neighbours and held-out regions, in the taps of the recipe."""
+    state, held_out = known.states["knn"], known.held_out
+    rows, regions = len(state["owner"]), len(held_out.label)
+    for name, shape in {"mean": (features,), "std": (features,), "coreset": (rows, features), "owner": (rows,)}.items():
+        _check_shape(f"score.knn.{name}", state[name], shape)
+    _check(bool((state["std"] > 0).all()), "score.knn.std holds values that are not above 0")
+    _check_shape("held_out.vectors", held_out.vectors, (regions, features))
+    for name in ("area", "strange"):
+        _check_shape(f"held_out.{name}", getattr(held_out, name), (regions,))
+    for name, ids in (("score.knn.owner", state["owner"]), ("held_out.label", held_out.label)):
+        inside = not len(ids) or 0 <= int(ids.min()) <= int(ids.max()) < classes
+        _check(inside, f"{name} names classes that are not there")
+
+
+def _check_shape(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    _check(tuple(tensor.shape) == shape, f"{name} has shape {tuple(tensor.shape)}, not {shape}")
+
+
+def _check(holds: bool, fault: str) -> None:
+    if not holds:
+        raise InputError(f"this world's parts do not fit together ({fault}): copy or train it again")

@@ -14,9 +14,9 @@ from torch import Tensor
 from ignota.functional import scores
 from ignota.functional.regions import paint, region_areas
 from ignota.perception.composing import check_name, composed
+from ignota.perception.features import pool_taps
 from ignota.perception.hierarchy import Hierarchy, image_hierarchy
 from ignota.perception.known import KnownEvidence
-from ignota.perception.spaces import pool_taps
 from ignota.structures import Encoding, InputError, RegionSet
 
 OWN, PRINTED, RELEASED, OBJECTNESS = "raml", "raml_paper", "raml_released", "objectness"

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from ignota.data.images import resize_label
 from ignota.functional.regions import paint
-from ignota.perception.features import FeatureSpace
+from ignota.perception.features import FeatureSpace, pool_masks
 from ignota.perception.objects import find_objects, snapped
 from ignota.perception.reading import RegionReading
-from ignota.perception.spaces import pool_masks
 from ignota.structures import Encoding, InputError, RegionSet
 from ignota.taxonomy import UNKNOWN_INDEX, Taxonomy
 

@@ -1,4 +1,8 @@
-"""Curves as inline SVG: a few kilobytes, sharp at any size, coloured by the page's style sheet."""
+"""Curves as inline SVG: a few kilobytes, sharp at any size, coloured by the page's style sheet.
+
+Not matplotlib's: its SVG sets colours by `style` attributes, which the report's content policy forbids and the style
+sheet's dark mode could not change.
+"""
 
 from __future__ import annotations
 

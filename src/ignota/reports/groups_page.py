@@ -1,15 +1,27 @@
-"""The page on which groups of unknown regions are named: one self-contained HTML file."""
+"""The page on which groups of unknown regions are named, one self-contained HTML file, and its small pictures."""
 
 from __future__ import annotations
 
-import base64
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
-from importlib.resources import files
 from pathlib import Path
 
+import cv2
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image
+
 from ignota.data.files import write_atomically
-from ignota.reports.report import policy_hash
+from ignota.reports.report import render_page
+
+TILE = 96
+_GAP = 4
+_COLUMNS = 8
+_PAPER = 244
+_AROUND = 0.4
+_LEAST = 40
+_OUTLINE = (255, 215, 0)
 
 
 @dataclass(frozen=True)
@@ -47,55 +59,51 @@ def write_groups_page(path: Path, page: GroupsPage) -> None:
 
 def render_groups_page(page: GroupsPage) -> str:
     """The page as HTML. Every text in it is escaped, and its content policy forbids loading anything."""
-    style = "".join(files("ignota.reports").joinpath(name).read_text("utf-8") for name in ("page.css", "groups.css"))
-    script = files("ignota.reports").joinpath("groups.js").read_text("utf-8")
-    policy = f"default-src 'none'; img-src data:; style-src {policy_hash(style)}; script-src {policy_hash(script)}"
-    options = "".join(f'<option value="{escape(name)}">' for name in page.names)
-    cards = "".join(_card(card) for card in page.cards)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(page.title)}</title>\n<style>{style}</style>\n</head>\n"
-        f'<body data-state="{escape(page.state)}">\n'
-        f'<header><h1>{escape(page.title)}</h1><p class="subtitle">{escape(page.subtitle)}</p></header>\n'
-        '<div class="bar"><div><output id="summary" aria-live="polite"></output>'
-        '<button id="export" type="button">Save names.csv</button></div></div>\n'
-        f'<main>\n<p class="help">{_HELP}</p>\n<datalist id="names">{options}</datalist>\n{cards}'
-        f'<section class="foot"><p>Then: <code>{escape(page.command)}</code></p><p class="note">{escape(page.note)}</p>'
-        f"</section>\n</main>\n<script>{script}</script>\n</body>\n</html>\n"
+    return render_page("groups.html", page, ("page.css", "groups.css"), "groups.js")
+
+
+def contact_sheet(tiles: Sequence[bytes], columns: int = _COLUMNS) -> UInt8[np.ndarray, "H W 3"]:
+    """Tiles, JPEGs of at most `TILE` pixels a side, row by row on light paper, RGB; raises ValueError for none."""
+    if not tiles:
+        raise ValueError("a contact sheet shows one tile at least")
+    columns = min(columns, len(tiles))
+    rows = -(-len(tiles) // columns)
+    step = TILE + _GAP
+    sheet = np.full((rows * step + _GAP, columns * step + _GAP, 3), _PAPER, np.uint8)
+    for number, tile in enumerate(tiles):
+        picture = np.asarray(Image.open(io.BytesIO(tile)).convert("RGB"))
+        height, width = picture.shape[:2]
+        top = _GAP + number // columns * step + (TILE - height) // 2
+        left = _GAP + number % columns * step + (TILE - width) // 2
+        sheet[top : top + height, left : left + width] = picture
+    return sheet
+
+
+def region_tile(image: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "H W"]) -> bytes:
+    """A square JPEG round a region with its outline drawn, and enough of what surrounds it to tell what it is.
+
+    Raises ValueError for an empty mask.
+    """
+    if not mask.any():
+        raise ValueError("a tile shows a region, and this mask is empty")
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    side = max(rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
+    side = int(min(max(_LEAST, (1 + 2 * _AROUND) * side), *mask.shape))
+    top = int(np.clip((rows[0] + rows[-1] - side) // 2, 0, mask.shape[0] - side))
+    left = int(np.clip((columns[0] + columns[-1] - side) // 2, 0, mask.shape[1] - side))
+    window = np.s_[top : top + side, left : left + side]
+    how = cv2.INTER_AREA if side > TILE else cv2.INTER_CUBIC
+    tile = cv2.resize(image[window], (TILE, TILE), interpolation=how)
+    inside = cv2.resize(mask[window].astype(np.uint8), (TILE, TILE), interpolation=cv2.INTER_NEAREST)
+    borders, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(tile, borders, -1, _OUTLINE, 1, cv2.LINE_AA)
+    return bytes(cv2.imencode(".jpg", cv2.cvtColor(tile, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])[1])
+
+
+def missing_tile() -> bytes:
+    """What stands for a region whose image is gone."""
+    tile = np.full((TILE, TILE, 3), 200, np.uint8)
+    cv2.putText(
+        tile, "?", (TILE // 2 - 11, TILE // 2 + 12), cv2.FONT_HERSHEY_SIMPLEX, 1.1, (90, 90, 90), 2, cv2.LINE_AA
     )
-
-
-_HELP = (
-    "Give a group a name and it becomes a class. Groups of the same name are merged. Split cuts a group in two; drop "
-    "puts it aside. Click a picture that does not belong to its group to leave it out. The regions "
-    "themselves are outlined."
-)
-
-
-def _card(card: GroupCard, part: bool = False) -> str:
-    key = escape(card.key)
-    tiles = "".join(_tile(number, picture) for number, picture in card.tiles)
-    facts = "".join(f"<div><dd>{escape(value)}</dd><dt>{escape(name)}</dt></div>" for value, name in card.facts)
-    parts = "".join(_card(each, part=True) for each in card.parts)
-    split = '<button type="button" class="split">Split</button>' if card.parts else ""
-    drop = '<button type="button" class="drop" aria-pressed="false">Drop</button>'
-    join = '<button type="button" class="join">Undo split</button>' if card.parts else ""
-    return (
-        f'<article class="group{" part" if part else ""}" data-key="{key}"{" hidden" if part else ""}>'
-        f'<div class="head"><h2>{escape(card.title)}</h2>'
-        f'<input list="names" maxlength="64" placeholder="what is it?" aria-label="Name of group {key}">'
-        f'{split}{drop}</div><div class="body"><dl>{facts}</dl><p class="near">{escape(card.nearest)}</p>'
-        f'<div class="tiles">{tiles}</div></div>'
-        f"</article>\n"
-    ) + (f'<div class="parts" hidden data-of="{key}">{join}{parts}</div>\n' if parts else "")
-
-
-def _tile(number: int, picture: bytes) -> str:
-    uri = base64.b64encode(picture).decode()
-    return (
-        f'<button type="button" class="tile" data-row="{number}" aria-pressed="false" title="region {number}">'
-        f'<img alt="region {number}" loading="lazy" src="data:image/jpeg;base64,{uri}"></button>'
-    )
+    return bytes(cv2.imencode(".jpg", tile)[1])

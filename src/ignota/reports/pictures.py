@@ -1,11 +1,12 @@
-"""Pictures for people: labels in class colours, scores as heat, unknown regions outlined.
+"""Pictures for people: labels in class colours, scores as heat, unknown regions outlined, previews of a class.
 
-All pictures are RGB, "H W 3" uint8; nothing here reads or writes a file.
+All pictures are RGB, "H W 3" uint8.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import matplotlib
@@ -14,12 +15,16 @@ from jaxtyping import Bool, Float, Integer, UInt8
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ignota.data.images import read_image, write_jpeg
 from ignota.taxonomy import UNKNOWN_COLOUR
+from ignota.world.previewing import Preview
 
 NO_REGION_COLOUR = (24, 24, 28)
 """What lies in no region is nearly black, so that regions stand out."""
 
 _GOLDEN_TURN = 0.6180339887498949
+_COLOUR = (255, 200, 0)
+_ALPHA = 0.45
 
 
 def colour_labels(labels: UInt8[np.ndarray, "H W"], palette: UInt8[np.ndarray, "256 3"]) -> UInt8[np.ndarray, "H W 3"]:
@@ -154,3 +159,25 @@ def _draw_tag(picture: NDArray[np.uint8], text: str, centre: tuple[int, int], sc
     box = picture[top : top + box_height, left : left + box_width]
     box[:] = _blend(box, np.full_like(box, 12), 0.78)
     cv2.putText(picture, plain, (left + pad, top + pad + height), font, scale, (255, 255, 255), weight, cv2.LINE_AA)
+
+
+def preview_picture(image: UInt8[np.ndarray, "H W 3"], mask: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "H W 3"]:
+    """The image with what the class would cover tinted and outlined."""
+    size = image.shape[1], image.shape[0]
+    covered = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    painted = image.astype(np.float32)
+    painted[covered] = (1 - _ALPHA) * painted[covered] + _ALPHA * np.array(_COLOUR, np.float32)
+    painted[outline(covered, 1 + min(size) // 400)] = _COLOUR
+    return np.asarray(np.rint(painted), np.uint8)
+
+
+def write_previews(out: Path, paths: Sequence[Path], found: Preview) -> list[Path]:
+    """One JPEG `NAME_preview.jpg` for each image of the preview, in the order of `paths`."""
+    out.mkdir(parents=True, exist_ok=True)
+    targets = []
+    for number, (path, image) in enumerate(zip(paths, found.images, strict=True)):
+        same = sum(other.stem == path.stem for other in paths[:number])
+        target = out / f"{path.stem}{f'_{same + 1}' if same else ''}_preview.jpg"
+        write_jpeg(target, preview_picture(read_image(path), image.mask))
+        targets.append(target)
+    return targets

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
 
 from ignota.data.files import write_atomically
+from ignota.data.images import resize_image
 from ignota.reports.charts import Curve, curve_svg, series_class
-from ignota.reports.embedding import picture_uri
 from ignota.reports.tables import Table, best_cells, format_cell, is_number
+
+MAX_WIDTH = 640
+JPEG_QUALITY = 88
+
+_PALETTE_COLOURS = 256
 
 
 @dataclass(frozen=True)
@@ -43,9 +52,6 @@ class Highlights:
 
     figures: tuple[tuple[str, str], ...]
 
-
-_BESIDE: dict[type, str] = {Table: "tables", Curve: "curves"}
-"""What stands side by side where there is room, in a box of this class."""
 
 Item = Table | Curve | PictureRow | Legend | Highlights
 
@@ -76,132 +82,95 @@ def write_report(path: Path, report: Report) -> None:
 
 def render_report(report: Report) -> str:
     """The report as HTML. Every text in it is escaped, and its content policy forbids loading anything."""
-    style, script = (files("ignota.reports").joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
-    policy = f"default-src 'none'; img-src data:; style-src {policy_hash(style)}; script-src {policy_hash(script)}"
-    sections = "".join(_section(number, section) for number, section in enumerate(report.sections, start=1))
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(report.title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        f'<header><h1>{escape(report.title)}</h1><p class="subtitle">{escape(report.subtitle)}</p>'
-        f"{_contents(report)}</header>\n<main>\n{sections}{_provenance(report.provenance)}</main>\n"
-        '<dialog aria-label="Picture"><img alt=""><p></p></dialog>\n'
-        f"<script>{script}</script>\n</body>\n</html>\n"
+    return render_page("report.html", report, ("page.css",), "page.js")
+
+
+def render_page(template: str, page: object, styles: Sequence[str], script: str) -> str:
+    """`page` by a template of this folder, with its style sheets and script inline: HTML that loads nothing."""
+    read = [files("ignota.reports").joinpath(name).read_text("utf-8") for name in (*styles, script)]
+    style, code = Markup("".join(read[:-1])), Markup(read[-1])
+    policy = f"default-src 'none'; img-src data:; style-src {_policy_hash(style)}; script-src {_policy_hash(code)}"
+    found = _templates().get_template(template)
+    return found.render(page=page, style=style, script=code, policy=Markup(policy)) + "\n"
+
+
+@cache
+def _templates() -> Environment:
+    """Templates in which every text is escaped, and what they may call."""
+    environment = Environment(
+        loader=PackageLoader("ignota", "reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    asked = (best_cells, format_cell, is_number, curve_svg, series_class, picture_uri)
+    environment.globals |= {function.__name__: function for function in asked}
+    environment.globals |= {"as_text": _as_text, "base64": _base64, "by_kind": _by_kind, "class": _class}
+    return environment
 
 
-def _contents(report: Report) -> str:
-    if len(report.sections) < 3:
-        return ""
-    links = (f'<a href="#s{n}">{escape(section.title)}</a>' for n, section in enumerate(report.sections, start=1))
-    return f'<nav aria-label="Contents">{"".join(links)}</nav>'
-
-
-def _section(number: int, section: Section) -> str:
-    paragraphs = (part.strip() for part in section.text.split("\n\n"))
-    text = "".join(f"<p>{escape(part)}</p>" for part in paragraphs if part)
-    items = ""
-    for kind, group in itertools.groupby(section.items, key=type):
-        shown = "".join(_item(item) for item in group)
-        beside = _BESIDE.get(kind)
-        items += f'<div class="{beside}">{shown}</div>' if beside else shown
-    return f'<section id="s{number}"><h2>{escape(section.title)}</h2>{text}{items}</section>\n'
-
-
-def _item(item: Item) -> str:
-    match item:
-        case Table():
-            return _table(item)
-        case Curve():
-            return _curve(item)
-        case PictureRow():
-            return _pictures(item)
-        case Legend():
-            return _legend(item)
-        case Highlights():
-            figures = "".join(f"<div><dd>{escape(f)}</dd><dt>{escape(what)}</dt></div>" for f, what in item.figures)
-            return f'<dl class="highlights">{figures}</dl>'
-
-
-def _table(table: Table) -> str:
-    best = best_cells(table)
-    numeric = [bool(table.rows) and all(is_number(row[i]) for row in table.rows) for i in range(len(table.columns))]
-    head = "".join(
-        f'<th scope="col"{_class("number" if right else "")}>{escape(column)}</th>'
-        for column, right in zip(table.columns, numeric, strict=True)
-    )
-    body = ""
-    for index, row in enumerate(table.rows):
-        cells = ""
-        for i, cell in enumerate(row):
-            kind = " ".join(word for word, on in (("number", is_number(cell)), ("best", (index, i) in best)) if on)
-            tag = 'th scope="row"' if i == 0 and not is_number(cell) else "td"
-            cells += f"<{tag}{_class(kind)}>{escape(format_cell(cell))}</{tag[:2]}>"
-        body += f"<tr>{cells}</tr>"
-    return (
-        f'<figure class="table"><figcaption>{escape(table.title)}</figcaption><div class="scroll" tabindex="0">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{_note(table.note)}</figure>"
-    )
-
-
-def _curve(curve: Curve) -> str:
-    keys = "".join(
-        f'<li><svg class="key" viewBox="0 0 18 8"><path class="line {series_class(n)}" d="M1 4H17"/></svg>'
-        f"{escape(name)}</li>"
-        for n, name in enumerate(curve.series)
-    )
-    return (
-        f'<figure class="curve"><figcaption>{escape(curve.title)}</figcaption><ul class="keys">{keys}</ul>'
-        f"{curve_svg(curve)}{_note(curve.note)}</figure>"
-    )
-
-
-def _pictures(row: PictureRow) -> str:
-    cells = ""
-    for caption, picture in row.cells:
-        uri, (height, width) = picture_uri(picture)
-        name, whole = escape(caption), escape(f"{row.caption} · {caption}" if row.caption else caption)
-        cells += (
-            f'<figure><button class="zoom" type="button" aria-label="Enlarge {whole}" data-caption="{whole}">'
-            f'<img src="{uri}" width="{width}" height="{height}" alt="{whole}" decoding="async"></button>'
-            f"<figcaption>{name}</figcaption></figure>"
-        )
-    title = f"<figcaption>{escape(row.caption)}</figcaption>" if row.caption else ""
-    return f'<figure class="pictures">{title}<div class="row n{min(len(row.cells), 6)}">{cells}</div></figure>'
-
-
-def _legend(legend: Legend) -> str:
-    entries = "".join(
-        f'<li><svg class="chip" viewBox="0 0 10 10"><rect width="10" height="10" rx="2" '
-        f'fill="rgb({int(r)},{int(g)},{int(b)})"/></svg>{escape(name)}</li>'
-        for name, (r, g, b) in legend.entries
-    )
-    return f'<ul class="keys legend">{entries}</ul>'
-
-
-def _provenance(provenance: Mapping[str, Any]) -> str:
-    if not provenance:
-        return ""
-    rows = "".join(
-        f"<dt>{escape(str(key))}</dt><dd>{escape(_as_text(value))}</dd>" for key, value in provenance.items()
-    )
-    return f'<section class="provenance" id="provenance"><h2>How this was made</h2><dl>{rows}</dl></section>\n'
+def _by_kind(items: Sequence[Item]) -> list[tuple[str, list[Item]]]:
+    """Runs of items of one class, by its name."""
+    return [(kind.__name__, list(group)) for kind, group in itertools.groupby(items, key=type)]
 
 
 def _as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _note(note: str) -> str:
-    return f'<p class="note">{escape(note)}</p>' if note else ""
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
-def _class(name: str) -> str:
-    return f' class="{name}"' if name else ""
+def _class(*names: str) -> Markup:
+    """The attribute `class` with those of the names that a condition lets through."""
+    held = " ".join(name for name in names if name)
+    return Markup(' class="{}"').format(held) if held else Markup()
 
 
-def policy_hash(source: str) -> str:
+def _policy_hash(source: str) -> str:
     """The content policy's name for an inline style or script."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
+    return f"'sha256-{_base64(hashlib.sha256(source.encode()).digest())}'"
+
+
+def picture_uri(
+    picture: UInt8[np.ndarray, "H W 3"], max_width: int = MAX_WIDTH, quality: int = JPEG_QUALITY
+) -> tuple[str, tuple[int, int]]:
+    """(data URI, (height, width)) of an RGB picture scaled down to at most `max_width`.
+
+    Flat pictures, such as label maps, become indexed PNGs with crisp edges; all others JPEGs. A picture of few colours
+    that is noise, which PNG cannot shrink, becomes a JPEG as well. Raises ValueError for anything but "H W 3" uint8.
+    """
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or picture.size == 0:
+        raise ValueError(f"a picture in a report is 'H W 3' uint8 and not empty, not {picture.shape} {picture.dtype}")
+    height, width = picture.shape[:2]
+    size = (max(1, round(height * max_width / width)), max_width) if width > max_width else (height, width)
+    photo = _jpeg(resize_image(picture, size), quality)
+    flat = _indexed_png(picture, size)
+    if flat is not None and len(flat) <= 2 * len(photo):
+        return f"data:image/png;base64,{base64.b64encode(flat).decode()}", size
+    return f"data:image/jpeg;base64,{base64.b64encode(photo).decode()}", size
+
+
+def _jpeg(picture: UInt8[np.ndarray, "H W 3"], quality: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "JPEG", quality=quality)
+    return stream.getvalue()
+
+
+def _indexed_png(picture: UInt8[np.ndarray, "H W 3"], size: tuple[int, int]) -> bytes | None:
+    """The picture scaled by nearest neighbour as an indexed PNG; None where it has more than 256 colours."""
+    rows, columns = (
+        (2 * np.arange(few) + 1) * many // (2 * few) for few, many in zip(size, picture.shape, strict=False)
+    )
+    small = picture[rows[:, None], columns].astype(np.int32)
+    packed = (small[..., 0] << 16) | (small[..., 1] << 8) | small[..., 2]
+    colours, index = np.unique(packed, return_inverse=True)
+    if len(colours) > _PALETTE_COLOURS:
+        return None
+    flat = Image.fromarray(index.reshape(size).astype(np.uint8))
+    flat.putpalette(np.stack([colours >> 16, colours >> 8 & 255, colours & 255], axis=1).astype(np.uint8).tobytes())
+    stream = io.BytesIO()
+    flat.save(stream, "PNG", optimize=True)
+    return stream.getvalue()

@@ -37,6 +37,11 @@ class Table:
         if self.better and len(self.better) != width:
             raise ValueError(f"table {self.title!r}: {len(self.better)} entries in better for {width} columns")
 
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Per column whether all its cells are set flush right."""
+        return tuple(bool(self.rows) and all(is_number(row[i]) for row in self.rows) for i in range(len(self.columns)))
+
 
 def format_cell(cell: Cell) -> str:
     """The cell as people read it."""
@@ -72,9 +77,8 @@ def best_cells(table: Table) -> frozenset[tuple[int, int]]:
 def to_markdown(table: Table) -> str:
     """The table as GitHub Markdown: title, table, note; the best values bold."""
     best = best_cells(table)
-    numeric = [bool(table.rows) and all(is_number(row[i]) for row in table.rows) for i in range(len(table.columns))]
     lines = [_markdown_row([_plain(column) for column in table.columns])]
-    lines.append(_markdown_row(["---:" if right else "---" for right in numeric]))
+    lines.append(_markdown_row(["---:" if right else "---" for right in table.numeric]))
     for index, row in enumerate(table.rows):
         cells = [_plain(format_cell(cell)) for cell in row]
         lines.append(_markdown_row([f"**{c}**" if (index, i) in best else c for i, c in enumerate(cells)]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ignota.data.files import write_json
-from ignota.training.records import fingerprint
+from ignota.training.stage_run import fingerprint
 
 LOSSES = ("rec", "split", "inter")
 """Of Equation 6, in the order in which Table 3 adds them."""

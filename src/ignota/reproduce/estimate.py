@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ignota.perception.metric_network import METRIC_METHODS
+from ignota.perception.branch import METRIC_METHODS
 from ignota.reproduce.cells import AnomalyCell, Cell, IncrementalCell, Variant
 from ignota.reproduce.example import SPLIT
 from ignota.reproduce.figures import FIGURES
@@ -16,7 +16,7 @@ from ignota.reproduce.taught_worlds import systems_of
 from ignota.reproduce.workshop import RAML, Workshop
 from ignota.scores.dml import METRIC_SCORES
 from ignota.training.configuration import ExperimentConfig
-from ignota.training.records import RECORD, StageFolder
+from ignota.training.stage_run import RECORD, StageFolder
 
 TRAIN, READ = 3.5, 1.2
 """Core-seconds for a megapixel, forwards and backwards or forwards alone, of a segmenter on an EfficientNet-Lite0."""

@@ -12,12 +12,11 @@ from ignota.evaluation.evaluation import anomaly_label_lut
 from ignota.reports.pictures import heat_map
 from ignota.reports.report import PictureRow
 from ignota.reproduce.description import value_of
-from ignota.reproduce.embeddings import clouds
 from ignota.reproduce.example import METHOD, SPLIT
 from ignota.reproduce.runner import Reproduction
 from ignota.reproduce.sheets import cloud_sheet, curve_sheet, grid_sheet, pipeline_sheet
 from ignota.reproduce.taught_worlds import TaughtWorld
-from ignota.reproduce.views import Picture, View, worthiest
+from ignota.reproduce.views import Picture, View, clouds, worthiest
 
 _ROWS = 3
 

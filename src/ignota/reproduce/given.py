@@ -11,7 +11,7 @@ from typing import Any
 from ignota.storage import bundle
 from ignota.structures import InputError
 from ignota.training.configuration import ClosedSetConfig, DataConfig, ExperimentConfig, SegmenterConfig
-from ignota.training.records import RECORD, StageFolder, fingerprint
+from ignota.training.stage_run import RECORD, StageFolder, fingerprint
 from ignota.training.training import save_module
 
 _STAGE = Path("stages") / "closed_set"

@@ -12,7 +12,7 @@ import numpy as np
 
 from ignota.data.datasets import LabelledImages, open_dataset
 from ignota.data.drawn import DrawnImages
-from ignota.functional.spacing import evenly_spaced
+from ignota.functional.numbers import evenly_spaced
 from ignota.reproduce.fidelity import FIDELITIES, Fidelity
 from ignota.structures import InputError, Sample
 from ignota.taxonomy import ClassSplit, Taxonomy

@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
+from ignota.data.datasets import labelled
 from ignota.data.images import resize_label
 from ignota.evaluation.component_reading import to_size
 from ignota.evaluation.evaluation import anomaly_label_lut, evaluate_closed_set
@@ -18,9 +19,8 @@ from ignota.evaluation.five_scales import FiveScales, Maps, five_scale_metric_ma
 from ignota.evaluation.incremental_evaluation import learnt
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
-from ignota.perception.branch import BRANCH_SCORES
+from ignota.perception.branch import BRANCH_SCORES, METRIC_METHODS
 from ignota.perception.composing import check_name
-from ignota.perception.metric_network import METRIC_METHODS
 from ignota.perception.proposals import MetaChannelRegions
 from ignota.perception.reading import OWN, PRINTED, RELEASED, uncertainty
 from ignota.reproduce.cells import AnomalyCell, ClosedCell, IncrementalCell
@@ -29,7 +29,7 @@ from ignota.reproduce.workshop import Workshop
 from ignota.scores.dml import METRIC_SCORES
 from ignota.scores.fitted_scores import FITTED_SCORES
 from ignota.scores.logit_scores import LOGIT_SCORES
-from ignota.structures import Encoding, InputError, Sample
+from ignota.structures import Encoding, InputError
 from ignota.taxonomy import ClassSplit
 from ignota.world.model import OpenWorldModel
 
@@ -99,9 +99,7 @@ def _measure_anomalies(workshop: Workshop, cells: Sequence[AnomalyCell], done: D
     lut = anomaly_label_lut(base, images)
     metrics, started = AnomalyMetrics("dmlnet"), time.monotonic()
     with workshop.bar(f"anomalies, {where.title}", len(images)) as bar:
-        for i in range(len(images)):
-            sample = images[i]
-            label = lut[_label(sample, images.name)]
+        for sample, label in labelled(images, lut):
             encoding, scales = base.encode(sample.image), FiveScales.of(base.networks, sample.image, label.shape)
             maps: Maps = {}
             scaled: Maps = {}
@@ -157,10 +155,9 @@ def measure_incremental(workshop: Workshop, cells: Sequence[IncrementalCell], do
     network = workshop.metric_network(split) if {cell.method for cell in cells} & set(METRIC_METHODS) else None
     base, started = workshop.base(split), time.monotonic()
     with workshop.bar(f"known and learnt classes, {ground.shown(split)}", len(images)) as bar:
-        for i in range(len(images)):
-            sample = images[i]
+        for sample, stored in labelled(images, np.arange(256, dtype=np.uint8)):
             seen = SeenImage(base, sample.image, network)
-            labels = {name: one.world_lut()[_label(sample, images.name)] for name, one in splits.items()}
+            labels = {name: one.world_lut()[stored] for name, one in splits.items()}
             for place, state in before.items():
                 found = worlds[first[place]].known_labels(seen, first[place].method)
                 state.update(labels[place[0]], resize_label(found, labels[place[0]].shape))
@@ -200,9 +197,3 @@ def _taught(
 
 def _empty(split: ClassSplit) -> SegmentationMetrics:
     return SegmentationMetrics(split.world_taxonomy, len(split.known))
-
-
-def _label(sample: Sample, name: str) -> UInt8[np.ndarray, "H W"]:
-    if sample.label is None:
-        raise InputError(f"{sample.key} of {name} has no label to measure against")
-    return sample.label

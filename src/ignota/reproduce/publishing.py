@@ -30,7 +30,7 @@ from ignota.reproduce.grounds import Setting
 from ignota.reproduce.rendering import claim_table, example_table, number_table, shown_table
 from ignota.reproduce.runner import NAMES, Reproduction
 from ignota.reproduce.workshop import RAML, Workshop
-from ignota.training.records import fingerprint
+from ignota.training.stage_run import fingerprint
 
 REPORT, RESULTS, SPENT, EXAMPLE = "report.html", "results.json", "spent.json", "table-d"
 _SMALLEST_WIDTH = 320

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ignota.reports.report import PictureRow
-from ignota.reproduce.embeddings import Cloud
+from ignota.reproduce.views import Cloud
 from ignota.taxonomy import Taxonomy
 
 Picture = UInt8[np.ndarray, "H W 3"]

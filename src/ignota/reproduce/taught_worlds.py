@@ -13,11 +13,15 @@ from jaxtyping import Bool, UInt8
 
 from ignota.data.datasets import LabelledImages
 from ignota.data.shots import Shots
-from ignota.evaluation.head_methods import HEAD_METHODS, TrainedHeads, train_heads
-from ignota.evaluation.metric_methods import MetricLesson, learn_metric_methods
+from ignota.evaluation.few_shot_methods import (
+    HEAD_METHODS,
+    MetricLesson,
+    TrainedHeads,
+    learn_metric_methods,
+    train_heads,
+)
 from ignota.incremental.metric_methods import MetricEncoding
-from ignota.perception.branch import Branch, BranchReading
-from ignota.perception.metric_network import METRIC_METHODS, MetricNetwork
+from ignota.perception.branch import METRIC_METHODS, Branch, BranchReading, MetricNetwork
 from ignota.perception.perception import closed_labels
 from ignota.perception.raml import (
     RULES,
@@ -34,8 +38,8 @@ from ignota.reproduce.cells import IncrementalCell, Variant
 from ignota.reproduce.workshop import Workshop
 from ignota.structures import Encoding, RegionSet
 from ignota.taxonomy import IGNORE_INDEX, ClassSplit
+from ignota.training.embedder_run import training_label
 from ignota.training.fitting import split_images
-from ignota.training.training_regions import training_label
 from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
 from ignota.world.teaching import prepare

@@ -21,11 +21,10 @@ from ignota.data.datasets import file_mark
 from ignota.data.files import write_atomically, write_json
 from ignota.data.shots import class_areas
 from ignota.exemplars.store import ExemplarStore
-from ignota.models.meta_channels import MetaChannelNetwork
-from ignota.perception.branch import Branch, Branches
-from ignota.perception.metric_network import SYSTEM, MetricNetwork
+from ignota.models.heads import MetaChannelNetwork
+from ignota.perception.branch import DMLNET, Branch, Branches, MetricNetwork
+from ignota.perception.features import MetricSpace
 from ignota.perception.networks import Networks
-from ignota.perception.spaces import MetricSpace
 from ignota.progress import progress
 from ignota.reproduce.cells import LOSSES, Variant
 from ignota.reproduce.given import closed_hash, take, trained_hash
@@ -38,11 +37,10 @@ from ignota.training.branch_run import train_branch
 from ignota.training.configuration import ExperimentConfig
 from ignota.training.embedder_run import train_embedder
 from ignota.training.fitting import metric_space, split_images
-from ignota.training.records import RECORD, StageFolder, fingerprint
 from ignota.training.refitting import with_scores
 from ignota.training.region_embedder_run import train_region_embedder
 from ignota.training.score_states import KeptStates
-from ignota.training.stage_run import StageRun
+from ignota.training.stage_run import RECORD, StageFolder, StageRun, fingerprint
 from ignota.training.stages import Stages, branch_card, embedder_variants
 from ignota.world.model import OpenWorldModel
 
@@ -165,7 +163,7 @@ class Workshop:
             return self.branch(split, variant, system)
 
         makers = {system: partial(make, system) for system in RAML}
-        return Branches(makers | {SYSTEM: lambda _: self.metric_network(split)})
+        return Branches(makers | {DMLNET: lambda _: self.metric_network(split)})
 
     def branch(self, split: str, variant: Variant, system: str) -> Branch:
         """The branch `paper` or `released` of a variant: each stage 2 and each D is trained once, whoever asks."""

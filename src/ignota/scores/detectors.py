@@ -16,9 +16,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ignota.data.images import resize_label
-from ignota.functional.spacing import evenly_spaced
-from ignota.scores.sampled import bounded, spread_over_classes
-from ignota.scores.score import AnomalyScore, State, stacked
+from ignota.functional.numbers import evenly_spaced
+from ignota.scores.score import AnomalyScore, State, bounded, spread_over_classes, stacked
 from ignota.structures import Encoding, InputError
 
 LOGITS = "logits"

@@ -7,17 +7,13 @@ from functools import lru_cache
 from typing import Any
 
 from ignota.data.files import one_line
-from ignota.scores.autoencoder import Reconstruction
 from ignota.scores.dml import MetricHead
 from ignota.scores.duir import Resynthesis
-from ignota.scores.ensembles import Ensemble, MonteCarloDropout
-from ignota.scores.mahalanobis import Mahalanobis
-from ignota.scores.max_entropy import MaximisedEntropy
-from ignota.scores.nearest import NearestNeighbours
+from ignota.scores.feature_scores import Mahalanobis, NearestNeighbours, RectifiedActivations, VirtualLogit
+from ignota.scores.heads import Ensemble, MaximisedEntropy, MonteCarloDropout
 from ignota.scores.rbm import RoadMachine
-from ignota.scores.react import RectifiedActivations
 from ignota.scores.score import AnomalyScore
-from ignota.scores.vim import VirtualLogit
+from ignota.scores.windows import Reconstruction
 from ignota.structures import InputError
 from ignota.taxonomy import nearest
 

@@ -1,4 +1,8 @@
-"""Scores of new label predictors, trained on the frozen features of one tap, pixel by pixel."""
+"""Scores of new label predictors, trained on the frozen features of one tap, pixel by pixel: one, or many of them.
+
+Maximised entropy: Chan, Rottmann and Gottschalk, ICCV 2021. Deep ensembles: Lakshminarayanan, Pritzel and Blundell,
+NeurIPS 2017. Dropout at inference: Gal and Ghahramani, ICML 2016; Mukhoti and Gal, 2018, for segmentation.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
+from torch.nn import functional as F
 
 from ignota.data.images import resize_label
-from ignota.scores.sampled import SampledScore, bounded, spread_over_classes
-from ignota.scores.score import State, stacked
+from ignota.functional.scores import mutual_information, predictive_entropy
+from ignota.scores.score import OUTLIER, SampledScore, State, bounded, spread_over_classes, stacked
 from ignota.scores.trained import Tick, TrainedScore, descend, ordered
 from ignota.structures import Encoding, InputError
 
@@ -21,6 +26,8 @@ _BATCH, _LR = 1024, 3e-3
 _FARTHEST = 30.0
 """Features are cut off so many spreads from their mean: nothing in training tells what lies beyond."""
 _HALF_MAX = 6e4
+_OUTLIERS = 0.9
+"""λ: how much outliers weigh against known pixels; theirs."""
 
 
 @dataclass(frozen=True)
@@ -124,3 +131,86 @@ def in_units(
 ) -> Float[Tensor, "N F"]:
     """Features from their mean in units of their spread."""
     return ((bounded(features) - shift) / scale).clamp(-_FARTHEST, _FARTHEST)
+
+
+class MaximisedEntropy(HeadScore):
+    """Entropy of a head trained by (1 - λ) cross entropy on known pixels + λ times that to the uniform distribution on
+    pixels of things that are pasted into training images."""
+
+    citation = "Chan et al., ICCV 2021"
+    pasted = True
+
+    def loss(
+        self, heads: Heads, units: Float[Tensor, "M N F"], label: Int[Tensor, "M N"], generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        return entropy_loss(heads(units).flatten(0, 1), label.flatten(), label.flatten() == OUTLIER)
+
+    def read(self, heads: Heads, units: Float[Tensor, "1 N F"], state: State) -> Float[Tensor, " N"]:
+        return predictive_entropy(heads(units))
+
+
+def entropy_loss(
+    logits: Float[Tensor, "N C"], label: Int[Tensor, " N"], outlier: Bool[Tensor, " N"]
+) -> Float[Tensor, ""]:
+    """(1 - λ) mean over known pixels of -log p_y + λ mean over outliers of -1/C Σ_c log p_c; an empty mean is 0."""
+    log_p = logits.log_softmax(1)
+    known = F.nll_loss(log_p[~outlier], label[~outlier], reduction="sum") / (~outlier).sum().clamp(min=1)
+    uniform = -log_p[outlier].mean(1).sum() / outlier.sum().clamp(min=1)
+    return (1 - _OUTLIERS) * known + _OUTLIERS * uniform
+
+
+class Ensemble(HeadScore):
+    """Predictive entropy of five heads that differ in their first weights and in the pixels that each step shows them.
+
+    All stand on one frozen encoder, so they agree more than networks do that were trained apart from the first layer.
+    """
+
+    citation = "Lakshminarayanan et al., NeurIPS 2017"
+    members = 5
+
+    def loss(
+        self, heads: Heads, units: Float[Tensor, "M N F"], label: Int[Tensor, "M N"], generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        return F.cross_entropy(heads(units).flatten(0, 1), label.flatten())
+
+    def read(self, heads: Heads, units: Float[Tensor, "1 N F"], state: State) -> Float[Tensor, " N"]:
+        return predictive_entropy(heads(units))
+
+
+class MonteCarloDropout(HeadScore):
+    """Mutual information of `passes` predictions of one head, each with half of its hidden units switched off.
+
+    In training every pixel has units of its own switched off. At test time the units of a pass are the same for all
+    pixels, so that a pass is one drawing of the weights; they are drawn from the seed of the training.
+    """
+
+    citation = "Gal and Ghahramani, ICML 2016; Mukhoti and Gal 2018"
+
+    def __init__(
+        self,
+        tap: str = "decoder",
+        per_image: int = 192,
+        hidden: int = 128,
+        steps: int = 1000,
+        passes: int = 20,
+        rate: float = 0.5,
+    ) -> None:
+        super().__init__(tap, per_image, hidden, steps)
+        self.passes, self.rate = passes, rate
+
+    def loss(
+        self, heads: Heads, units: Float[Tensor, "M N F"], label: Int[Tensor, "M N"], generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        hidden = heads.hidden(units)
+        logits = heads.logits(hidden * self.kept(tuple(hidden.shape), generator))
+        return F.cross_entropy(logits.flatten(0, 1), label.flatten())
+
+    def read(self, heads: Heads, units: Float[Tensor, "1 N F"], state: State) -> Float[Tensor, " N"]:
+        hidden = heads.hidden(units)
+        generator = torch.Generator().manual_seed(int(state["seed"]))
+        kept = self.kept((self.passes, 1, hidden.shape[2]), generator).to(hidden.device)
+        return mutual_information(torch.cat([heads.logits(hidden * mask) for mask in kept]))
+
+    def kept(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """1 / (1 - rate) for units that stay, 0 for the others."""
+        return torch.bernoulli(torch.full(shape, 1 - self.rate), generator=generator) / (1 - self.rate)

@@ -14,7 +14,6 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from ignota.functional import boltzmann
 from ignota.scores.score import State, stacked
 from ignota.scores.trained import Tick, TrainedScore, descend, ordered
 from ignota.scores.windows import as_input, on_grid, picture, pixels_of, places
@@ -63,7 +62,7 @@ class RoadMachine(TrainedScore):
 
         def loss() -> Tensor:
             picked = units[torch.randint(len(units), (min(_BATCH, len(units)),), generator=generator)]
-            return boltzmann.contrastive_divergence(picked, weight, a, b, generator)
+            return contrastive_divergence(picked, weight, a, b, generator)
 
         descend([weight, a, b], loss, self.steps, _LR, tick)
         return {"weight": weight.detach(), "a": a.detach(), "b": b.detach(), "shift": shift, "scale": scale}
@@ -75,7 +74,7 @@ class RoadMachine(TrainedScore):
         padded = F.pad(image, (reach,) * 4, mode="replicate")
         windows = F.unfold(padded, self.side, stride=_STEP)[0].T
         units = (windows - state["shift"]) / state["scale"]
-        error = boltzmann.reconstruction_error(units, state["weight"], state["a"], state["b"])
+        error = reconstruction_error(units, state["weight"], state["a"], state["b"])
         grid = error.view((size[0] + 2 * reach - self.side) // _STEP + 1, -1)
         smooth = F.avg_pool2d(grid[None, None], reach + 1, stride=1, padding=reach // 2, count_include_pad=False)
         return on_grid(smooth[0, 0], encoding)
@@ -87,3 +86,44 @@ def before_the_camera(label: UInt8[np.ndarray, "H W"]) -> int | None:
     near = label[height - max(1, height // 4) :, width // 4 : max(width // 4 + 1, 3 * width // 4)]
     classes, counts = np.unique(near[near != IGNORE_INDEX], return_counts=True)
     return int(classes[counts.argmax()]) if len(classes) else None
+
+
+def hidden(v: Float[Tensor, "N V"], weight: Float[Tensor, "V H"], b: Float[Tensor, " H"]) -> Float[Tensor, "N H"]:
+    """p(h = 1 | v) = σ(b + Wᵀ v)."""
+    return torch.sigmoid(v @ weight + b)
+
+
+def visible(h: Float[Tensor, "N H"], weight: Float[Tensor, "V H"], a: Float[Tensor, " V"]) -> Float[Tensor, "N V"]:
+    """The mean of p(v | h): a + W h."""
+    return h @ weight.T + a
+
+
+def free_energy(
+    v: Float[Tensor, "N V"], weight: Float[Tensor, "V H"], a: Float[Tensor, " V"], b: Float[Tensor, " H"]
+) -> Float[Tensor, " N"]:
+    """-log Σ_h exp(-E(v, h)) = ½ ‖v - a‖² - Σ_j log(1 + exp(b_j + W_jᵀ v))."""
+    return (v - a).square().sum(1) / 2 - F.softplus(v @ weight + b).sum(1)
+
+
+def contrastive_divergence(
+    v: Float[Tensor, "N V"],
+    weight: Float[Tensor, "V H"],
+    a: Float[Tensor, " V"],
+    b: Float[Tensor, " H"],
+    generator: torch.Generator,
+) -> Float[Tensor, ""]:
+    """A loss whose gradient is that of CD-1: the free energy of the data minus that of one step of Gibbs sampling.
+
+    Hidden units are drawn, visible ones take their mean, as is usual for real visible units.
+    """
+    with torch.no_grad():
+        drawn = torch.bernoulli(hidden(v, weight, b), generator=generator)
+        dreamt = visible(drawn, weight, a)
+    return free_energy(v, weight, a, b).mean() - free_energy(dreamt, weight, a, b).mean()
+
+
+def reconstruction_error(
+    v: Float[Tensor, "N V"], weight: Float[Tensor, "V H"], a: Float[Tensor, " V"], b: Float[Tensor, " H"]
+) -> Float[Tensor, " N"]:
+    """The mean square of v - (a + W σ(b + Wᵀ v)) over visible units."""
+    return (v - visible(hidden(v, weight, b), weight, a)).square().mean(1)

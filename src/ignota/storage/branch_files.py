@@ -8,11 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ignota.models.embedder import RegionEmbedder
-from ignota.models.meta_channels import MetaChannelHead
+from ignota.models.heads import MetaChannelHead, RegionEmbedder
 from ignota.models.segmenter import ClosedSetSegmenter
-from ignota.perception.branch import Branch
-from ignota.perception.metric_network import MetricNetwork
+from ignota.perception.branch import Branch, MetricNetwork
 from ignota.perception.networks import Networks, run_eagerly
 from ignota.perception.tiles import tiled_unasked
 

@@ -26,11 +26,10 @@ from ignota.models.build import SegmenterDescription, build_segmenter, describe
 from ignota.models.focus_network import FocusNetwork
 from ignota.models.frozen_encoder import FrozenEncoder, described_encoder, frozen_taps
 from ignota.models.objectness import described_objectness, objectness_taps
-from ignota.perception.branch import Branch, Branches
-from ignota.perception.consistency import check_shapes
+from ignota.perception.branch import Branch, Branches, MetricNetwork
 from ignota.perception.known import KnownEvidence, RecipeChoice
-from ignota.perception.metric_network import MetricNetwork
 from ignota.perception.networks import Networks
+from ignota.perception.perception import check_shapes
 from ignota.perception.tiles import tiled_unasked
 from ignota.storage.branch_files import branch_from_tensors, branch_tensors
 from ignota.storage.document import (

@@ -1,4 +1,4 @@
-"""Seals of a bundle: only regular files are opened, and each must match world.json."""
+"""Seals of a bundle: only regular files are opened, each must match world.json; fingerprints of worlds in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ignota.data.files import open_regular, read_regular
+from ignota.perception.networks import feed
 from ignota.storage.document import (
+    FORM,
     SCHEMA,
     WEIGHTS,
     WORLD,
@@ -21,6 +23,7 @@ from ignota.storage.document import (
     validated,
 )
 from ignota.structures import InputError
+from ignota.world.model import OpenWorldModel
 
 LONGEST = 64 * 2**20
 """Bytes of the longest world.json."""
@@ -138,3 +141,32 @@ def _with_objects(raw: dict[str, Any], file: Path) -> dict[str, Any]:
     if not isinstance(raw["segmenter"].get("file"), str | None):
         refuse(file, "segmenter.file: not the name of a file")
     return raw
+
+
+def world_fingerprint(world: OpenWorldModel) -> str:
+    """16 hex digits of all that decides how a world reads an image; a class learnt and forgotten leaves no trace."""
+    digest = hashlib.sha256(str(FORM).encode())
+    networks = world.networks
+    feed(digest, (networks.digest, networks.size))
+    feed(digest, {name: space.taps for name, space in world.known.spaces.items()})
+    feed(digest, (dict(world.known.tensors()), world.known.recipe, world.classes, world.novel))
+    _feed_camera(digest, world)
+    digest.update(b"" if networks.backend == "torch" else networks.backend.encode())
+    return digest.hexdigest()[:16]
+
+
+def perception_fingerprint(world: OpenWorldModel) -> str:
+    """16 hex digits of what a world is before it is taught, at whatever size and by whatever backend it is run: regions
+    and embeddings of two worlds can be compared where they have the same."""
+    digest = hashlib.sha256(b"perception")
+    feed(digest, world.networks.digest)
+    feed(digest, {name: space.taps for name, space in world.known.spaces.items()})
+    feed(digest, (dict(world.known.tensors()), world.known.recipe, world.taxonomy))
+    _feed_camera(digest, world)
+    return digest.hexdigest()[:16]
+
+
+def _feed_camera(digest: Any, world: OpenWorldModel) -> None:
+    """What a calibration adds to the coreset; its threshold stands in the recipe."""
+    if world.known.calibration is not None:
+        feed(digest, (world.known.calibration.vectors, world.known.calibration.owner))

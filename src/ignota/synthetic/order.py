@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ignota.synthetic.camera import Camera
 from ignota.synthetic.canvas import Placed
-from ignota.synthetic.mood import Mood
+from ignota.synthetic.weather import Mood
 
 
 def footprint(placed: Placed) -> tuple[float, float, float, float]:

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from ignota.synthetic.camera import street_camera
 from ignota.synthetic.canvas import Canvas, Placed
 from ignota.synthetic.furniture import lamp_post, mast, traffic_light, traffic_sign, tree
-from ignota.synthetic.mood import draw_mood
 from ignota.synthetic.order import cast_shadows, footprint, painting_order
 from ignota.synthetic.plots import plot
 from ignota.synthetic.street import Street, paint_ground, paint_sky, paint_skyline, plan_street
 from ignota.synthetic.traffic import Crowd, Group, add_riders, add_unknowns, add_vehicles, add_walkers
-from ignota.synthetic.weather import finish
+from ignota.synthetic.weather import draw_mood, finish
 from ignota.taxonomy import CITYSCAPES, IGNORE_INDEX
 
 _POLE, _LIGHT, _SIGN, _VEGETATION = (

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ignota.synthetic.canvas import Canvas
-from ignota.synthetic.mood import Mood
-from ignota.synthetic.noise import cloud_tile, cut
 from ignota.synthetic.shapes import Colour, Material, Points, pick, shade, vary
+from ignota.synthetic.weather import Mood, cloud_tile, cut
 from ignota.taxonomy import CITYSCAPES
 
 FAR = 260.0

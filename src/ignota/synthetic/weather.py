@@ -1,15 +1,17 @@
-"""From flat colours to a photograph: texture, shadows, light, fog, rain, lens and sensor."""
+"""Time of day and weather: from flat colours to a photograph by texture, shadows, light, fog, rain, lens and sensor."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ignota.synthetic.canvas import Canvas
-from ignota.synthetic.mood import Mood
-from ignota.synthetic.noise import cloud_tile, cut, noise_tile
-from ignota.synthetic.shapes import Material
+from ignota.synthetic.shapes import Colour, Material, Vector, vary
 
 # material: strength of fine grain, of tufts of some pixels, of large stains, of ground texture
 GRAIN: dict[Material, tuple[float, float, float, float]] = {
@@ -31,6 +33,58 @@ for _material, _strengths in GRAIN.items():
     _GRAIN[:, _material] = _strengths
 
 Image = NDArray[np.float32]
+_SIDE = 512
+_SEED = 20220715
+
+
+@dataclass(frozen=True)
+class Mood:
+    """zenith, horizon: sky colours. light: factors on red, green, blue. sun: direction to it. shadow: 0..1.
+
+    fog: loss per metre. clouds: cover 0..1. rain: strength 0..1.
+    """
+
+    name: str
+    zenith: Colour
+    horizon: Colour
+    light: Vector
+    sun: Vector
+    shadow: float
+    fog: float
+    clouds: float
+    rain: float
+
+
+# name: (chance, zenith, horizon, light, shadow, sun's height 0..1, clouds)
+_MOODS: dict[str, tuple[float, Colour, Colour, Vector, float, float, float]] = {
+    "day": (0.42, (84, 142, 208), (204, 224, 238), (1.03, 1.01, 0.97), 0.44, 0.75, 0.35),
+    "morning": (0.16, (120, 166, 214), (248, 226, 200), (1.06, 0.99, 0.9), 0.4, 0.45, 0.3),
+    "overcast": (0.26, (176, 186, 196), (222, 226, 228), (0.93, 0.95, 0.97), 0.2, 0.9, 0.75),
+    "dusk": (0.16, (84, 98, 150), (244, 190, 150), (0.9, 0.82, 0.79), 0.3, 0.35, 0.45),
+}
+
+
+def draw_mood(rng: np.random.Generator) -> Mood:
+    """One of the moods with its own variation; fog and rain now and then."""
+    names = list(_MOODS)
+    name = names[int(rng.choice(len(names), p=[_MOODS[n][0] for n in names]))]
+    _, zenith, horizon, light, shadow, height, clouds = _MOODS[name]
+    turn = rng.uniform(0.0, 2.0 * math.pi)
+    flat = math.sqrt(1.0 - height * height)
+    sun = (math.cos(turn) * flat, height, math.sin(turn) * flat)
+    foggy, rainy = rng.random() < 0.12, rng.random() < (0.3 if name == "overcast" else 0.05)
+    bright = rng.uniform(0.9, 1.08)
+    return Mood(
+        name,
+        vary(rng, zenith, 6),
+        vary(rng, horizon, 5),
+        (light[0] * bright, light[1] * bright, light[2] * bright),
+        sun,
+        shadow * rng.uniform(0.8, 1.15),
+        fog=rng.uniform(0.012, 0.028) if foggy else rng.uniform(0.0012, 0.004),
+        clouds=min(max(rng.normal(clouds, 0.15), 0.0), 1.0),
+        rain=rng.uniform(0.4, 1.0) if rainy else 0.0,
+    )
 
 
 def finish(canvas: Canvas, mood: Mood, shadow: Image, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -110,3 +164,33 @@ def _lens(planes: Image, rng: np.random.Generator) -> NDArray[np.uint8]:
     noise = cut(noise_tile(0.0), rng, 3 * height, width).reshape(3, height, width)
     planes += noise * np.float32(rng.uniform(0.8, 3.0))
     return np.ascontiguousarray(np.clip(planes, 0.0, 255.0).astype(np.uint8).transpose(1, 2, 0))
+
+
+@cache
+def noise_tile(blur: float) -> NDArray[np.float32]:
+    """A seamless tile "512 512" float32 of noise with standard deviation 1, smooth over about `blur` pixels."""
+    white = np.random.Generator(np.random.PCG64(_SEED + int(blur * 8))).standard_normal((_SIDE, _SIDE))
+    margin = min(int(blur * 4) + 1, _SIDE)
+    wide = np.pad(white, margin, mode="wrap")
+    smooth = cv2.GaussianBlur(wide, (0, 0), blur) if blur > 0 else wide
+    window = np.asarray(smooth)[margin:-margin, margin:-margin]
+    tile = np.ascontiguousarray((window - window.mean()) / window.std(), np.float32)
+    tile.setflags(write=False)
+    return tile
+
+
+@cache
+def cloud_tile() -> NDArray[np.float32]:
+    """Fractal noise "512 512": octaves of `noise_tile`, standard deviation about 1."""
+    tile = 0.62 * noise_tile(40.0) + 0.45 * noise_tile(16.0) + 0.28 * noise_tile(6.0) + 0.15 * noise_tile(2.0)
+    return np.ascontiguousarray(tile, np.float32)
+
+
+def cut(tile: NDArray[np.float32], rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
+    """A random window "height width" of the endlessly repeated tile."""
+    top, left = int(rng.integers(_SIDE)), int(rng.integers(_SIDE))
+    if top + height <= _SIDE and left + width <= _SIDE:
+        return tile[top : top + height, left : left + width]
+    rows = np.arange(top, top + height) % _SIDE
+    columns = np.arange(left, left + width) % _SIDE
+    return np.take(np.take(tile, rows, 0), columns, 1)

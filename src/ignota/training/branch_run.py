@@ -14,15 +14,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from ignota.functional.meta_channels import PRESETS, MetaChannelLossConfig, activate, overall_loss, whole
-from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
-from ignota.models.meta_channels import MetaChannelHead, MetaChannelNetwork
-from ignota.models.segmenter import ClosedSetSegmenter
+from ignota.models.heads import MetaChannelHead, MetaChannelNetwork
+from ignota.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, ClosedSetSegmenter
 from ignota.taxonomy import ClassSplit
-from ignota.training.closed_set import segmentation_loss
-from ignota.training.closed_set_run import crop_loader
 from ignota.training.configuration import ExperimentConfig, MetaChannelConfig
 from ignota.training.distributed import group, total
 from ignota.training.replicas import freeze_statistics, replica
+from ignota.training.segmenters import crop_loader, segmentation_loss
 from ignota.training.stage_run import Pace, StageRun
 from ignota.training.stream import STAGES, Samples
 from ignota.training.training import Stage, normalise_images

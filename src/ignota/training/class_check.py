@@ -16,9 +16,8 @@ from torch import Tensor
 from ignota.data.datasets import LabelledImages
 from ignota.data.images import resize_image, resize_label, write_jpeg
 from ignota.functional.confusion import confusion_matrix, iou
-from ignota.functional.spacing import evenly_spaced
-from ignota.models.adapted import IMAGENET_MEAN, IMAGENET_STD
-from ignota.models.segmenter import ClosedSetSegmenter
+from ignota.functional.numbers import evenly_spaced
+from ignota.models.segmenter import IMAGENET_MEAN, IMAGENET_STD, ClosedSetSegmenter
 from ignota.perception.networks import Networks, largest_class
 from ignota.reports.pictures import overlay
 from ignota.structures import InputError, Preprocessing

@@ -23,7 +23,7 @@ from ignota.models.focus_network import PACKAGE, is_installed
 from ignota.models.frozen_encoder import check_encoder
 from ignota.models.objectness import objectness_taps
 from ignota.models.weights import check_source
-from ignota.perception.metric_network import METRIC_METHODS, SYSTEM
+from ignota.perception.branch import DMLNET, METRIC_METHODS
 from ignota.progress import progress
 from ignota.reports.report import PictureRow, Section, write_report
 from ignota.storage import bundle
@@ -31,7 +31,7 @@ from ignota.structures import InputError, Sample
 from ignota.training import exhibition
 from ignota.training.configuration import DataConfig, ExperimentConfig
 from ignota.training.distributed import broadcast, is_rank_zero
-from ignota.training.records import fingerprint
+from ignota.training.stage_run import fingerprint
 from ignota.training.stages import Stages
 from ignota.world.labelling import held_methods
 from ignota.world.model import OpenWorldModel
@@ -152,7 +152,7 @@ def measure(
     results["anomaly"] = {**found.figures, "raml_minus_max_logit": dataclasses.asdict(gain)}
     sections.append(exhibition.anomaly_section(found.figures, found, exhibits.shown()))
     results["incremental"] = {}
-    methods = (*held_methods(world), *(METRIC_METHODS if SYSTEM in world.branches.systems else ()))
+    methods = (*held_methods(world), *(METRIC_METHODS if DMLNET in world.branches.systems else ()))
     keys = [row.caption for row in exhibits.shown()]
     for shots in config.incremental.shots:
         rows: list[PictureRow] = []

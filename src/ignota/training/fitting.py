@@ -14,17 +14,16 @@ from torch import Tensor
 
 from ignota.functional.prototypes import class_prototypes
 from ignota.functional.regions import region_areas, region_majority, region_mean
-from ignota.models.embedder import RegionEmbedder
-from ignota.perception.features import HeldOut
+from ignota.models.heads import RegionEmbedder
+from ignota.perception.features import HeldOut, MetricSpace, pool_taps
 from ignota.perception.known import KnownEvidence, Recipe
 from ignota.perception.perception import calibrated
 from ignota.perception.reading import RegionReading, joined_parts, own_parts
-from ignota.perception.spaces import MetricSpace, pool_taps
 from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.training.configuration import EmbedderConfig, ExperimentConfig, FitConfig
+from ignota.training.embedder_run import RegionRows
 from ignota.training.stream import STAGES
-from ignota.training.training_regions import RegionRows
 from ignota.training.weighing import WEIGHTS, Trial, WeightTable, left_out_trials, weigh
 
 _PIXELS = 4000

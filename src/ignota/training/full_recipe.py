@@ -23,9 +23,9 @@ from ignota.perception.known import KnownEvidence, Recipe
 from ignota.perception.reading import RegionReading, image_level, joined_score, objectness_map, own_parts, read_regions
 from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
+from ignota.training.embedder_run import training_label
 from ignota.training.fitting import image_generator
 from ignota.training.held_out import HeldOutReader
-from ignota.training.training_regions import training_label
 from ignota.training.weighing import PASTED, counted_pixels, merit
 
 WEIGHTS = (0.0, 2.0, 4.0, 8.0, 12.0, 16.0)

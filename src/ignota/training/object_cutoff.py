@@ -22,9 +22,9 @@ from ignota.perception.reading import own_score, read_regions
 from ignota.perception.scene import SMALLEST_REGION
 from ignota.structures import Encoding
 from ignota.taxonomy import IGNORE_INDEX
+from ignota.training.embedder_run import training_label
 from ignota.training.fitting import image_generator
 from ignota.training.held_out import HeldOutReader
-from ignota.training.training_regions import training_label
 
 FALSE_OBJECTS = 2.0
 """False objects an image that a user accepts."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
 
 from ignota.data.datasets import LabelledImages
 from ignota.evaluation.evaluation import world_split
-from ignota.functional.spacing import evenly_spaced
+from ignota.functional.numbers import evenly_spaced
 from ignota.models.focus_network import FocusNetwork
 from ignota.perception.branch import Branches, built
 from ignota.perception.networks import Networks
@@ -17,17 +18,18 @@ from ignota.scores.fitted_scores import fitted_score
 from ignota.scores.score import LEVEL
 from ignota.structures import InputError
 from ignota.synthetic.pasting import cut_outs
-from ignota.training.configuration import ExperimentConfig, FitConfig
+from ignota.training.configuration import ExperimentConfig, FitConfig, MetaChannelConfig
 from ignota.training.fitting import split_images
 from ignota.training.full_recipe import TrialReader, with_full
-from ignota.training.held_out import HeldOutReader
+from ignota.training.held_out import HeldOutReader, calibrate_scores
 from ignota.training.object_cutoff import with_cutoffs
-from ignota.training.score_calibration import calibrate_scores
 from ignota.training.score_states import Bars, KeptStates, fit_states, no_bars
 from ignota.training.stages import Stages
 from ignota.training.stream import TrainingImages
 from ignota.training.weighing import written
 from ignota.world.model import OpenWorldModel
+
+T = TypeVar("T")
 
 
 def parts_of(world: OpenWorldModel, train: LabelledImages, images: int | None = None) -> tuple[list[int], list[int]]:
@@ -132,3 +134,27 @@ def with_branches(
     stages = Stages(config, train, folder, world.device, quiet, given=world.networks.segmenter)
     makers = {system: partial(built, branch) for system, branch in stages.branches.items()}
     return dataclasses.replace(world, branches=Branches({**world.branches.makers, **makers}))
+
+
+def configuration_of(world: OpenWorldModel) -> ExperimentConfig:
+    """The experiment of a world's provenance, with today's default for every setting that it does not name.
+
+    Stage 2 of worlds from before there were branches trained something else: its settings are not taken over.
+    """
+    stored = dict(world.provenance.get("configuration", {}))
+    if "branches" not in stored.get("meta_channels", {}):
+        stored["meta_channels"] = dataclasses.asdict(MetaChannelConfig())
+    return _built(ExperimentConfig, stored)
+
+
+def _built(kind: type[T], values: Mapping[str, Any]) -> T:
+    fields: dict[str, Any] = {}
+    for name, inner in get_type_hints(kind).items():
+        if name not in values:
+            continue
+        value = values[name]
+        if isinstance(inner, type) and dataclasses.is_dataclass(inner):
+            fields[name] = _built(inner, value)
+        else:
+            fields[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**fields)

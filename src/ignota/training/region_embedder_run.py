@@ -14,15 +14,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ignota.functional.circle import anchor_circle_loss, batch_circle_loss
-from ignota.functional.drop_block import drop_block
 from ignota.functional.pooling import region_pool
-from ignota.models.embedder import RegionEmbedder
+from ignota.functional.regions import drop_block
+from ignota.models.heads import RegionEmbedder
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.perception.proposals import label_regions
 from ignota.taxonomy import IGNORE_INDEX
-from ignota.training.closed_set_run import crop_loader
 from ignota.training.configuration import ExperimentConfig, RegionEmbedderConfig
 from ignota.training.distributed import gathered_rows, part
+from ignota.training.segmenters import crop_loader
 from ignota.training.stage_run import Pace, StageRun
 from ignota.training.stream import STAGES, Samples
 from ignota.training.training import Stage, normalise_images

@@ -24,10 +24,10 @@ from ignota.structures import InputError, Sample
 from ignota.synthetic.pasting import CutOut, cut_outs, paste
 from ignota.taxonomy import IGNORE_INDEX
 from ignota.training.distributed import each
+from ignota.training.embedder_run import training_label
 from ignota.training.fitting import image_generator
-from ignota.training.records import RECORD, StageFolder, fingerprint
+from ignota.training.stage_run import RECORD, StageFolder, fingerprint
 from ignota.training.stream import TrainingImages
-from ignota.training.training_regions import training_label
 
 Bars = Callable[[str, int, str], AbstractContextManager[Callable[[], object]]]
 """Title, total and unit of something that takes long -> a bar's tick."""

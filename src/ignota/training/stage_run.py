@@ -1,23 +1,103 @@
-"""One training stage from its first step to its weights; all stages start, resume and end alike."""
+"""One training stage from its first step to its result: all start, resume, end and record their configuration alike."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
+import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ignota.training.distributed import check_batch
-from ignota.training.progress import StageProgress
-from ignota.training.records import StageFolder
-from ignota.training.training import Stage, run_stage, trained_weights
+from ignota.data.files import write_atomically, write_json
+from ignota.training.distributed import broadcast, check_batch, is_rank_zero
+from ignota.training.training import Stage, StageProgress, run_stage, trained_weights
 
+RECORD, TENSORS = "stage.json", "weights.safetensors"
 _LOG = logging.getLogger(__name__)
 
 N = TypeVar("N", bound=nn.Module)
+
+
+def fingerprint(*parts: Any) -> str:
+    """SHA-256 of configuration values: the same for equal values, whatever their order in a file.
+
+    A setting that came up later counts only where it is not at its default, so that what was trained before keeps its
+    name.
+    """
+    plain = [_plain(part) for part in parts]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    plain = dataclasses.asdict(value)  # type: ignore[arg-type]
+    for field in dataclasses.fields(value):
+        inner = getattr(value, field.name)
+        read = tuple(inner) if isinstance(inner, list) else inner  # as JSON has tuples
+        if "later" in field.metadata and read == field.default:
+            del plain[field.name]
+        elif dataclasses.is_dataclass(inner):
+            plain[field.name] = _plain(inner)
+    return plain
+
+
+@dataclass(frozen=True)
+class StageFolder:
+    """The folder of one stage: a checkpoint while it runs, weights and a record when it has ended.
+
+    Of processes that train together the first one reads and writes, for all.
+    """
+
+    path: Path
+    hash: str
+
+    def finished(self) -> dict[str, Any] | None:
+        """The record, if the stage ended with this configuration."""
+        return broadcast(self._record() if is_rank_zero() else None)
+
+    def _record(self) -> dict[str, Any] | None:
+        try:
+            record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return record if record.get("hash") == self.hash and (self.path / TENSORS).exists() else None
+
+    def begin(self) -> None:
+        """Drops what another configuration left, so that it is never mixed with this one."""
+        if not is_rank_zero():
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        mark = self.path / "hash"
+        if not mark.exists() or mark.read_text() != self.hash:
+            for old in self.path.iterdir():
+                if old.is_file():
+                    old.unlink()
+            mark.write_text(self.hash)
+        for part in self.path.glob(".*.part"):  # of a write that was killed
+            part.unlink()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What the stage has learnt, on the CPU."""
+        return broadcast(safetensors.torch.load_file(self.path / TENSORS) if is_rank_zero() else {})
+
+    def finish(self, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+        """Writes tensors first and the record last: the record's presence means that all is there."""
+        if not is_rank_zero():
+            return
+        write_atomically(self.path / TENSORS, safetensors.torch.save(tensors))
+        write_json(self.path / RECORD, {"hash": self.hash, **record})
+        for checkpoint in self.path.glob("*.ckpt"):
+            checkpoint.unlink()
 
 
 @dataclass(frozen=True)

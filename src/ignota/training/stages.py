@@ -19,27 +19,25 @@ from tqdm import tqdm
 from ignota.data.datasets import LabelledImages
 from ignota.data.shots import Shots, class_areas
 from ignota.exemplars.store import ExemplarStore
-from ignota.functional.spacing import evenly_spaced
+from ignota.functional.numbers import evenly_spaced
 from ignota.models.focus_network import FocusNetwork, is_installed
 from ignota.models.frozen_encoder import FrozenEncoder, frozen_taps
 from ignota.models.segmenter import ClosedSetSegmenter
-from ignota.perception.branch import Branch, Branches, built
+from ignota.perception.branch import Branch, Branches, MetricNetwork, built
+from ignota.perception.features import MetricSpace
 from ignota.perception.known import KnownEvidence
-from ignota.perception.metric_network import MetricNetwork
 from ignota.perception.networks import Networks
 from ignota.perception.perception import calibrated
 from ignota.perception.proposals import UncertaintyRegions, fit_edge_thresholds
-from ignota.perception.spaces import MetricSpace
 from ignota.progress import progress
 from ignota.storage.branch_files import beside, make_branch
 from ignota.structures import InputError
 from ignota.synthetic.pasting import cut_outs
 from ignota.taxonomy import ClassSplit
 from ignota.training.branch_run import steps_of, train_branch
-from ignota.training.closed_set_run import train_closed_set
 from ignota.training.configuration import EmbedderConfig, ExperimentConfig, MetaChannelConfig
 from ignota.training.distributed import each, is_rank_zero
-from ignota.training.embedder_run import train_embedder
+from ignota.training.embedder_run import RegionRows, concatenate_rows, train_embedder, training_label, training_regions
 from ignota.training.fitting import (
     HeldOutRows,
     calibrate,
@@ -50,16 +48,13 @@ from ignota.training.fitting import (
     starting_recipe,
 )
 from ignota.training.full_recipe import Table, TrialReader, with_full
-from ignota.training.held_out import HeldOutReader
-from ignota.training.metric_network_run import train_metric_network
+from ignota.training.held_out import HeldOutReader, calibrate_scores
 from ignota.training.object_cutoff import with_cutoffs
-from ignota.training.records import StageFolder, fingerprint
 from ignota.training.region_embedder_run import train_region_embedder
-from ignota.training.score_calibration import calibrate_scores
 from ignota.training.score_states import fit_states
-from ignota.training.stage_run import StageRun
+from ignota.training.segmenters import train_closed_set, train_metric_network
+from ignota.training.stage_run import StageFolder, StageRun, fingerprint
 from ignota.training.stream import Chosen, Samples, TrainingImages
-from ignota.training.training_regions import RegionRows, concatenate_rows, training_label, training_regions
 from ignota.training.weighing import TRUSTED, Trial, WeightTable, least_trust, merit, written
 from ignota.world.model import OpenWorldModel
 

@@ -16,6 +16,8 @@ from ignota.data.transforms import Augmentation, augment, sample_generator
 from ignota.structures import InputError, Sample
 
 STAGES = {"closed_set": 1, "meta_channels": 2, "embedder": 3, "fit": 4, "metric_network": 5, "region_embedder": 6}
+LIMIT = 1 << 29
+"""Bytes that all loading processes of a machine keep together: about 700 CamVid images."""
 
 
 class Samples(Protocol):
@@ -120,3 +122,35 @@ def stream_loader(stream: AugmentedStream, sampler: StepSampler, workers: int, p
         stream, sampler.own, sampler=sampler, num_workers=workers, collate_fn=collate, pin_memory=pinned,
         persistent_workers=workers > 0,
     )  # fmt: skip
+
+
+class _Samples(Protocol):
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+class Kept:
+    """The same samples; those that come first are kept, up to `limit` bytes in this process.
+
+    What is kept stays: an epoch shows every image once before any twice, so dropping the oldest would drop each image
+    just before it is wanted again.
+    """
+
+    def __init__(self, samples: _Samples, limit: int = LIMIT) -> None:
+        self.samples, self.limit = samples, limit
+        self.kept: dict[int, Sample] = {}
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        found = self.kept.get(index)
+        if found is not None:
+            return found
+        sample = self.samples[index]
+        size = sample.image.nbytes + (0 if sample.label is None else sample.label.nbytes)
+        if self.bytes + size <= self.limit:
+            self.kept[index] = sample
+            self.bytes += size
+        return sample

@@ -11,13 +11,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ignota.exemplars.snapshot import Snapshot
 from ignota.exemplars.store import COUNTER_EXAMPLE
 from ignota.formats.rle import encode_rle
 from ignota.perception.scene import Scene, UnknownRegion
 from ignota.taxonomy import UNKNOWN_INDEX
 from ignota.web.session import OpenImage, Session
-from ignota.world.model import OpenWorldModel
+from ignota.world.model import OpenWorldModel, Snapshot
 from ignota.world.previewing import Preview
 
 _SMOOTH = [

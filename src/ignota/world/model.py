@@ -9,17 +9,16 @@ from typing import Any
 
 from ignota.colours import distinct_colour
 from ignota.exemplars.journal import Event
-from ignota.exemplars.names import LONGEST_NAME, checked_name
-from ignota.exemplars.snapshot import take_snapshot
+from ignota.exemplars.rows import LONGEST_NAME, checked_name
 from ignota.exemplars.store import ExemplarStore
 from ignota.perception.calibrating import calibration_of
 from ignota.perception.calibration import Calibration
 from ignota.perception.known import KnownEvidence
 from ignota.perception.networks import ImageLike
+from ignota.perception.novel import Snapshot, novel_evidence
 from ignota.perception.perception import Perception
-from ignota.perception.snapshot import Snapshot
 from ignota.structures import Encoding, InputError
-from ignota.taxonomy import MAX_CLASSES, nearest
+from ignota.taxonomy import MAX_CLASSES, ClassLabel, Taxonomy, nearest
 from ignota.world.previewing import Preview, TeachingRefused, preview
 from ignota.world.teaching import Example, Prepared, prepare
 
@@ -207,3 +206,27 @@ def _author(author: str | None) -> str:
     if len(author) > LONGEST_NAME or not author.isprintable():
         raise InputError(f"an author has at most {LONGEST_NAME} printable characters, not {author[:80]!r}")
     return author
+
+
+def take_snapshot(
+    store: ExemplarStore, fitted: KnownEvidence, taxonomy: Taxonomy, before: Snapshot | None = None
+) -> Snapshot:
+    """Reads a store in one transaction. taxonomy: of the known classes.
+
+    before: an earlier snapshot of the same world, whose evidence stays where the calibration does. Raises InputError
+    where the taught classes contradict each other or the known ones.
+    """
+    state, taught, exemplars, calibration = store.read_taught(fitted.name)
+    kept = None if before is None else before.known
+    if kept is None or calibration is None or kept.calibration is None or kept.calibration.key != calibration.key:
+        kept = fitted.on_camera(calibration)
+    first = len(taxonomy)
+    labels = tuple(ClassLabel(first + i, each.name, each.colour) for i, each in enumerate(taught))
+    novel = novel_evidence(kept, exemplars)
+    if novel.names != tuple(each.name for each in taught):
+        raise InputError(f"{store.path}: a taught class has no exemplar: the store is damaged, copy the world again")
+    try:
+        classes = Taxonomy(taxonomy.name, taxonomy.classes + labels)
+    except ValueError as error:
+        raise InputError(f"{store.path}: the taught classes do not fit this world ({error}): copy it again") from None
+    return Snapshot(state, taught, exemplars, classes, novel, kept)

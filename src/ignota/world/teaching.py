@@ -12,18 +12,17 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ignota.data.files import one_line
+from ignota.exemplars.rows import thumbnail
 from ignota.exemplars.store import COUNTER_EXAMPLE, ExemplarRow
-from ignota.exemplars.thumbnails import thumbnail
 from ignota.formats.rle import encode_rle
 from ignota.perception.branch import feature_key, share_key
-from ignota.perception.counter_examples import counter_regions, farthest_points, pixels_inside
+from ignota.perception.features import Pooled, pool_taps
 from ignota.perception.marks import Box, Click, Mark, Polygon
 from ignota.perception.networks import ImageLike
-from ignota.perception.novel import Exemplar
+from ignota.perception.novel import Exemplar, counter_regions, farthest_points, pixels_inside
 from ignota.perception.perception import Perception
 from ignota.perception.proposals import mask_region
 from ignota.perception.scene import Tables, UnknownRegion, resize_mask
-from ignota.perception.spaces import Pooled, pool_taps
 from ignota.structures import Encoding, InputError, RegionSet
 
 _SMALLEST_MASK = 16
