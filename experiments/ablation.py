@@ -37,11 +37,10 @@ from ignota.functional.numbers import evenly_spaced
 from ignota.functional.prototypes import class_prototypes
 from ignota.metrics.anomaly import AnomalyMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
-from ignota.perception.features import pool_taps
 from ignota.perception.hierarchy import Hierarchy, image_hierarchy
 from ignota.perception.known import KnownEvidence
 from ignota.perception.networks import ImageLike, Networks, as_pixels
-from ignota.perception.reading import RegionReading, joined_parts, joined_score, own_parts, own_score
+from ignota.perception.reading import joined_parts, joined_score, own_parts, own_score, read_on
 from ignota.perception.scene import Tables
 from ignota.structures import Encoding
 from ignota.taxonomy import ClassSplit
@@ -122,11 +121,6 @@ def worlds(
         yield name, OpenWorldModel(stages.split.known_taxonomy, networks, known, ExemplarStore(None), {})
 
 
-def reading_on(encoding: Encoding, known: KnownEvidence, hierarchy: Hierarchy) -> RegionReading:
-    embeddings = known.space.embed(pool_taps(encoding, hierarchy.finest, known.space.taps))
-    return RegionReading(hierarchy, embeddings, known.space.nearest(embeddings))
-
-
 def with_weights(known: KnownEvidence, weights: tuple[float, float, float]) -> KnownEvidence:
     return dataclasses.replace(known, recipe=dataclasses.replace(known.recipe, weights=weights))
 
@@ -147,18 +141,18 @@ def anomaly_variants(
 ) -> Iterator[tuple[str, Float[Tensor, "H W"]]]:
     """The whole recipe's score and what is left of it without one part."""
     known, recipe = world.known, world.known.recipe
-    reading = reading_on(encoding, known, hierarchy)
+    reading = read_on(encoding, known, hierarchy)
     parts = own_parts(encoding, known, reading)
     pixel = torch.stack([parts[0], parts[1], world.scores(encoding, ["knn"])["knn"]])
     yield "**whole recipe**", joined_score(parts, hierarchy, known)
     yield "no regions, pixel by pixel", joined_parts(pixel, known)
     for name, level in (("finest regions alone", hierarchy.levels[0]), ("largest regions alone", hierarchy.levels[-1])):
         one = Hierarchy((level,))
-        yield name, joined_score(own_parts(encoding, known, reading_on(encoding, known, one)), one, known)
+        yield name, joined_score(own_parts(encoding, known, read_on(encoding, known, one)), one, known)
     urs = Hierarchy((dataclasses.replace(recipe.urs, whole=True)(encoding.image, encoding.logits),))
     yield (
         "URS regions in their place",
-        joined_score(own_parts(encoding, known, reading_on(encoding, known, urs)), urs, known),
+        joined_score(own_parts(encoding, known, read_on(encoding, known, urs)), urs, known),
     )
     a, b, c = recipe.weights
     for name, weights in (
@@ -171,7 +165,7 @@ def anomaly_variants(
     means = with_prototypes(known)
     yield (
         "one prototype a class",
-        joined_score(own_parts(encoding, means, reading_on(encoding, means, hierarchy)), hierarchy, means),
+        joined_score(own_parts(encoding, means, read_on(encoding, means, hierarchy)), hierarchy, means),
     )
     yield from world.scores(encoding, ["raml_paper", "max_logit"]).items()
 
@@ -201,7 +195,7 @@ def taught_variants(
         ),
     }
     for name, (levels, chosen) in choices.items():
-        reading = reading_on(encoding, world.known, levels)
+        reading = read_on(encoding, world.known, levels)
         tables = Tables(encoding.size, closed, own_score(encoding, world.known, reading), reading)
         taught = world.taught(tables, dataclasses.replace(novel, taught=chosen))
         owner = torch.cat([taught.novel.new_full((1,), -1), taught.novel]).numpy()[levels.finest.ids]

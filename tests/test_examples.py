@@ -180,9 +180,8 @@ def test_a_score_and_a_data_set_of_one_s_own_in_every_command(
     (ranking,) = json.loads((tmp_path / "c.json").read_text())["comparisons"]
     assert set(measured) == set(names.split(",")) == {row["name"] for row in ranking["scores"]}
     for row in ranking["scores"]:
-        assert {metric: row[metric]["value"] for metric in ("aupr", "auroc", "fpr95")} == measured[row["name"]][
-            "pooled"
-        ]
+        same = {metric: row[metric]["value"] for metric in ("aupr", "auroc", "fpr95")} | {"tpr5": row["tpr5"]}
+        assert same == measured[row["name"]]["pooled"]
         assert row["component"] == measured[row["name"]]["component"]
     assert set(measured["margin"]["component"]) == {"oracle", "fixed"}  # its threshold travels in the world
     maps = tmp_path / "maps"

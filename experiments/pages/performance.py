@@ -1,6 +1,7 @@
 """docs/performance.md: what `make bench` left, between the marks of the page.
 
-The folder holds races.json of `pytest benchmarks --record` and scaling.json of `python -m benchmarks.scaling`.
+The folder holds races.json of `pytest benchmarks --record`, scaling.json of `python -m benchmarks.scaling` and
+cost.json of `python -m benchmarks.cost`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from experiments.pages.markdown import marked, read
+from experiments.pages.markdown import marked, read, table
 
 
 def blocks(races: dict[str, Any], curves: dict[str, Any]) -> dict[str, str]:
@@ -25,7 +26,67 @@ def blocks(races: dict[str, Any], curves: dict[str, Any]) -> dict[str, str]:
 def written(page: str, folder: Path) -> str:
     """The page with every block replaced; raises ValueError for one that the page has no marks for."""
     texts = blocks(read(folder / "races.json"), read(folder / "scaling.json"))
+    texts["cost"] = cost(read(folder / "cost.json"))
     return marked(page, {name: f"\n{text}\n" for name, text in texts.items()})
+
+
+BARS = {"light": 2.4, "full": 6.0}
+"""At most so many times the closed set's own pass, at the world's working size, by the best backend."""
+PARTS = (
+    "resizing",
+    "closed set",
+    "frozen encoder",
+    "ViT",
+    "objectness from it",
+    "regions",
+    "score",
+    "labels",
+    "objects",
+)
+
+
+def cost(found: dict[str, Any]) -> str:
+    """One table a size: milliseconds of each part and their ratio to the closed set's pass on the same backend."""
+    parts = []
+    for size, entry in found["sizes"].items():
+        rows = [_with_frozen(row) for row in entry["rows"]]
+        head = ["part", *(f"`{row['recipe']}`, {row['backend']}" for row in rows)]
+        cells = [[name, *(_share(row["seconds"], name) for row in rows)] for name in (*PARTS, "segment", "writing")]
+        height, width = entry["seen"]
+        parts += [f"The networks see {width}×{height} (short side {size}):\n", table(head, cells)]
+        parts += [f"{name}: {fault}.\n" for name, fault in entry["faults"].items()]
+    here, threads = found["machine"], found["threads"]
+    machine = f"{here['cpu']}, {here['simd']}, {threads} thread{'s' if threads > 1 else ''}, torch {here['torch']}"
+    when = f"{found['date']}; {found['clock']}, medians of {found['rounds']} rounds"
+    said = f"`{found['world']}`, {machine}, {when}."
+    return "\n".join([said + "\n", *parts, _bars_of_cost(found)])
+
+
+def _with_frozen(row: dict[str, Any]) -> dict[str, Any]:
+    seconds = row["seconds"]
+    frozen = seconds["closed set and frozen encoder"] - seconds["closed set"]
+    return {**row, "seconds": seconds | {"frozen encoder": frozen}}
+
+
+def _share(seconds: dict[str, float], name: str) -> str:
+    if name not in seconds:
+        return "–"
+    return f"{1e3 * seconds[name]:.0f} ({seconds[name] / seconds['closed set']:.2f} ×)"
+
+
+def _bars_of_cost(found: dict[str, Any]) -> str:
+    entry = next(iter(found["sizes"].values()))
+    lines = []
+    for recipe, most in BARS.items():
+        own = {
+            r["backend"]: r["seconds"]["segment"] / r["seconds"]["closed set"]
+            for r in entry["rows"]
+            if r["recipe"] == recipe
+        }
+        best = min(own, key=lambda name: own[name])
+        mark = "met" if own[best] <= most else "**not met**"
+        lines.append([f"`{recipe}`", f"≤ {most:g} ×", f"{own[best]:.2f} × ({best})", mark])
+    return table(["`segment` over the closed set's pass, at the world's own size", "target", "best backend", ""], lines)
 
 
 def machine(races: dict[str, Any], curves: dict[str, Any]) -> str:

@@ -166,8 +166,8 @@ def evaluate_anomaly(
 
     world: an open one, or what `load` takes, then on `device`. data: the data set's folder. split: by default `val`.
     scores: by default every score of the world. maps: of other methods by name, a folder of .npy or .hdf5 each. Gives
-    {"dataset", "images", "scores": {NAME: {"pooled": {"aupr", "auroc", "fpr95"}, "per_image", "component"}}}, fractions
-    in 0..1. Raises InputError.
+    {"dataset", "images", "scores": {NAME: {"pooled": {"aupr", "auroc", "fpr95", "tpr5"}, "per_image", "component"}}},
+    fractions in 0..1; "open_miou" too where known classes are labelled. Raises InputError.
     """
     outside = tuple(MapFolder.parse(f"{name}={folder}") for name, folder in (maps or {}).items())
     images = open_dataset(dataset, data, split)

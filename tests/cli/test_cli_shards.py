@@ -46,7 +46,8 @@ def test_anomaly_figures_of_parts_are_those_of_all(
     assert capsys.readouterr().out == shown
     assert (tmp_path / "all.json").read_bytes() == (tmp_path / "one.json").read_bytes()
     found = json.loads((tmp_path / "all.json").read_text())["scores"]["raml"]
-    assert set(found) == {"pooled", "per_image", "dmlnet", "component"}
+    assert set(found) == {"pooled", "per_image", "dmlnet", "component", "open_miou"}
+    assert set(found["open_miou"]) == {"closed", "tpr95", "fpr5", "best_f1", "fixed"}
     assert set(found["component"]) == {"oracle", "fixed"} and found["component"]["oracle"]["true"] > 0
     assert run("evaluate", "merge", *parts[:2], "--json", tmp_path / "two.json") == 2
     assert "shard 3 is missing" in capsys.readouterr().err and not (tmp_path / "two.json").exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import precision_recall_curve
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from ignota.evaluation import component_reading as module
 from ignota.evaluation.component_reading import ComponentReading, component_reading, to_size
@@ -38,6 +38,8 @@ def test_both_thresholds_against_two_passes() -> None:
     with component_reading(SIZES, {"good": 0.7}) as reading:
         metrics = filled(reading)
         found = reading.compute({name: metrics.curve(name) for name in ("other", "good")})
+    assert all(set(each) == {"component"} for each in found.values())  # no class is labelled
+    found = {name: each["component"] for name, each in found.items()}
     assert set(found["good"]) == {"oracle", "fixed"}
     assert set(found["other"]) == {"oracle"}
     assert found["good"]["fixed"]["threshold"] == 0.7
@@ -52,7 +54,8 @@ def test_both_thresholds_against_two_passes() -> None:
 def test_the_oracle_has_the_best_pixel_f1_by_scikit_learn() -> None:
     with component_reading(SIZES, {}) as reading:
         metrics = filled(reading)
-        threshold = reading.compute({name: metrics.curve(name) for name in ("good", "other")})["good"]["oracle"]
+        found = reading.compute({name: metrics.curve(name) for name in ("good", "other")})
+    threshold = found["good"]["component"]["oracle"]
     pairs = [image(i) for i in range(4)]
     truth = np.concatenate([label[label != 255] for _, _, label in pairs])
     score = np.concatenate([maps["good"][label != 255] for _, maps, label in pairs])
@@ -63,14 +66,78 @@ def test_the_oracle_has_the_best_pixel_f1_by_scikit_learn() -> None:
     assert f1 == pytest.approx(best, abs=2e-3)
 
 
+def with_classes(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """True known classes 0..2, 254 unknown and 255 void; and the closed set's."""
+    _, _, label = image(seed)
+    rng = np.random.default_rng(seed + 50)
+    truth = np.kron(rng.integers(0, 3, (3, 4)), np.ones((8, 8), int)).astype(np.uint8)
+    closed = np.where(rng.random(truth.shape) < 0.7, truth, rng.integers(0, 4, truth.shape)).astype(np.uint8)
+    return np.where(label == 1, 254, np.where(label == 255, 255, truth)).astype(np.uint8), closed
+
+
+def slow_open_miou(score: str, threshold: float | None) -> float:
+    """By sets of pixels; None: the closed set on known pixels."""
+    truths, guesses = {c: set() for c in range(4)}, {c: set() for c in range(4)}
+    for i in range(4):
+        (truth, closed), maps = with_classes(i), image(i)[1]
+        for at in np.ndindex(truth.shape):
+            if truth[at] == 255 or (threshold is None and truth[at] == 254):
+                continue
+            if truth[at] != 254:
+                truths[int(truth[at])].add((i, *at))
+            if threshold is None or maps[score][at] < threshold:
+                guesses[int(closed[at])].add((i, *at))
+    pairs = [(truths[c], guesses[c]) for c in range(4) if truths[c] | guesses[c]]
+    return sum(len(a & b) / len(a | b) for a, b in pairs) / len(pairs)
+
+
+def test_open_miou_at_four_thresholds() -> None:
+    with component_reading(SIZES, {"good": 0.7}) as reading:
+        metrics = AnomalyMetrics()
+        for i in range(4):
+            raw, maps, label = image(i)
+            reading.update(f"{i}", raw, maps, label, np.stack(with_classes(i)))
+            metrics.update(f"{i}", maps, label)
+        curves = {name: metrics.curve(name) for name in ("other", "good")}
+        found = reading.compute(curves)
+    assert set(found["other"]["open_miou"]) == {"closed", "tpr95", "fpr5", "best_f1"}
+    pixels = [(image(i)[1]["good"], image(i)[2]) for i in range(4)]
+    score, truth = (np.concatenate([pair[n][pair[1] != 255] for pair in pixels]) for n in (0, 1))
+    fpr, tpr, thresholds = roc_curve(truth, score, drop_intermediate=False)
+    expected = {
+        "closed": None,
+        "tpr95": thresholds[np.argmax(tpr >= 0.95)],
+        "fpr5": thresholds[np.flatnonzero(fpr <= 0.05)[-1]],
+        "best_f1": found["good"]["component"]["oracle"]["threshold"],
+        "fixed": 0.7,
+    }
+    for kind, threshold in expected.items():
+        value = slow_open_miou("good", threshold)
+        assert found["good"]["open_miou"][kind] == pytest.approx(value, abs=2e-3), kind
+    assert found["good"]["open_miou"]["fixed"] == pytest.approx(slow_open_miou("good", 0.7), abs=1e-12)
+
+
+def test_components_of_its_own_take_the_place_of_the_fixed_threshold() -> None:
+    masks = [np.random.default_rng(i).random((24, 32)) < 0.3 for i in range(4)]
+    with component_reading(SIZES, {"good": 0.7, "other": 0.7}) as reading:
+        again = {"good": ComponentMetrics(SIZES), "other": ComponentMetrics(SIZES)}
+        for i, mask in enumerate(masks):
+            raw, maps, label = image(i)
+            reading.update(f"{i}", raw, maps, label, None, {"good": mask})
+            again["good"].update(f"{i}", mask, label)
+            again["other"].update(f"{i}", maps["other"] >= 0.7, label)
+        for name, state in again.items():
+            assert reading.fixed[name].compute() == state.compute()
+
+
 def test_without_room_on_disk_the_fixed_threshold_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST", 5000)  # two images
     reading = ComponentReading(SIZES, {"good": 0.7}, tmp_path)
     metrics = filled(reading)
     assert list(tmp_path.iterdir()) == []
     found = reading.compute({name: metrics.curve(name) for name in ("good", "other")})
-    assert set(found["good"]) == {"fixed"}
-    assert found["other"] == {}
+    assert set(found["good"]) == {"component"} and set(found["good"]["component"]) == {"fixed"}
+    assert found["other"] == {"component": {}}
 
 
 def test_the_limit_is_that_of_all_parts_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,10 @@ from ignota.functional.curves import (
     curve_fpr_at_tpr,
     curve_from_histogram,
     curve_metrics,
+    curve_tpr_at_fpr,
+    fpr_threshold,
     histogram,
+    tpr_threshold,
 )
 from ignota.functional.numbers import score_key
 from ignota.structures import InputError
@@ -122,6 +125,27 @@ def test_monotone_rescaling_changes_nothing(seed, rescale):
     labels[:2] = False, True
     before, after = (curve_metrics(binary_curve(s, labels)) for s in (scores, rescale(scores)))
     assert before == after
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_tpr_at_fpr_and_thresholds_are_scikit_learn_s(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.random(400) < 0.2
+    scores = np.round(rng.normal(size=400) + labels * rng.choice([0.5, 2.0]), 1)
+    curve = binary_curve(scores, labels)
+    fpr, tpr, thresholds = sklearn.roc_curve(labels, scores, drop_intermediate=False)
+    for limit in (0.0, 0.05, 0.4):
+        last = np.flatnonzero(fpr <= limit)[-1]
+        assert curve_tpr_at_fpr(curve, limit) == pytest.approx(tpr[last])
+        assert fpr_threshold(curve, limit) == thresholds[last]
+    assert tpr_threshold(curve) == thresholds[np.argmax(tpr >= 0.95)]
+
+
+def test_tpr_at_fpr_without_one_kind_or_below_any_score():
+    alone = binary_curve(np.array([1.0]), np.array([1]))
+    assert np.isnan([curve_tpr_at_fpr(alone), fpr_threshold(alone), tpr_threshold(alone)]).all()
+    wrong = binary_curve(np.array([2.0, 1.0]), np.array([0, 1]))
+    assert (curve_tpr_at_fpr(wrong), fpr_threshold(wrong)) == (0.0, math.inf)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -29,6 +29,16 @@ def state_of(images, protocol="standard") -> AnomalyMetrics:
     return state
 
 
+def slow_tpr5(score, truth) -> dict[str, float]:
+    """Threshold by threshold, from above, while at most 5 % of the normal pixels are reached."""
+    found, positive = 0.0, truth == 1
+    for threshold in np.unique(score)[::-1]:
+        if (score[~positive] >= threshold).mean() > 0.05:
+            break
+        found = float((score[positive] >= threshold).mean())
+    return {"tpr5": found}
+
+
 def reference(score, truth, rule="first") -> dict[str, float]:
     fpr, tpr, _ = roc_curve(truth, score, drop_intermediate=False)
     if rule == "first":
@@ -58,7 +68,7 @@ def test_pooled_agrees_with_scikit_learn_on_all_pixels():
     for name in ("good", "coarse"):
         score = np.concatenate([scores[name][label != VOID] for scores, label in images])
         pooled = found["scores"][name]["pooled"]
-        assert pooled == pytest.approx(reference(score, truth), abs=2e-3)
+        assert pooled == pytest.approx(reference(score, truth) | slow_tpr5(score, truth), abs=2e-3)
         assert pooled["fpr95"] == pytest.approx(slow_fpr95(score, truth), abs=5e-3)
 
 
@@ -66,7 +76,8 @@ def test_scores_that_are_bins_already_are_exact():
     images = [({"coarse": scores["coarse"]}, label) for scores, label in map(image, range(3))]
     truth = np.concatenate([label[label != VOID] for _, label in images])
     score = np.concatenate([scores["coarse"][label != VOID] for scores, label in images])
-    assert state_of(images).compute()["scores"]["coarse"]["pooled"] == pytest.approx(reference(score, truth), abs=1e-12)
+    expected = reference(score, truth) | slow_tpr5(score, truth)
+    assert state_of(images).compute()["scores"]["coarse"]["pooled"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_per_image_is_the_mean_over_images_with_both_kinds():

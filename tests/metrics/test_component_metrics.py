@@ -9,6 +9,8 @@ from ignota.functional.components import component_overlaps
 from ignota.metrics.components import ANOMALY_TRACK, OBSTACLE_TRACK, ComponentMetrics, Sizes, track_sizes
 from ignota.structures import InputError
 
+NONE = {name: {"siou": None, "recall": None, "true": 0} for name in ("small", "medium", "large")}
+
 
 def images(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
     found = []
@@ -46,6 +48,7 @@ def test_means_are_over_the_components_of_all_images() -> None:
     assert found["siou"] == pytest.approx(np.mean(siou))
     assert found["ppv"] == pytest.approx(np.mean(ppv))
     assert found["f1"] == pytest.approx(np.mean(f1))
+    assert found["by_size"]["small"]["siou"] == pytest.approx(np.mean(siou))
     assert (found["true"], found["predicted"]) == (len(siou), len(ppv))
     assert 0.1 < found["f1"] < 0.95
 
@@ -53,7 +56,7 @@ def test_means_are_over_the_components_of_all_images() -> None:
 def test_states_add_up() -> None:
     whole, first, second = (state_of(part, Sizes(2, 2)) for part in (images(5), images(5)[:2], images(5)[2:]))
     first.merge(second)
-    assert first.compute() == pytest.approx(whole.compute())
+    assert first.compute() == whole.compute()
     with pytest.raises(ValueError, match="cannot merge"):
         first.merge(ComponentMetrics(Sizes(1, 1)))
 
@@ -68,6 +71,7 @@ def test_f1_by_hand() -> None:
         "f1": pytest.approx(6 / 11 * 2 / 3),
         "true": 1,
         "predicted": 2,
+        "by_size": NONE | {"small": {"siou": 0.5, "recall": pytest.approx(6 / 11), "true": 1}},
     }
 
 
@@ -75,17 +79,37 @@ def test_exactly_at_a_threshold_a_prediction_is_no_false_alarm() -> None:
     state = ComponentMetrics(Sizes(1, 1))
     state.update("a", np.array([[0, 1, 1]], bool), np.array([[1, 1, 0]], np.uint8))  # PPV 1/2, sIoU 1/3
     assert state.false.tolist() == [0] * 6 + [1] * 5
-    assert state.found.tolist() == [1] * 2 + [0] * 9
+    assert state.found.sum(0).tolist() == [1] * 2 + [0] * 9
 
 
 def test_without_components_there_is_no_value() -> None:
     state = ComponentMetrics(ANOMALY_TRACK)
-    empty = {"siou": None, "ppv": None, "f1": None, "true": 0, "predicted": 0}
+    empty = {"siou": None, "ppv": None, "f1": None, "true": 0, "predicted": 0, "by_size": NONE}
     assert state.compute() == empty
     state.update("a", np.zeros((30, 40), bool), np.zeros((30, 40), np.uint8))
     assert state.compute() == empty
     state.update("b", np.zeros((30, 40), bool), np.ones((30, 40), np.uint8))
-    assert state.compute() == empty | {"siou": 0, "f1": 0, "true": 1}
+    missed = NONE | {"medium": {"siou": 0, "recall": 0, "true": 1}}  # 30 × 40 pixels
+    assert state.compute() == empty | {"siou": 0, "f1": 0, "true": 1, "by_size": missed}
+
+
+def test_components_are_small_medium_and_large_by_their_own_pixels() -> None:
+    state, sides = ComponentMetrics(Sizes(1, 1)), (31, 32, 95, 96, 120)
+    recalls: dict[str, list[float]] = {"small": [], "medium": [], "large": []}
+    for i, side in enumerate(sides):
+        label, predicted = np.zeros((130, 130), np.uint8), np.zeros((130, 130), bool)
+        label[:side, :side] = 1
+        predicted[: side // 2, :side] = True  # sIoU about one half
+        state.update(f"{i}", predicted, label)
+        share = (side // 2) / side
+        recalls["small" if side * side < 1024 else "medium" if side * side < 9216 else "large"].append(
+            sum(share >= 0.25 + 0.05 * step - 1e-12 for step in range(11)) / 11
+        )
+    found = state.compute()["by_size"]
+    assert {name: each["true"] for name, each in found.items()} == {"small": 1, "medium": 2, "large": 2}
+    assert {name: each["recall"] for name, each in found.items()} == {
+        name: pytest.approx(np.mean(values)) for name, values in recalls.items()
+    }
 
 
 def test_wrong_input_is_refused_and_leaves_no_trace() -> None:

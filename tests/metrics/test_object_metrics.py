@@ -11,6 +11,8 @@ from scipy import ndimage
 from ignota.errors import InputError
 from ignota.metrics.objects import ObjectMetrics
 
+NONE = {"true": 0, "covered": None, "found": None}
+
 
 def slowly(objects: np.ndarray, label: np.ndarray, smallest: int) -> tuple[int, int, int, int, int]:
     """listed, false, true, covered, found."""
@@ -40,7 +42,8 @@ def test_counts_are_those_of_sets_of_pixels(seed: int, smallest: int) -> None:
     label = np.kron(rng.choice([0, 1, 255], (4, 4), p=[0.5, 0.3, 0.2]), np.ones((3, 3), int))[:9, :12].astype(np.uint8)
     metrics = ObjectMetrics(smallest)
     metrics.update("a", objects, label)
-    found = (metrics.listed, metrics.false, metrics.true, metrics.covered, metrics.found)
+    counts = [int(each.sum()) for each in (metrics.true, metrics.covered, metrics.found)]
+    found = (metrics.listed, metrics.false, *counts)
     assert found == slowly(objects, label, smallest)
 
 
@@ -53,8 +56,18 @@ def test_figures_are_means_over_images_and_shares_of_true_objects() -> None:
     metrics.update("b", np.zeros_like(objects), np.zeros_like(label))
     assert metrics.compute() == {
         "images": 2, "listed_per_image": 1.0, "false_per_image": 0.5, "true": 2, "covered": 0.5, "found": 0.5,
+        "by_size": {"small": {"true": 2, "covered": 0.5, "found": 0.5}, "medium": NONE, "large": NONE},
     }  # fmt: skip
     assert ObjectMetrics(4).compute()["covered"] is None
+
+
+def test_true_objects_are_counted_by_their_size() -> None:
+    label = np.zeros((140, 200), np.uint8)
+    label[:96, :96], label[:32, 100:132], label[100:131, :33] = 1, 1, 1  # 96², 32² and 31 × 33 pixels
+    metrics = ObjectMetrics(4)
+    metrics.update("a", np.where(label == 1, 1, 0) * (np.arange(200) > 97), label)
+    found = {name: (each["true"], each["covered"]) for name, each in metrics.compute()["by_size"].items()}
+    assert found == {"small": (1, 0), "medium": (1, 1), "large": (1, 0)}
 
 
 def test_other_labels_and_shapes_are_refused() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ignota.perception.objects import find_objects, object_score
+from ignota.perception.objects import find_objects, guided_filter, object_score, snapped
 from ignota.perception.scene import enlarged
 
 EIGHT = np.ones((3, 3), bool)
@@ -51,6 +51,48 @@ def test_objects_are_those_of_the_slow_tree(seed: int, cutoff: float) -> None:
     np.testing.assert_allclose(found.scores, [score for score, _ in expected], rtol=1e-6)
     for i, (_, mask) in enumerate(expected):
         np.testing.assert_array_equal(found.ids == i + 1, mask)
+
+
+def slow_guided_filter(p: NDArray, guide: NDArray, radius: int, smooth: float) -> NDArray[np.float64]:
+    """Window by window: the line that fits the values over each, then the mean of all lines at a pixel."""
+
+    def windows(of: NDArray) -> NDArray:
+        whole = np.pad(of.astype(np.float64), radius, mode="reflect")
+        side = (2 * radius + 1, 2 * radius + 1)
+        return np.lib.stride_tricks.sliding_window_view(whole, side).reshape(*of.shape, -1)
+
+    values, seen = windows(p), windows(guide)
+    slope = np.array([
+        [np.cov(i, v, bias=True)[0, 1] / (i.var() + smooth) for i, v in zip(*rows, strict=True)]
+        for rows in zip(seen, values, strict=True)
+    ])  # fmt: skip
+    offset = values.mean(-1) - slope * seen.mean(-1)
+    return windows(slope).mean(-1) * guide + windows(offset).mean(-1)
+
+
+def test_the_guided_filter_is_that_of_lines_fitted_window_by_window() -> None:
+    rng = np.random.default_rng(2)
+    values, guide = (rng.random((12, 15)).astype(np.float32) for _ in range(2))
+    found = guided_filter(values, guide, 2, 1e-2)
+    np.testing.assert_allclose(found, slow_guided_filter(values, guide, 2, 1e-2), atol=1e-4)
+
+
+def test_objects_end_where_the_image_has_an_edge() -> None:
+    image = np.full((60, 80, 3), 90, np.uint8)
+    image[20:40, 20:40], image[20:40, 50:70] = 200, 20  # two things
+    ids = np.zeros((60, 80), np.int32)
+    ids[18:41, 22:43], ids[22:42, 48:68] = 1, 3  # two pixels off; the second object has no pixel
+    noise = np.random.default_rng(0).integers(-3, 4, image.shape)
+    found = snapped(ids, np.clip(image + noise, 0, 255).astype(np.uint8))
+    truth = np.zeros_like(ids)
+    truth[20:40, 20:40], truth[20:40, 50:70] = 1, 3
+    assert set(np.unique(found)) == {0, 1, 3}
+    for number in (1, 3):
+        real = truth == number
+        before, after = ((mask & real).sum() / (mask | real).sum() for mask in (ids == number, found == number))
+        assert after > before + 0.12
+    flat = np.full_like(image, 128)
+    assert (snapped(ids, flat) != ids).mean() < 0.03  # nothing to hold on to: corners become round
 
 
 def test_scores_fall_and_no_object_overlaps_another() -> None:

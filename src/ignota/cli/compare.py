@@ -61,7 +61,7 @@ def run(args: Namespace) -> None:
         write({"comparisons": found, "missing": missing, "command": command})
     for one in found:
         title = f"{one['dataset']}, {one['images']} images, percent over all pixels [95 % of draws of images]"
-        columns = ("", "score", "AUPR", "AUROC", "FPR95", *_COMPONENTS, "behind the best", "as good?")
+        columns = ("", "score", "AUPR", "AUROC", "FPR95", "TPR at FPR 5 %", *_COMPONENTS, "behind the best", "as good?")
         show_table(title, columns, [_row(place, row) for place, row in enumerate(one["scores"], 1)])
     if len(found) > 1:
         rows = [(name, f"{place:.1f}") for name, place in mean_ranks(found)]
@@ -86,6 +86,7 @@ def _row(place: int, row: dict[str, Any]) -> tuple[str, ...]:
         with_limits(row["aupr"], "value"),
         with_limits(row["auroc"], "value"),
         with_limits(row["fpr95"], "value"),
+        percent(row["tpr5"]),
         *(percent(row["component"].get(kind, {}).get("f1")) for kind in ("oracle", "fixed")),
         behind,
         near,

@@ -96,6 +96,32 @@ def show_anomaly(figures: dict[str, Any]) -> None:
     title = "whole components, percent; threshold with the best pixel F1 on this very set | of held-out training images"
     rows = [_component_row(name, found["component"]) for name, found in figures["scores"].items()]
     show_table(title, ["score", *(f"{metric}, {kind}" for kind in _KINDS for metric in ("sIoU", "PPV", "F1"))], rows)
+    _show_sizes(figures["scores"])
+    _show_open(figures["scores"])
+
+
+def _show_sizes(scores: dict[str, Any]) -> None:
+    """True components by size, at the fixed threshold or else at the oracle's."""
+    rows = []
+    for name, found in scores.items():
+        reading = found["component"].get("fixed", found["component"].get("oracle"))
+        if reading is not None:
+            sizes = reading["by_size"].values()
+            rows.append([name, *(f"{percent(each['recall'])} of {each['true']}" for each in sizes)])
+    title = "true components found, percent: below 32², 96² pixels and larger; at the fixed threshold, else the oracle"
+    if rows:
+        show_table(title, ["score", "small", "medium", "large"], rows)
+
+
+def _show_open(scores: dict[str, Any]) -> None:
+    rows = {name: found["open_miou"] for name, found in scores.items() if "open_miou" in found}
+    if rows:
+        kinds = {
+            "closed": "closed set", "tpr95": "at TPR 95 %", "fpr5": "at FPR 5 %", "best_f1": "at the best F1",
+            "fixed": "fixed",
+        }  # fmt: skip
+        cells = [[name, *(percent(found.get(kind)) for kind in kinds)] for name, found in rows.items()]
+        show_table("open-mIoU over the known classes, percent", ["score", *kinds.values()], cells)
 
 
 _KINDS = ("oracle", "fixed")
@@ -108,12 +134,14 @@ def _component_row(name: str, found: dict[str, Any]) -> list[str]:
 
 def _columns(protocol: str) -> list[str]:
     readings = ["pooled", "per image", *(["DMLNet"] if protocol == "dmlnet" else [])]
-    return ["score", *(f"{metric}, {reading}" for reading in readings for metric in ("AUPR", "AUROC", "FPR95"))]
+    columns = [f"{metric}, {reading}" for reading in readings for metric in ("AUPR", "AUROC", "FPR95")]
+    return ["score", *columns, "TPR at FPR 5 %, pooled"]
 
 
 def _row(name: str, found: dict[str, Any]) -> list[str]:
     readings = [found[key] for key in ("pooled", "per_image", "dmlnet") if key in found]
-    return [name, *(percent(reading[metric]) for reading in readings for metric in ("aupr", "auroc", "fpr95"))]
+    cells = [percent(reading[metric]) for reading in readings for metric in ("aupr", "auroc", "fpr95")]
+    return [name, *cells, percent(found["pooled"]["tpr5"])]
 
 
 def _closed_options(parser: Parser) -> None:

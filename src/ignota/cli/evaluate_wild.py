@@ -77,9 +77,14 @@ def show(figures: dict[str, Any]) -> None:
     cells = (f"{objects['listed_per_image']:.1f}", f"{objects['false_per_image']:.1f}", str(objects["true"]))
     title = f"{figures['dataset']}, {objects['images']} images, unknown objects at the world's threshold"
     show_table(
-        title, ("an image", "false, an image", "true ones", "of them covered, percent", "found, percent"),
-        [(*cells, percent(objects["covered"]), percent(objects["found"]))],
+        title, ("an image", "false, an image", "true ones", "of them covered, percent", "found, percent", "AP", "AP50"),
+        [(*cells, *(percent(objects[key]) for key in ("covered", "found", "ap", "ap50")))],
     )  # fmt: skip
+    sizes = [
+        (name, str(each["true"]), percent(each["covered"]), percent(each["found"]))
+        for name, each in objects["by_size"].items()
+    ]
+    show_table("by size of the true object", ("size", "true ones", "covered, percent", "found, percent"), sizes)
     title = f"{figures['dataset']}, taught once by {figures['given']}, percent"
     show_table(title, ("image", "taught", "IoU on itself", "of known images claimed", "known mIoU lost"), rows)
     if figures["pairs"]:

@@ -51,10 +51,12 @@ def compare_scores(
     tick: Callable[[], object] = lambda: None,
     outside: Sequence[MapFolder] = (),
 ) -> dict[str, Any]:
-    """{"dataset", "images", "scores": [{"name", "aupr", "auroc", "fpr95", "component", "behind"}]}, best AUPR first.
+    """{"dataset", "images", "scores": [{"name", "aupr", "auroc", "fpr95", "tpr5", "component", "behind"}]}, best AUPR
+    first.
 
     aupr, auroc and fpr95 are {"value", "low", "high"}: the figure of `evaluate_anomaly` to the last digit, and the
-    limits of the middle 95 % of a bootstrap over images; component is as there. behind is by how much the AUPR falls
+    limits of the middle 95 % of a bootstrap over images; tpr5 and component are as there, so is open_miou where known
+    classes are labelled. behind is by how much the AUPR falls
     short of the best one's, {"mean", "low", "high"} from the same draws for both: where `low` is not above 0, the score
     may be as good as the best. Draws are read at bfloat16's resolution. outside: maps of other methods, ranked with the
     scores. Raises InputError where there is nothing to rank by.
@@ -86,7 +88,9 @@ def ranked(
         {
             "name": name,
             **{metric: {"value": figures[name]["pooled"][metric], **_limits(drawn[name][metric])} for metric in _DRAWN},
+            "tpr5": figures[name]["pooled"]["tpr5"],
             "component": figures[name].get("component", {}),
+            **{key: figures[name][key] for key in ("open_miou",) if key in figures[name]},
             "behind": dataclasses.asdict(interval(best - drawn[name]["aupr"])),
         }
         for name in order

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Protocol
 
 import numpy as np
+import torch
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from ignota.data.datasets import LabelledImages, labelled
@@ -17,17 +19,17 @@ from ignota.evaluation.component_reading import ComponentReading, component_read
 from ignota.evaluation.five_scales import FiveScales, five_scale_metric_maps
 from ignota.exemplars.store import ExemplarStore
 from ignota.formats.score_maps import MapFolder
-from ignota.metrics.anomaly import AnomalyMetrics
+from ignota.metrics.anomaly import ANOMALY, AnomalyMetrics
 from ignota.metrics.anomaly import Protocol as AnomalyProtocol
 from ignota.metrics.bootstrap import ImageHistograms
 from ignota.metrics.components import track_sizes
 from ignota.metrics.segmentation import SegmentationMetrics
-from ignota.perception.perception import calibrated
+from ignota.perception.perception import calibrated, closed_labels
 from ignota.perception.reading import OWN
 from ignota.scores.dml import METRIC_SCORES
 from ignota.scores.score import LEVEL
 from ignota.structures import Encoding, InputError, Sample
-from ignota.taxonomy import ClassSplit, Taxonomy
+from ignota.taxonomy import UNKNOWN_INDEX, ClassSplit, Taxonomy
 from ignota.world.labelling import label_maps
 from ignota.world.model import OpenWorldModel
 
@@ -66,6 +68,27 @@ def anomaly_label_lut(world: OpenWorldModel, dataset: LabelledImages) -> NDArray
     return split.anomaly_lut()
 
 
+def own_components(
+    world: OpenWorldModel, encoding: Encoding, raw: Mapping[str, NDArray[np.float32]], size: tuple[int, int]
+) -> dict[str, NDArray[np.bool_]]:
+    """The components of the world's own score that are objects, at `size`; none where its recipe has no cutoff."""
+    found = world.components(encoding, torch.from_numpy(raw[OWN]), size) if OWN in raw else None
+    return {} if found is None else {OWN: found}
+
+
+def known_label_lut(world: OpenWorldModel, dataset: LabelledImages) -> NDArray[np.uint8] | None:
+    """Label value -> id of a known class, 255 for all others; None where the labels have no classes."""
+    return None if dataset.taxonomy is None else world_split(world, dataset.taxonomy).training_lut()
+
+
+def _classes(
+    known: NDArray[np.uint8], sample: Sample, label: NDArray[np.uint8], encoding: Encoding
+) -> UInt8[np.ndarray, "2 H W"]:
+    """The true classes, 254 where unknown and 255 where void, and those of the closed set."""
+    truth = np.where(label == ANOMALY, np.uint8(UNKNOWN_INDEX), known[np.asarray(sample.label)])
+    return np.stack([truth, resize_label(closed_labels(encoding), label.shape)])
+
+
 @dataclasses.dataclass(frozen=True)
 class AnomalyResult:
     """Figures, and what further statistics need: the metric state, and histograms by image of the scores that are
@@ -92,15 +115,15 @@ class AnomalyState:
             self.reading.merge(other.reading)
 
     def figures(self) -> dict[str, Any]:
-        """{"dataset", "images", "scores"}, as `AnomalyMetrics.compute` gives them, with `component` where measured, and
-        {"edges": {"alpha", "beta"}} where they are known."""
+        """{"dataset", "images", "scores"}, as `AnomalyMetrics.compute` gives them, with `component` and `open_miou`
+        where measured, and {"edges": {"alpha", "beta"}} where they are known."""
         figures = {"dataset": self.dataset, **self.metrics.compute()}
         if self.edges is not None:
             figures["edges"] = dict(zip(("alpha", "beta"), self.edges, strict=True))
         if self.reading is not None:
             curves = {name: self.metrics.curve(name) for name in self.metrics.names}
             for name, found in self.reading.compute(curves).items():
-                figures["scores"][name]["component"] = found
+                figures["scores"][name] |= found
         return figures
 
 
@@ -115,9 +138,10 @@ def evaluate_anomaly(
     outside: Sequence[MapFolder] = (),
 ) -> AnomalyResult:
     """Every named score on one data set, at the labels' own size; the unlearnt world, so that what was taught is
-    unknown again. components: the benchmark's component-level figures as well, under the key `component`. paired:
-    scores whose difference is to be bootstrapped; each image adds some ten kilobytes for each, without any memory is
-    flat. outside: maps of other methods, measured beside the scores; they have no fixed threshold. Raises InputError
+    unknown again. components: the benchmark's component-level figures as well, under the key `component`, and under
+    `open_miou` the open-mIoU where known classes are labelled. paired: scores whose difference is to be bootstrapped;
+    each image adds some ten kilobytes for each, without any memory is flat. outside: maps of other methods, measured
+    beside the scores; they have no fixed threshold. Raises InputError
     where a score runs on a branch that the world does not hold.
     """
     fixed = fixed_thresholds(world, scores)
@@ -139,7 +163,7 @@ def measured_images(
     outside: Sequence[MapFolder] = (),
 ) -> Iterator[tuple[Sample, dict[str, NDArray[np.float32]], NDArray[np.uint8]]]:
     """Adds every image to `state` and gives it, with its scores and its label, both at the label's size."""
-    lut = anomaly_label_lut(world, dataset)
+    lut, known = anomaly_label_lut(world, dataset), known_label_lut(world, dataset)
     for sample, label, encoding, raw in scored_images(world, dataset, scores, lut):
         raw |= {maps.name: maps.read(sample.key, sample.path, label.shape) for maps in outside}
         maps = {name: to_size(value, label.shape) for name, value in raw.items()}
@@ -147,7 +171,9 @@ def measured_images(
         scaled = scaled_scores(world, sample, scores, label.shape) if five else None
         state.metrics.update(sample.key, maps, label, scaled)
         if state.reading is not None:
-            state.reading.update(sample.key, raw, maps, label)
+            classes = None if known is None else _classes(known, sample, label, encoding)
+            given = own_components(world, encoding, raw, (label.shape[0], label.shape[1]))
+            state.reading.update(sample.key, raw, maps, label, classes, given)
         yield sample, maps, label
         if watch is not None:
             watch(sample, {"maps": maps, "label": label, "encoding": encoding})

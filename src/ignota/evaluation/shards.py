@@ -26,7 +26,7 @@ from ignota.structures import InputError, Sample
 from ignota.taxonomy import Taxonomy
 
 DOCUMENT, ARRAYS, MAPS = "state.json", "histograms.safetensors", "maps"
-_FORM = 3
+_FORM = 4
 _BROKEN = (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError)
 """What comes of values that are not what they should be."""
 State = AnomalyState | IncrementalState

@@ -13,9 +13,10 @@ from ignota.data.datasets import LabelledImages, labelled
 from ignota.data.images import resize_label
 from ignota.evaluation.evaluation import anomaly_label_lut, untaught_copy
 from ignota.metrics.components import track_sizes
+from ignota.metrics.instances import InstanceMetrics
 from ignota.metrics.objects import ObjectMetrics
 from ignota.metrics.segmentation import SegmentationMetrics
-from ignota.perception.scene import UnknownRegion
+from ignota.perception.scene import Scene, UnknownRegion
 from ignota.structures import Encoding, InputError
 from ignota.taxonomy import IGNORE_INDEX, Taxonomy, nearest
 from ignota.world.model import OpenWorldModel
@@ -63,14 +64,14 @@ def evaluate_wild(
 ) -> dict[str, Any]:
     """Teaches the object of every image of a data set of anomalies to a fresh copy of the world, without force.
 
-    Gives {"dataset", "given", "objects": of the untaught world, as `ObjectMetrics`, "images": {KEY: {"accepted",
-    "refused", "iou", "marked"}}, "accepted": share, "iou": mean over all images, where a refused one counts 0,
-    "pairs": {"A→B": IoU}, "known": …}. pairs: keys of two images
-    of one kind: taught on the first, looked for on the second. known: images of known classes, on which `false_area` is
+    Gives {"dataset", "given", "objects": of the untaught world, as `ObjectMetrics` and `InstanceMetrics`, "images":
+    {KEY: {"accepted", "refused", "iou", "marked"}}, "accepted": share, "iou": mean over all images, where a refused one
+    counts 0, "pairs": {"A→B": IoU}, "known": …}. pairs: keys of two images of one kind: taught on the first, looked for
+    on the second. known: images of known classes, on which `false_area` is
     measured. tick: called once an image. Raises InputError.
     """
-    objects = ObjectMetrics(track_sizes(dataset.name).true)
-    wilds = {wild.key: wild for wild in _taught(world, dataset, given, objects, tick)}
+    objects, instances = ObjectMetrics(track_sizes(dataset.name).true), InstanceMetrics()
+    wilds = {wild.key: wild for wild in _taught(world, dataset, given, (objects, instances), tick)}
     if not wilds:
         raise InputError(f"no image of {dataset.name} shows an anomaly: there is nothing to teach")
     for key in (key for pair in pairs for key in pair):
@@ -80,7 +81,7 @@ def evaluate_wild(
     figures: dict[str, Any] = {
         "dataset": dataset.name,
         "given": given,
-        "objects": objects.compute(),
+        "objects": objects.compute() | instances.compute(),
         "images": {
             key: {"accepted": not wild.refused, "refused": wild.refused, "iou": own[key], "marked": wild.marked}
             for key, wild in wilds.items()
@@ -98,19 +99,33 @@ def _taught(
     world: OpenWorldModel,
     dataset: LabelledImages,
     given: Given,
-    objects: ObjectMetrics,
+    measures: tuple[ObjectMetrics, InstanceMetrics],
     tick: Callable[[], object] | None,
 ) -> list[Wild]:
     lut, untaught, found = anomaly_label_lut(world, dataset), untaught_copy(world), list[Wild]()
     for sample, truth in labelled(dataset, lut):
         encoding = world.encode(sample.image)
-        ids = np.minimum(untaught.segment(encoding).object_ids(), 255).astype(np.uint8)
-        objects.update(sample.key, resize_label(ids, truth.shape), truth)
+        _add_objects(measures, sample.key, untaught.segment(encoding), truth)
         if (truth == 1).any():
             found.append(_teach_once(world, sample.key, encoding, truth, given))
         if tick is not None:
             tick()
     return found
+
+
+def _add_objects(
+    measures: tuple[ObjectMetrics, InstanceMetrics], key: str, scene: Scene, truth: UInt8[np.ndarray, "H W"]
+) -> None:
+    """Adds the unknown objects of an image, each with its score as `segment` writes it; the first 255 of them."""
+    listed = scene.unknown[:255]
+    ids = np.zeros(scene.tables.size, np.uint8)
+    for i, region in enumerate(listed):
+        left, top, right, bottom = region.box
+        ids[top:bottom, left:right][region.crop] = i + 1
+    ids = resize_label(ids, truth.shape)
+    objects, instances = measures
+    objects.update(key, ids, truth)
+    instances.update(key, ids, np.array([region.score for region in listed]), truth)
 
 
 def _teach_once(

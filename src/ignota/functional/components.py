@@ -14,10 +14,14 @@ from ignota.taxonomy import IGNORE_INDEX
 
 @dataclass(frozen=True)
 class Overlaps:
-    """What one image shows: sIoU of each true component and PPV of each predicted one, all in 0..1."""
+    """What one image shows: sIoU of each true component and PPV of each predicted one, all in 0..1.
+
+    pixels: of each true component.
+    """
 
     siou: Float[np.ndarray, " G"]
     ppv: Float[np.ndarray, " P"]
+    pixels: Integer[np.ndarray, " G"]
 
 
 def component_overlaps(
@@ -61,4 +65,5 @@ def _overlaps(truth: Integer[np.ndarray, " N"], guess: Integer[np.ndarray, " N"]
     return Overlaps(
         hit_true[present_true] / (area_true + beyond)[present_true],
         hit_guessed[present_guessed] / area_guessed[present_guessed],
+        area_true[present_true].astype(np.int64),
     )

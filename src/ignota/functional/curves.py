@@ -114,6 +114,30 @@ def curve_fpr_at_tpr(curve: BinaryCurve, tpr: float = 0.95, rule: Rule = "first"
     return float(curve.false_positives[reached] / curve.negatives)
 
 
+def curve_tpr_at_fpr(curve: BinaryCurve, fpr: float = 0.05) -> float:
+    """The largest true positive rate whose false positive rate is at most `fpr`; 0 where already the highest score has
+    more (Laskar et al., ISSU, CVPR 2025, who take the first threshold that reaches it)."""
+    if not curve.defined:
+        return float("nan")
+    allowed = curve.true_positives[curve.false_positives <= fpr * curve.negatives]
+    return float(allowed[-1] / curve.positives) if len(allowed) else 0.0
+
+
+def tpr_threshold(curve: BinaryCurve, tpr: float = 0.95) -> float:
+    """The highest threshold with a true positive rate of `tpr` or more; NaN where one of the two kinds is missing."""
+    if not curve.defined:
+        return float("nan")
+    return float(curve.thresholds[np.argmax(curve.true_positives >= tpr * curve.positives)])
+
+
+def fpr_threshold(curve: BinaryCurve, fpr: float = 0.05) -> float:
+    """The lowest threshold with a false positive rate of at most `fpr`, infinite where there is none; NaN as above."""
+    if not curve.defined:
+        return float("nan")
+    allowed = curve.thresholds[curve.false_positives <= fpr * curve.negatives]
+    return float(allowed[-1]) if len(allowed) else float("inf")
+
+
 def best_f1_threshold(curve: BinaryCurve) -> float:
     """The threshold at which taking all that score at least so much for positive has the best F1, the highest of equal
     ones: max 2 TP / (TP + FP + P). NaN where one of the two kinds is missing."""

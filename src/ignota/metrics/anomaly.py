@@ -18,6 +18,7 @@ from ignota.functional.curves import (
     binary_curve,
     curve_from_histogram,
     curve_metrics,
+    curve_tpr_at_fpr,
 )
 from ignota.functional.numbers import BINS
 from ignota.metrics.exact import ExactSum
@@ -72,10 +73,10 @@ class AnomalyMetrics:
     """AUPR, AUROC and FPR95 of several scores at once, in fractions, higher score = more anomalous.
 
     pooled: all pixels on one scale, void left out, FPR95 at the first threshold with TPR ≥ 0.95, from a histogram
-    whose bins are 1/2048 of the score wide. per_image: the same measured exactly for every image that holds both
-    kinds of pixels, then the mean. With protocol "dmlnet" each score has a third reading under that name, after
-    DMLNet and anomaly-seg: of scores from five image scales, image by image, void counts as normal, FPR95 at the TPR
-    nearest to 0.95. Images without anomalous or without other pixels are left out.
+    whose bins are 1/2048 of the score wide; also "tpr5", the TPR at an FPR of 5 %. per_image: the former three measured
+    exactly for every image that holds both kinds of pixels, then the mean. With protocol "dmlnet" each score has a
+    third reading under that name, after DMLNet and anomaly-seg: of scores from five image scales, image by image, void
+    counts as normal, FPR95 at the TPR nearest to 0.95. Images without anomalous or without other pixels are left out.
 
     States that saw different images add up: `merge` equals one state that saw them all.
     """
@@ -152,8 +153,9 @@ class AnomalyMetrics:
         state.per_image.update(score[seen], anomalous[seen], "first")
 
     def _read(self, state: ScoreState) -> dict[str, Any]:
+        curve = curve_from_histogram(state.pooled)
         found: dict[str, Any] = {
-            "pooled": curve_metrics(curve_from_histogram(state.pooled)),
+            "pooled": curve_metrics(curve) | {"tpr5": curve_tpr_at_fpr(curve)},
             "per_image": state.per_image.compute(),
         }
         return found | {"dmlnet": state.dmlnet.compute()} if self.protocol == "dmlnet" else found

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ignota.functional.numbers import BINS
 from ignota.metrics.anomaly import METRICS, AnomalyMetrics, ImageMean, ScoreState
-from ignota.metrics.components import F1_THRESHOLDS, ComponentMetrics, Sizes
+from ignota.metrics.components import F1_THRESHOLDS, SIZES_OF_TRUE, ComponentMetrics, Sizes
 from ignota.metrics.exact import ExactSum
 from ignota.metrics.segmentation import SegmentationMetrics
 from ignota.taxonomy import ClassLabel, Taxonomy
@@ -50,16 +50,18 @@ def anomaly_state(document: Mapping[str, Any], arrays: Mapping[str, NDArray]) ->
 
 def components_document(state: ComponentMetrics) -> dict[str, Any]:
     return {
-        "predicted": state.predicted, "true": state.true, "siou": hex(state.siou.units), "ppv": hex(state.ppv.units),
-        "found": state.found.tolist(), "false": state.false.tolist(),
+        "predicted": state.predicted, "true": state.true.tolist(), "siou": [hex(each.units) for each in state.siou],
+        "ppv": hex(state.ppv.units), "found": state.found.tolist(), "false": state.false.tolist(),
     }  # fmt: skip
 
 
 def components_state(document: Mapping[str, Any], sizes: Sizes) -> ComponentMetrics:
     """The state again. Raises KeyError, TypeError or ValueError for what cannot be one."""
-    siou, ppv = (ExactSum(int(document[name], 16)) for name in ("siou", "ppv"))
-    found, false = (_counts(document[name], (len(F1_THRESHOLDS),)) for name in ("found", "false"))
-    return ComponentMetrics(sizes, _count(document["true"]), _count(document["predicted"]), siou, ppv, found, false)
+    bands, levels = len(SIZES_OF_TRUE), len(F1_THRESHOLDS)
+    siou = tuple(ExactSum(int(document["siou"][i], 16)) for i in range(bands))
+    found, false = _counts(document["found"], (bands, levels)), _counts(document["false"], (levels,))
+    true, ppv = _counts(document["true"], (bands,)), ExactSum(int(document["ppv"], 16))
+    return ComponentMetrics(sizes, true, _count(document["predicted"]), siou, ppv, found, false)
 
 
 def segmentation_document(state: SegmentationMetrics) -> dict[str, Any]:

@@ -51,7 +51,8 @@ class Recipe:
     regions of an exemplar that are stored at most; inside: the share of a region that must lie in the mask. extra:
     further scores that are held. regions: which regions an image has. objectness: the weight of the objectness map in
     the world's own score; level: how much of the image's median score is taken off before. cutoff: what the score of an
-    unknown object must exceed; None: unknown regions are connected pixels above the threshold.
+    unknown object must exceed; None: unknown regions are connected pixels above the threshold. component_cutoff: what
+    it must exceed where objects are judged as components, `ComponentMetrics`; None: those are connected pixels, too.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -86,6 +87,7 @@ class Recipe:
     objectness: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     level: Share = 0.0
     cutoff: Real | None = None
+    component_cutoff: Real | None = None
 
     def surprised(self, strange: Float[Tensor, " R"]) -> Float[Tensor, " R"]:
         """What an anomaly (in scales above the threshold) adds to the likeness to a taught class of one exemplar."""

@@ -59,7 +59,8 @@ class Networks:
 
     size: short side of the working image. taps: those that are kept of each image. runner: how segmenter and encoder
     are run, backend: what that is called, with all of it that changes the answer, see `ignota.backends.choosing`.
-    objectness: the network of the recipe `full`, which no backend replaces; its blocks are taps, too.
+    objectness: the network of the recipe `full`, which runs in float32 on every backend but torch-bf16; its blocks are
+    taps, too.
     """
 
     segmenter: ClosedSetSegmenter

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8, UInt16
+from jaxtyping import Bool, Float, UInt8, UInt16
 from torch import Tensor
 
 from ignota.functional.regions import region_mean
@@ -24,7 +24,7 @@ from ignota.perception.marks import CHANNEL_EXTENTS, Click, Mark, mark_mask
 from ignota.perception.networks import ImageLike, Networks, largest_class
 from ignota.perception.novel import Exemplar, NovelEvidence, Snapshot, nothing_taught
 from ignota.perception.reading import anomaly_maps, own_score, read_regions, score_names
-from ignota.perception.scene import Scene, Tables, Taught, UnknownRegion, no_taught
+from ignota.perception.scene import Scene, Tables, Taught, UnknownRegion, enlarged, no_taught, working_objects
 from ignota.structures import Encoding, InputError
 from ignota.taxonomy import Taxonomy
 
@@ -137,6 +137,19 @@ class Perception:
             encoding, snapshot.classes, len(self.taxonomy), tables, self.taught(tables, snapshot.novel),
             recipe.threshold, recipe.scale, snapshot.known.space, recipe.cutoff,
         )  # fmt: skip
+
+    def components(
+        self, encoding: Encoding, score: Float[Tensor, "h w"], size: tuple[int, int]
+    ) -> Bool[np.ndarray, "H W"] | None:
+        """Where the surest unknown objects lie, at `size`; None where the recipe has no cutoff for them.
+
+        score: the world's own, on the working grid.
+        """
+        recipe = self.known.recipe
+        if recipe.component_cutoff is None:
+            return None
+        found = working_objects(score, encoding.image, recipe.threshold, recipe.scale, recipe.component_cutoff)
+        return np.asarray(enlarged(found, size) > 0)
 
     def scores(self, encoding: Encoding, names: Sequence[str]) -> dict[str, Float[Tensor, "H W"]]:
         """Anomaly maps of the unlearnt world by the named scores, on the working grid."""

@@ -103,8 +103,13 @@ class RegionReading:
 
 
 def read_regions(encoding: Encoding, known: KnownEvidence) -> RegionReading:
-    """Finds regions, pools every tap over the finest and looks up their nearest neighbours."""
-    hierarchy, space = image_hierarchy(encoding.image, known.recipe.regions), known.space
+    """Finds regions, and reads the features on them."""
+    return read_on(encoding, known, image_hierarchy(encoding.image, known.recipe.regions))
+
+
+def read_on(encoding: Encoding, known: KnownEvidence, hierarchy: Hierarchy) -> RegionReading:
+    """Pools every tap over the finest of these regions and looks up their nearest neighbours."""
+    space = known.space
     embeddings = space.embed(pool_taps(encoding, hierarchy.finest, space.taps))
     return RegionReading(hierarchy, embeddings, space.nearest(embeddings))
 

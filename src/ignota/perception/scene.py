@@ -17,7 +17,7 @@ from torch import Tensor
 from ignota.data.images import resize_label
 from ignota.functional.regions import paint
 from ignota.perception.features import FeatureSpace, pool_masks
-from ignota.perception.objects import find_objects
+from ignota.perception.objects import find_objects, snapped
 from ignota.perception.reading import RegionReading
 from ignota.structures import Encoding, InputError, RegionSet
 from ignota.taxonomy import UNKNOWN_INDEX, Taxonomy
@@ -201,10 +201,19 @@ class Scene:
 
     def object_ids(self, threshold: float = 0.5) -> Int32[np.ndarray, "H W"]:
         """Unknown objects on the original image: 0 outside, else 1..N in the order of `unknown_at`."""
+        return self._objects if threshold == 0.5 else self._object_ids(threshold)
+
+    @cached_property
+    def _objects(self) -> Int32[np.ndarray, "H W"]:
+        """At the world's own threshold: asked for by list, picture and page."""
+        return self._object_ids(0.5)
+
+    def _object_ids(self, threshold: float) -> Int32[np.ndarray, "H W"]:
         if self.cutoff is None:
             return _components(self.unknown_mask(threshold))
         limit = self.score_at(threshold)
-        return enlarged(working_objects(self.score, limit, self.scale, self.cutoff), self.tables.size)
+        found = working_objects(self.score, self.encoding.image, limit, self.scale, self.cutoff)
+        return enlarged(found, self.tables.size)
 
     def score_at(self, threshold: float) -> float:
         """The raw score of an anomaly in 0..1."""
@@ -248,10 +257,10 @@ def _components(mask: Bool[np.ndarray, "H W"]) -> Int32[np.ndarray, "H W"]:
 
 
 def working_objects(
-    score: Float[Tensor, "H W"], threshold: float, scale: float, cutoff: float
+    score: Float[Tensor, "H W"], image: UInt8[np.ndarray, "H W 3"], threshold: float, scale: float, cutoff: float
 ) -> Int32[np.ndarray, "H W"]:
     """Unknown objects on the working grid: 0 outside, else 1..N, the most anomalous first."""
-    return find_objects(scaled(score, threshold, scale), cutoff, SMALLEST_REGION).ids
+    return snapped(find_objects(scaled(score, threshold, scale), cutoff, SMALLEST_REGION).ids, image)
 
 
 def scaled(score: Float[Tensor, "H W"], threshold: float, scale: float) -> Float[np.ndarray, "H W"]:

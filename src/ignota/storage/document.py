@@ -23,7 +23,7 @@ FORM = 3
 WORLD, WEIGHTS = "world.json", "weights.safetensors"
 RECIPE = "light"
 """The recipe that every world holds; `full` needs an objectness network."""
-ADDED = frozenset({"steal_counter", "lowest_margin", "objectness", "level", "cutoff"})
+ADDED = frozenset({"steal_counter", "lowest_margin", "objectness", "level", "cutoff", "component_cutoff"})
 """Fields of a recipe that came after schema 2 was fixed: a document may lack them."""
 
 _LARGEST_NUMBER, _DEEPEST = 1e6, 32

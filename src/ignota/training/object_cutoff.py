@@ -1,21 +1,23 @@
 """The cutoff for the score of an unknown object, chosen on held-out training images with and without pasted objects.
 
-The cutoff is the smallest one that leaves at most `FALSE_OBJECTS` false objects an image.
+The cutoff of what is listed is the smallest one that leaves at most `FALSE_OBJECTS` false objects an image. That of
+what counts as a component is the one with the best mean F1 of components.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
 from ignota.data.images import resize_label
+from ignota.metrics.components import ComponentMetrics, Sizes
 from ignota.metrics.objects import listed_and_false
 from ignota.perception.known import KnownEvidence
-from ignota.perception.objects import find_objects
+from ignota.perception.objects import find_objects, snapped
 from ignota.perception.reading import own_score, read_regions
 from ignota.perception.scene import SMALLEST_REGION
 from ignota.structures import Encoding
@@ -26,6 +28,10 @@ from ignota.training.held_out import HeldOutReader
 
 FALSE_OBJECTS = 2.0
 """False objects an image that a user accepts."""
+CUTOFFS = (2.0, 4.0, 6.0, 8.0, 10.0, 13.0, 16.0, 20.0)
+"""Of components, to choose from."""
+SMALLEST = Sizes(1, 30)
+"""Components that count, in pixels of the working grid."""
 
 
 def false_scores(z: Float[np.ndarray, "H W"], target: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, " N"]:
@@ -43,20 +49,45 @@ def object_cutoff(scores: Sequence[Float[np.ndarray, " N"]]) -> float:
     return float(joined[-allowed - 1]) if len(joined) > allowed else 0.0
 
 
+def add_components(
+    components: Mapping[float, ComponentMetrics],
+    z: Float[np.ndarray, "H W"],
+    image: UInt8[np.ndarray, "H W 3"],
+    target: UInt8[np.ndarray, "H W"],
+) -> None:
+    """Adds an image to the components at each cutoff. z, target: as for `false_scores`."""
+    found = find_objects(z, min(components), SMALLEST_REGION)
+    for cutoff, state in components.items():
+        listed = np.where(found.ids <= (found.scores > cutoff).sum(), found.ids, 0).astype(np.int32)
+        state.update("held out", snapped(listed, image) > 0, target)
+
+
+def best_cutoff(components: Mapping[float, ComponentMetrics]) -> float | None:
+    """The cutoff with the best mean F1, the lowest of equal ones; None where nothing was to be found."""
+    f1 = {cutoff: state.compute()["f1"] or 0.0 for cutoff, state in components.items()}
+    return max(sorted(f1), key=lambda cutoff: f1[cutoff]) if any(f1.values()) else None
+
+
 def with_cutoffs(
     reader: HeldOutReader, known: KnownEvidence, held_out: Sequence[int], tick: Callable[[], object] = lambda: None
 ) -> KnownEvidence:
     """The same evidence whose recipes have a cutoff: two passes of the networks an image."""
     recipes = dict(known.recipes)
     scores: dict[str, list[np.ndarray]] = {name: [] for name in recipes}
+    components = {cutoff: ComponentMetrics(SMALLEST) for cutoff in CUTOFFS}
     for image in held_out:
         for encoding, target in _views(reader, image):
             for name in recipes:
-                scores[name].append(false_scores(_standardised(encoding, known.under(name)), target))
+                z = _standardised(encoding, known.under(name))
+                scores[name].append(false_scores(z, target))
+                if name == "full":
+                    add_components(components, z, encoding.image, target)
         tick()
     recipes = {
         name: dataclasses.replace(recipe, cutoff=object_cutoff(scores[name])) for name, recipe in recipes.items()
     }
+    if "full" in recipes:
+        recipes["full"] = dataclasses.replace(recipes["full"], component_cutoff=best_cutoff(components))
     own = recipes.pop(known.name)
     return dataclasses.replace(known, recipe=own, others=recipes)
 

@@ -182,7 +182,7 @@ class Session:
         columns = np.arange(size[1]) * image.bits.shape[1] // size[1]
         objects = np.zeros(size, np.uint16)
         if recipe.cutoff is not None:
-            objects = working_objects(tables.score, recipe.threshold, recipe.scale, recipe.cutoff)
+            objects = working_objects(tables.score, image.bare.image, recipe.threshold, recipe.scale, recipe.cutoff)
         planes = (anomaly, tables.regions.ids, image.bits[rows[:, None], columns])
         wide = b"".join(np.ascontiguousarray(plane, "<u2").tobytes() for plane in planes)
         return wide + np.ascontiguousarray(tables.closed, np.uint8).tobytes() + objects.astype("<u2").tobytes()
