@@ -223,10 +223,10 @@ class DiscrepancyNet(nn.Module):
 
     def forward(
         self,
-        seen: Sequence[Float[Tensor, "B F h w"]],
-        drawn: Sequence[Float[Tensor, "B F h w"]],
+        seen: Sequence[Float[Tensor, "B _ _ _"]],
+        drawn: Sequence[Float[Tensor, "B _ _ _"]],
         labels: Float[Tensor, "B C H W"],
-    ) -> Float[Tensor, "B h w"]:
+    ) -> Float[Tensor, "B _ _"]:
         above: Tensor | None = None
         for i in reversed(range(len(seen))):
             size = (seen[i].shape[-2], seen[i].shape[-1])
