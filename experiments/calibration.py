@@ -110,8 +110,9 @@ def figures(
 ) -> dict[str, Float[np.ndarray, " draws"]]:
     """Component F1 and false positive rate of some images together, each counted by its weight; F1 is NaN where there
     is no anomaly."""
-    found, false = (np.array([getattr(image.components, key) for image in images]) for key in ("found", "false"))
-    true = weights @ np.array([image.components.true for image in images])
+    found = np.array([image.components.found.sum(0) for image in images])  # over the sizes of true components
+    false = np.array([image.components.false for image in images])
+    true = weights @ np.array([image.components.true.sum() for image in images])
     pairs = np.maximum(weights @ (found + false) + true[:, None], 1)
     f1 = np.where(true > 0, (2 * (weights @ found) / pairs).mean(1), np.nan)
     false_pixels, pixels = (

@@ -287,7 +287,8 @@ def test_a_reader_that_leaves_early_is_no_failure() -> None:
 
 
 def test_a_system_without_posix_locks_is_refused_in_one_line() -> None:
-    code = "import sys; sys.modules['fcntl'] = None; from ignota.__main__ import main; sys.exit(main())"
+    code = "import sys; sys.modules['fcntl'] = None; sys.argv[1:] = ['classes']; from ignota.__main__ import main; "
+    code += "sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "ignota: this system has no POSIX file locks: on Windows, run ignota in WSL 2 or Docker\n"
