@@ -1,6 +1,6 @@
 """docs/objects.md: unknown objects of the shipped world on photographs of other cameras.
 
-The folder holds NAME_RECIPE.json of the command that the page names.
+The folder holds the JSON files of COMMANDS.
 """
 
 from __future__ import annotations
@@ -8,10 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from experiments.pages.markdown import head, percent, read, table
+from experiments.pages.markdown import called, head, percent, read, table
 
 RECIPES = ("full", "light")
 SETS = ("road_anomaly_21", "road_obstacle_21")
+COMMANDS = tuple(
+    f"ignota evaluate wild {name} --data $IGNOTA_DATA/{name}_val --world camvid-11 --recipe {recipe} --given object"
+    f" --json {name}_{recipe}.json"
+    for name in SETS
+    for recipe in RECIPES
+)
 
 
 def listed(folder: Path) -> str:
@@ -34,8 +40,7 @@ def listed(folder: Path) -> str:
         "AP",
         "AP50",
     ]
-    call = "`ignota evaluate wild NAME --world camvid-11 --recipe RECIPE --given object --json NAME_RECIPE.json`"
-    call += ". Shares and AP in percent."
+    call = "".join(called(line) for line in COMMANDS) + "Shares and AP in percent."
     said = (
         "By size of the true object, below 32² pixels, below 96² and larger: covered / found, of so many. AP is that of"
         " OoDIS ([methods](methods.md)), with connected components as true objects."
