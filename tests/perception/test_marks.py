@@ -36,7 +36,8 @@ def scene() -> Scene:
     score[WHOLE], score[CORE], score[OTHER] = 4, 7.9, 1.2
     ids = np.ones(GRID, np.int32)
     ids[:, 45:] = 2
-    image = np.random.default_rng(0).integers(0, 255, (*GRID, 3)).astype(np.uint8)
+    image = np.full((*GRID, 3), 20, np.uint8)  # its edges are those of the things
+    image[WHOLE], image[CORE], image[OTHER] = 120, 250, 180
     reading = RegionReading(Hierarchy((RegionSet(ids, 2),)), torch.zeros(2, 1), torch.zeros(2, 1))
     tables = Tables(GRID, np.zeros(GRID, np.uint8), torch.from_numpy(score), reading)
     space = FeatureSpace(
@@ -69,6 +70,8 @@ def test_further_clicks_add_what_they_reach(scene: Scene) -> None:
 def test_an_object_that_no_finer_one_is_in_loses_the_region_that_is_ruled_out(scene: Scene) -> None:
     wide = np.s_[16:42, 10:60]
     scene.tables.score[wide] = 4
+    scene.encoding.image[wide] = 120
+    scene.encoding.image[16:42, 60:72] = 20
     left = mark_mask(Click(25, 28, minus=[(55, 28)]), scene, NONE)
     np.testing.assert_array_equal(left, masked(np.s_[16:42, 10:45]))
     kept = mark_mask(Click(25, 28, minus=[(30, 30), (55, 28)]), scene, NONE)  # of the region of the click itself
