@@ -40,11 +40,11 @@ def test_anomaly_figures(trained: Path, streets: Path, tmp_path: Path, capsys: p
     found = json.loads((tmp_path / "a" / "a.json").read_text())
     assert (found["dataset"], found["images"], list(found["scores"])) == ("cityscapes", 2, ["raml", "max_logit"])
     for readings in found["scores"].values():
-        assert set(readings) == {"pooled", "per_image", "dmlnet", "component"}
+        assert set(readings) == {"pooled", "per_image", "dmlnet", "component", "open_miou"}
         assert all(0 <= readings["pooled"][metric] <= 1 for metric in ("aupr", "auroc", "fpr95"))
     assert f"{100 * found['scores']['raml']['pooled']['aupr']:.2f}" in told.out
     component = found["scores"]["raml"]["component"]
-    assert set(component["oracle"]) == {"threshold", "siou", "ppv", "f1", "true", "predicted"}
+    assert set(component["oracle"]) == {"threshold", "siou", "ppv", "f1", "true", "predicted", "by_size"}
     assert component["oracle"]["true"] == component["fixed"]["true"] > 0
     recipe = json.loads((trained / "world.json").read_text())["recipes"]["light"]
     assert component["fixed"]["threshold"] == recipe["threshold"] != component["oracle"]["threshold"]

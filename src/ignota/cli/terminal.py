@@ -19,7 +19,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from ignota.cli.outcome import plain, said
 from ignota.progress import progress as progress
 
-_WIDTH_OF_A_PIPE = 160
+_WIDTH_OF_A_PIPE = 400
 
 
 def say(text: str) -> None:
