@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from functools import partial
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_tables_figures_and_report_are_there(whole: Path) -> None:
         assert picture.shape[1] > 1000 and picture.std() > 10, name
     html = (folder / "report.html").read_text(encoding="utf-8")
     assert html.count("<img") >= 20
-    assert "Does the paper&#x27;s order hold?" in html
+    assert "Does the paper's order hold?" in unescape(html)
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert list(results["tables"]) == ["table-1", "table-d", "table-e"]
     assert results["schedules"]["paper"]["steps"] == 2 and results["schedules"]["paper"]["published_steps"] == 10000
