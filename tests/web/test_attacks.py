@@ -217,10 +217,10 @@ def test_memory_stays_within_its_limit(tmp_path: Path, serve: Callable[..., Serv
 def test_limits_follow_what_the_process_takes() -> None:
     plain = Limits(process=2048 * MIB)
     found = fitted(plain, 900 * MIB, 4096)
-    assert found.memory == (2048 - 900 - 420) * MIB and found.pixels == plain.pixels and found.connections == 512
-    tight = fitted(Limits(process=1344 * MIB), 900 * MIB, 512)
+    assert found.memory == (2048 - 900 - 480) * MIB and found.pixels == plain.pixels and found.connections == 512
+    tight = fitted(Limits(process=1344 * MIB), 840 * MIB, 512)
     assert tight.memory == 84 * MIB and 2_000_000 <= tight.pixels < plain.pixels and tight.connections == 128
-    assert fitted(plain, None, 1024).memory == (1024 - 420) * MIB
+    assert fitted(plain, None, 1024).memory == (1024 - 480) * MIB
     assert fitted(Limits(), 900 * MIB, 10**6) == Limits()
-    with pytest.raises(InputError, match="128 MiB are too few for this world: it takes 1,320; give more with --memory"):
+    with pytest.raises(InputError, match="128 MiB are too few for this world: it takes 1,380; give more with --memory"):
         fitted(Limits(process=128 * MIB), 900 * MIB, 1024)

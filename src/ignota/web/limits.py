@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ignota.structures import InputError
 
-_ONE_IMAGE = 420 << 20
+_ONE_IMAGE = 480 << 20
 """Bytes that the networks take while an image passes them."""
 _PER_PIXEL = 16
 """Bytes that a pixel of an image takes while it is decoded, labelled and written."""
