@@ -174,6 +174,7 @@ def test_damaged_results_are_left_aside(folder: Path, world: OpenWorldModel, pho
     for change in (
         {"unknown_share": 7},
         {"unknown_share": True},
+        {"unknown_share": 10**400},
         {"classes": [{"name": 3, "share": 0.1}]},
         {"classes": 1},
     ):
@@ -182,6 +183,22 @@ def test_damaged_results_are_left_aside(folder: Path, world: OpenWorldModel, pho
         assert [image["unknown"] is None for image in found] == [True, False, False], change
     with pytest.raises(InputError, match="is no folder"):
         shown_folder(world, str(photos_folder), [str(photos_folder / "none")])
+
+
+def test_parts_beside_the_images_are_left_aside(world: OpenWorldModel, photos_folder: Path) -> None:
+    (photos_folder / "source=x").mkdir()
+    (photos_folder / "source=x" / "part-0.parquet").write_bytes(b"words")
+    assert len(shown_folder(world, str(photos_folder), []).folder.names) == 3
+
+
+def test_classes_are_listed_while_figures_arrive(tmp_path: Path) -> None:
+    class Arriving(dict[str, float]):
+        def __iter__(self) -> Iterator[str]:
+            folder.figures[len(folder.figures)] = folder_module.Figures(0.0, {})
+            return super().__iter__()
+
+    folder = folder_module.Folder(tmp_path, ["a.png"], {"a.png": folder_module.Figures(0.0, Arriving(road=1.0))})
+    assert folder.classes() == ["road"]
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from ignota.web.grouped import Groups
 from ignota.world.model import OpenWorldModel
 
 _COLUMNS = ["id", "width", "height", "unknown_share", "labels", "error"]
+_ROWS_AT_ONCE = 256
 
 
 def shown_folder(world: OpenWorldModel, images: str, results: Sequence[str]) -> Shown:
@@ -74,8 +75,8 @@ def _of_segment(world: OpenWorldModel, root: Path, names: Sequence[str], place: 
         try:
             shares = {_text(each["name"]): _share(each["share"]) for each in result["classes"]}
             yield name, Figures(_share(result["unknown_share"]), {k: v for k, v in shares.items() if v}, state)
-        except (LookupError, TypeError, ValueError):  # a result that somebody changed, or the regions of `discover`
-            continue
+        except (LookupError, TypeError, ValueError, ArithmeticError):
+            continue  # a result that somebody changed, or the regions of `discover`
 
 
 def _of_lake(world: OpenWorldModel, root: Path, place: Path) -> Iterator[tuple[str, Figures]]:
@@ -83,7 +84,11 @@ def _of_lake(world: OpenWorldModel, root: Path, place: Path) -> Iterator[tuple[s
     if find_spec("pyarrow") is None or not any(place.glob("source=*/part-*.parquet")):
         return
     state = world_fingerprint(world)
-    for source in sources([str(root)], str(place)):
+    try:
+        there = sources([str(root)], str(place))
+    except InputError:  # nothing to read there, as where the parts lie in the folder of the images itself
+        return
+    for source in there:
         if source.kind == "image" and Path(as_name(source.uri)) == root:
             yield from _of_parts(world, state, source, place)
 
@@ -96,12 +101,13 @@ def _of_parts(world: OpenWorldModel, state: str, source: Source, place: Path) ->
     names = {label.id: label.name for label in world.classes.classes}
     for part in sorted((place / f"source={source.name}").glob("part-*.parquet")):
         try:
-            rows = pq.read_table(
-                part, columns=["id", "width", "height", "unknown_share", "labels", "error"]
-            ).to_pylist()
-            for row in rows:
-                if row["error"] is None and row["id"] in ids:
-                    yield _name(ids[row["id"]]), _of_row(row, names, world.snapshot.state)
+            if not part.is_file():  # a pipe would block
+                continue
+            with pq.ParquetFile(part) as table:
+                for batch in table.iter_batches(_ROWS_AT_ONCE, columns=_COLUMNS):
+                    for row in batch.to_pylist():
+                        if row["error"] is None and row["id"] in ids:
+                            yield _name(ids[row["id"]]), _of_row(row, names, world.snapshot.state)
         except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, ArithmeticError):
             continue  # it is no part file
 

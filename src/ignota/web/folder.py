@@ -95,7 +95,8 @@ class Folder:
 
     def classes(self) -> list[str]:
         """Names of the classes that figures tell of."""
-        return sorted({name for figures in self.figures.values() for name in figures.shares})
+        known = list(self.figures.values())  # `note` may add to them meanwhile, in another thread
+        return sorted({name for figures in known for name in figures.shares})
 
     def group_keys(self) -> list[str]:
         """Keys of the groups that show in any image."""
