@@ -113,7 +113,7 @@ def test_the_readme_s_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         elif words[0] == "pip":
             assert words[:2] == ["pip", "install"] and set(words[2][2:-1].split(",")) <= set(extras)
         elif words[0] == "ignota":
-            more = ["--port", "0"] if words[1] == "serve" else []
+            more = ["--port", "0", "--memory", "16384"] if words[1] == "serve" else []  # this process has run others
             recipe = ["--recipe", "light"] if words[1] in ("segment", "learn", "serve") else []
             assert main([*words[1:], *recipe, *more]) == 0, words
         else:
