@@ -1,7 +1,7 @@
 """Frames of a video, one at a time: only a local file in one format, never a play list or a network address.
 
-OpenCV reads them, not PyAV: it is a dependency already, turns frames upright by their metadata, and steps over frames
-that nobody wants without converting them. PyAV would bring a second FFmpeg of its own.
+OpenCV reads them, not PyAV: it is a dependency already, turns frames upright by their metadata, and skips unwanted
+frames without converting them. PyAV would bring a second FFmpeg of its own.
 """
 
 from __future__ import annotations

@@ -268,7 +268,7 @@ class ClassList(BaseModel):
 
 
 class FolderImage(BaseModel):
-    """unknown: share of its pixels, null where nobody has looked at it yet. shares: of each class that is there.
+    """unknown: share of its pixels, null for an image that was not opened yet. shares: of each class that is there.
 
     current: whether these figures are of the world as it is now. groups: of `discover`, those that show in it.
     """
