@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE # hundreds of processes would compile the same files
 
-.PHONY: install demo test test-long test-all wheel-test lint docs bench clean
+.PHONY: install demo test test-long test-soak test-all wheel-test lint docs bench clean
 
 install: $(VENV)/.installed
 
@@ -17,13 +17,17 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	$(BIN)/ignota demo
 
-test test-long: export OMP_NUM_THREADS = 1
+test test-long test-soak: export OMP_NUM_THREADS = 1
 
 test: install
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-long: install
 	$(BIN)/python -m pytest -m long -n auto --dist worksteal
+
+# Every kill, mutation and flood at full number: about two hours.
+test-soak: install
+	$(BIN)/python -m pytest -m soak -n auto --dist worksteal
 
 test-all: test test-long
 

@@ -51,11 +51,11 @@ _COUNTED = itertools.count()
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first, or one processor would be left with them when the others are done.
 
-    Long tests may take longer than the others, as hundreds of calls do beside other work.
+    Long and soak tests may take longer than the others, as hundreds of calls do beside other work.
     """
     for item in items:
-        if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(3000))
+        if any(map(item.get_closest_marker, ("long", "soak"))) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(3600))
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 

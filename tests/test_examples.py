@@ -228,9 +228,9 @@ wait -n && wait -n
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1000)
-@pytest.mark.parametrize("name", ["torchrun.sh", pytest.param("slurm.sbatch", marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["torchrun.sh", "slurm.sbatch"])
 def test_two_processes_train_by(name: str, tmp_path: Path) -> None:
     """torchrun is the real one; for SLURM its `srun` is played by a script that sets the same variables."""
     file, out, srun = tmp_path / "two.yaml", tmp_path / "out", tmp_path / "srun"

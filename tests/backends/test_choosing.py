@@ -109,6 +109,7 @@ def test_without_bfloat16_instructions_it_says_so(world: OpenWorldModel, monkeyp
         with_backend(world, "torch-bf16")
 
 
+@pytest.mark.long
 def test_onnx_agrees_and_is_built_once(world: OpenWorldModel, trained: Path, cache: Path, photos) -> None:
     pytest.importorskip("onnxruntime")
     bundle = sorted(trained.iterdir())
@@ -123,6 +124,7 @@ def test_onnx_agrees_and_is_built_once(world: OpenWorldModel, trained: Path, cac
     assert sorted(trained.iterdir()) == bundle
 
 
+@pytest.mark.long
 def test_eight_bits_are_calibrated_once(world: OpenWorldModel, cache: Path, photos, pictures: list[Path]) -> None:
     pytest.importorskip("onnxruntime")
     with pytest.raises(InputError, match="--calibrate"):
@@ -142,6 +144,7 @@ def test_eight_bits_are_calibrated_once(world: OpenWorldModel, cache: Path, phot
     assert graph.stat().st_mtime_ns == before
 
 
+@pytest.mark.long
 def test_a_damaged_graph_is_told(world: OpenWorldModel, cache: Path) -> None:
     pytest.importorskip("onnxruntime")
     with_backend(world, "onnx")

@@ -136,7 +136,9 @@ def test_a_few_mutations(name: str, ground: Path, tmp_path: Path, capfd: pytest.
     assert check(name, ground, tmp_path / "place", range(3), capfd) > 0
 
 
-@pytest.mark.long
+@pytest.mark.parametrize("number", [pytest.param(8, marks=pytest.mark.long), pytest.param(30, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_many_mutations(name: str, ground: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert check(name, ground, tmp_path / "place", range(100, 130), capfd) > 5
+def test_many_mutations(
+    name: str, number: int, ground: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert check(name, ground, tmp_path / "place", range(100, 100 + number), capfd) > number // 6

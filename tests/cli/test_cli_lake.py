@@ -92,6 +92,7 @@ sys.exit(main())
 """`ignota` that writes its first rows sooner, so that few frames will do."""
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on(trained: Path, tmp_path: Path) -> None:
     photos, whole, out = tmp_path / "photos", tmp_path / "whole", tmp_path / "out"
     photos.mkdir()

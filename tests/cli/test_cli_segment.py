@@ -190,6 +190,7 @@ def test_the_table_keeps_what_earlier_calls_found(trained: Path, photos: Path, t
     assert pq.read_table(out / "regions.parquet").to_pylist() == rows
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on(trained: Path, photos: Path, tmp_path: Path) -> None:
     many = tmp_path / "many"
     many.mkdir()

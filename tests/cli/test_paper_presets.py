@@ -24,12 +24,12 @@ SMALL = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("preset", "layout", "architecture", "known"),
     [("cityscapes-16+3", "cityscapes", "deeplabv3plus", 16), ("bdd100k-anomaly", "bdd100k", "pspnet", 19)],
 )
-@pytest.mark.parametrize("encoder", ["resnet18", pytest.param("resnet101", marks=pytest.mark.long)])
+@pytest.mark.parametrize("encoder", ["resnet18", "resnet101"])
 def test_two_steps(
     preset: str,
     layout: str,

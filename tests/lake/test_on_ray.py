@@ -1,6 +1,6 @@
 """The Ray engine: the rows of the local one, whoever dies.
 
-One test starts Ray by default, as its workers import everything again; the others do in `make test-long`.
+Tests that start Ray are long, as its workers import everything again.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ print(json.dumps([sorted(addresses), errors]))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_ray_that_is_started_here_does_the_work_and_listens_to_this_machine_alone(trained: Path, lake: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment["RAY_worker_niceness"] = "0"

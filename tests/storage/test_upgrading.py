@@ -88,7 +88,9 @@ def test_a_copy_of_a_world_of_schema_1_is_of_schema_2(taught_1: Path, photos: li
     same(bundle.load(taught_1), bundle.load(taught_1.parent / "copy"), photos[1])
 
 
-@pytest.mark.parametrize("instants", [2, pytest.param(24, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "instants", [pytest.param(4, marks=pytest.mark.long), pytest.param(24, marks=pytest.mark.soak)]
+)
 def test_a_kill_at_any_step_leaves_a_world(
     taught_1: Path, photos: list[NDArray[np.uint8]], tmp_path: Path, instants: int
 ) -> None:

@@ -281,7 +281,7 @@ def test_stopping_finishes_what_was_accepted(folder: Path, serve: Callable[..., 
         asked(served.port, "GET", "/api/health")
 
 
-@pytest.mark.parametrize("lives", [1, pytest.param(6, marks=pytest.mark.long)])
+@pytest.mark.parametrize("lives", [pytest.param(1, marks=pytest.mark.long), pytest.param(6, marks=pytest.mark.soak)])
 def test_what_was_acknowledged_outlives_kill_9(
     folder: Path, serve: Callable[..., Served], thing: Thing, lives: int
 ) -> None:
