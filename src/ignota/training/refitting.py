@@ -71,8 +71,10 @@ def with_scores(
     part, held_out = parts_of(world, train, images)
     data = TrainingImages(train, part, lut, seed_of(world) if seed is None else seed)
     states = fit_states(world.networks, data, catalogue, tick, bars, kept)
-    recipe = dataclasses.replace(recipe, extra=(*recipe.extra, *names))
-    known = dataclasses.replace(world.fitted, recipe=recipe, states=world.fitted.states | states)
+    more = {"extra": (*recipe.extra, *names)}
+    recipe = dataclasses.replace(recipe, **more)
+    others = {name: dataclasses.replace(other, **more) for name, other in world.fitted.others.items()}
+    known = dataclasses.replace(world.fitted, recipe=recipe, others=others, states=world.fitted.states | states)
     bare = [name for name in recipe.scores() if LEVEL not in known.states[name]]
     known = calibrate_scores(world.networks, known, dataclasses.replace(data, images=held_out), tick, bare)
     return dataclasses.replace(world, fitted=known)
