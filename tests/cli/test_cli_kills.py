@@ -67,9 +67,10 @@ def kills(start: Path, place: Path, commands: Sequence[str], count: int, seed: i
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("command", COMMANDS)
-def test_more_kills(start: Path, tmp_path: Path, command: str) -> None:
-    assert kills(start, tmp_path / "place", (command,), 3, 0) >= 1
+def test_a_few_kills(start: Path, tmp_path: Path) -> None:
+    """Of all commands but export, which takes half a minute a call."""
+    commands = [name for name in COMMANDS if name != "export"]
+    assert kills(start, tmp_path / "place", commands, 2, 0) >= len(commands)
 
 
 @pytest.mark.soak
