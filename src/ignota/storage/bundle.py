@@ -23,9 +23,8 @@ from ignota.data.drafts import draft_folder
 from ignota.data.files import write_atomically
 from ignota.exemplars.store import FILE, ExemplarStore
 from ignota.models.build import SegmenterDescription, build_segmenter, describe
-from ignota.models.focus_network import FocusNetwork
 from ignota.models.frozen_encoder import FrozenEncoder, described_encoder, frozen_taps
-from ignota.models.objectness import described_objectness, objectness_taps
+from ignota.models.objectness import Objectness, SaliencyFile, described_objectness, objectness_taps
 from ignota.perception.branch import Branch, Branches, MetricNetwork
 from ignota.perception.known import KnownEvidence, RecipeChoice
 from ignota.perception.networks import Networks
@@ -34,6 +33,7 @@ from ignota.perception.tiles import tiled_unasked
 from ignota.storage.branch_files import branch_from_tensors, branch_tensors
 from ignota.storage.document import (
     FORM,
+    OBJECTNESS,
     SCHEMA,
     WEIGHTS,
     WORLD,
@@ -80,6 +80,8 @@ def save(world: OpenWorldModel, path: Path, results: dict[str, Any] | None = Non
         description, files = describe(world.networks.segmenter)
         for file in files:
             shutil.copyfile(file, folder / file.name)
+        if isinstance(world.networks.objectness, SaliencyFile):
+            shutil.copyfile(world.networks.objectness.path, folder / OBJECTNESS)
         safetensors.torch.save_file(halved(_tensors(world, description)) | _own_frozen(world), folder / WEIGHTS)
         for system in world.branches.systems:
             tensors = branch_tensors(world.branches.get(system, world.networks))
@@ -167,6 +169,8 @@ def opened(
         description = SegmenterDescription.from_json(document.segmenter)
         if description.file is not None:
             check_files(path, document, (description.file,))
+        if document.own_objectness:
+            check_files(path, document, (OBJECTNESS,))
         segmenter = build_segmenter(description, _group(tensors, "segmenter."), path, allow_code=allow_code)
         taxonomy = _taxonomy(document)
         known = KnownEvidence.from_tensors(_group(tensors, "known."), document.recipe, document.spaces, len(taxonomy))
@@ -353,14 +357,14 @@ def _objectness_entry(world: OpenWorldModel) -> dict[str, Any] | None:
     return _outside_entry(network)
 
 
-def _outside_entry(network: FrozenEncoder | FocusNetwork | None) -> dict[str, Any] | None:
+def _outside_entry(network: FrozenEncoder | Objectness | None) -> dict[str, Any] | None:
     """What the document keeps of a network whose weights lie outside the bundle."""
     if network is None:
         return None
     return {**network.identity(), "preprocessing": dataclasses.asdict(network.preprocessing)}
 
 
-def _objectness(path: Path, document: WorldDocument, recipe: RecipeChoice) -> FocusNetwork | None:
+def _objectness(path: Path, document: WorldDocument, recipe: RecipeChoice) -> Objectness | None:
     """The objectness network where recipe `full` is to be followed, else None.
 
     Raises InputError where that recipe is asked for and cannot be followed.
@@ -371,14 +375,15 @@ def _objectness(path: Path, document: WorldDocument, recipe: RecipeChoice) -> Fo
         return None
     assert document.objectness is not None  # as the document was checked
     try:
-        return described_objectness(document.objectness.model_dump(), objectness_taps(document.taps))
+        entry, taps = document.objectness.model_dump(), objectness_taps(document.taps)
+        return described_objectness(entry, taps, path / OBJECTNESS)
     except InputError:
         if recipe == "full":
             raise
         return None
 
 
-def _taps(document: WorldDocument, objectness: FocusNetwork | None) -> tuple[str, ...]:
+def _taps(document: WorldDocument, objectness: Objectness | None) -> tuple[str, ...]:
     """The taps that are kept: without the objectness network not its own, which recipe `light` does not read."""
     own = () if objectness else objectness_taps(document.taps)
     return tuple(tap for tap in document.taps if tap not in own)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NoReturn, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from ignota.models.focus_network import LARGEST_VIEW
+from ignota.models.objectness import OWN_FILE
 from ignota.perception.hierarchy import RegionSettings
 from ignota.perception.known import Recipe
 from ignota.scores.fitted_scores import RENAMED
@@ -20,7 +21,7 @@ from ignota.taxonomy import MAX_CLASSES
 SCHEMA = 2
 FORM = 3
 """Raised whenever `segment` comes to write something else for the same image and the same world."""
-WORLD, WEIGHTS = "world.json", "weights.safetensors"
+WORLD, WEIGHTS, OBJECTNESS = "world.json", "weights.safetensors", "objectness.onnx"
 RECIPE = "light"
 """The recipe that every world holds; `full` needs an objectness network."""
 ADDED = frozenset({"steal_counter", "lowest_margin", "objectness", "level", "cutoff", "component_cutoff"})
@@ -140,6 +141,11 @@ class WorldDocument(Entry):
     def recipe(self) -> Recipe:
         return self.recipes["light"]
 
+    @property
+    def own_objectness(self) -> bool:
+        """Whether the objectness network lies in the world."""
+        return self.objectness is not None and self.objectness.source == OWN_FILE
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         named = self.spaces | {f"recipe {name}": recipe.taps for name, recipe in self.recipes.items()}
@@ -162,8 +168,10 @@ class WorldDocument(Entry):
         for name, branch in self.branches.items():
             if branch.file != branch_file(name):
                 raise ValueError(f"branches.{name}: its file is {branch_file(name)!r}")
-        if set(self.files) != set(sealed_files(self.segmenter, list(self.branches))):
+        if sorted(self.files) != sorted(sealed_files(self.segmenter, list(self.branches), self.own_objectness)):
             raise ValueError("files: not those that the document names")
+        if self.own_objectness and self.objectness and self.files[OBJECTNESS].sha256 != self.objectness.sha256:
+            raise ValueError(f"objectness.sha256: not that of {OBJECTNESS}")
         return self
 
     @model_validator(mode="after")
@@ -185,10 +193,11 @@ def branch_file(name: str) -> str:
     return f"branch-{name}.safetensors"
 
 
-def sealed_files(segmenter: Mapping[str, Any], branches: Iterable[str]) -> tuple[str, ...]:
-    """Every file that a document seals: tensors, an exported program, branches."""
+def sealed_files(segmenter: Mapping[str, Any], branches: Iterable[str], own_objectness: bool) -> tuple[str, ...]:
+    """Every file that a document seals: tensors, an exported program, branches, a saliency model of the world's own."""
     program = (str(segmenter["file"]),) if isinstance(segmenter.get("file"), str) else ()
-    return (WEIGHTS, *program, *(branch_file(name) for name in branches))
+    saliency = (OBJECTNESS,) if own_objectness else ()
+    return (WEIGHTS, *program, *(branch_file(name) for name in branches), *saliency)
 
 
 def validated(raw: Mapping[str, Any], path: Path) -> WorldDocument:

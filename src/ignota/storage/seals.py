@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ignota.data.files import open_regular, read_regular
+from ignota.models.objectness import OWN_FILE
 from ignota.perception.networks import feed
 from ignota.storage.document import (
     FORM,
@@ -47,7 +48,9 @@ def canonical(raw: Mapping[str, Any]) -> bytes:
 
 def sealed(raw: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """A document of schema 2 with the seals of its files in `folder`, and its own digest."""
-    names = sealed_files(raw["segmenter"], raw["branches"])
+    objects = raw.get("objectness")
+    own = isinstance(objects, Mapping) and objects.get("source") == OWN_FILE
+    names = sealed_files(raw["segmenter"], raw["branches"], own)
     document = {**raw, "files": {name: file_seal(folder / name) for name in names}}
     return document | {"digest": hashlib.sha256(canonical(document)).hexdigest()}
 

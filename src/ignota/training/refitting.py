@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 from ignota.data.datasets import LabelledImages
 from ignota.evaluation.evaluation import world_split
 from ignota.functional.numbers import evenly_spaced
-from ignota.models.focus_network import FocusNetwork
+from ignota.models.objectness import Objectness
 from ignota.perception.branch import Branches, built
 from ignota.perception.networks import Networks
 from ignota.scores.fitted_scores import fitted_score
@@ -71,9 +71,9 @@ def with_scores(
     part, held_out = parts_of(world, train, images)
     data = TrainingImages(train, part, lut, seed_of(world) if seed is None else seed)
     states = fit_states(world.networks, data, catalogue, tick, bars, kept)
-    more = {"extra": (*recipe.extra, *names)}
-    recipe = dataclasses.replace(recipe, **more)
-    others = {name: dataclasses.replace(other, **more) for name, other in world.fitted.others.items()}
+    extra = (*recipe.extra, *names)
+    recipe = dataclasses.replace(recipe, extra=extra)
+    others = {name: dataclasses.replace(other, extra=extra) for name, other in world.fitted.others.items()}
     known = dataclasses.replace(world.fitted, recipe=recipe, others=others, states=world.fitted.states | states)
     bare = [name for name in recipe.scores() if LEVEL not in known.states[name]]
     known = calibrate_scores(world.networks, known, dataclasses.replace(data, images=held_out), tick, bare)
@@ -81,7 +81,7 @@ def with_scores(
 
 
 def with_objectness(
-    world: OpenWorldModel, network: FocusNetwork, train: LabelledImages, tick: Callable[[], object] = lambda: None
+    world: OpenWorldModel, network: Objectness, train: LabelledImages, tick: Callable[[], object] = lambda: None
 ) -> OpenWorldModel:
     """The same world with a recipe `full` that reads `network`, calibrated on its held-out training images.
 
