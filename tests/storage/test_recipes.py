@@ -18,6 +18,7 @@ from ignota.errors import InputError
 from ignota.models import focus_network
 from ignota.models.focus_network import FocusNetwork, is_installed
 from ignota.perception.reading import image_level, own_score, read_regions, to_image
+from ignota.scores.score import LEVEL
 from ignota.storage import bundle
 from ignota.storage.seals import world_fingerprint
 from ignota.synthetic.streets import SyntheticStreets
@@ -59,11 +60,26 @@ def test_full_is_followed_unless_another_is_chosen(both: Path, trained: Path) ->
 
 
 def test_a_fitted_score_is_one_of_both_recipes(both: Path, tmp_path: Path) -> None:
-    world = bundle.load(both)
     streets = SyntheticStreets("train", 8, (48, 96), 0)
-    bundle.save(with_scores(world, ["knn_decoder"], streets), tmp_path / "richer")
+    full, light = (
+        with_scores(bundle.load(both, recipe=recipe), ["knn_decoder"], streets) for recipe in ("full", "light")
+    )
+    assert (full.fitted.name, light.fitted.name) == ("full", "light")
+    levels = (world.fitted.states["knn_decoder"][LEVEL] for world in (full, light))
+    torch.testing.assert_close(*levels)  # the threshold is that of recipe light, whichever is in use
+    bundle.save(full, tmp_path / "richer")
     for recipe in ("full", "light"):
         assert "knn_decoder" in bundle.load(tmp_path / "richer", recipe=recipe).score_names()
+
+
+def test_a_world_without_the_network_of_a_recipe_is_refused_before_anything_is_fitted(
+    both: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--world", str(both), "--out", str(tmp_path / "richer"), "--recipe", "light", "--data", "absent"]
+    assert main(["fit", "knn_decoder", *words]) == 2
+    assert "leave --recipe out" in capsys.readouterr().err
+    with pytest.raises(InputError, match="recipe full whose network is not loaded"):
+        bundle.save(bundle.load(both, recipe="light"), tmp_path / "richer")
 
 
 def test_light_says_what_it_said_before(both: Path, trained: Path, photo: NDArray[np.uint8]) -> None:
@@ -113,7 +129,7 @@ def test_without_the_package_light_is_followed(
     assert world.known.name == "light" and set(world.known.others) == {"full"}
     with pytest.raises(InputError, match=r"pip install 'ignota\[objectness\]'"):
         ignota.load(both, recipe="full")
-    with pytest.raises(InputError, match="whose network is not here"):
+    with pytest.raises(InputError, match="whose network is not loaded"):
         bundle.save(world, tmp_path / "again")
     Image.fromarray(photo).save(tmp_path / "a.png")
     words = ("segment", str(tmp_path / "a.png"), "--world", str(both), "--out", str(tmp_path / "out"))

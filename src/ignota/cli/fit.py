@@ -85,6 +85,8 @@ def run(args: Namespace) -> None:
     hush_training()
     partial = out.with_name(f"{out.name}.partial")
     with opened_world(args) as world:
+        if args.objectness == "none":
+            bundle.check_complete(world)
         data = _data_of(world, args.dataset)
         train = open_split(data, None if args.data is None else Path(args.data), "train", seed_of(world))
         richer = _with_scores(world, names, train, data, args, partial) if names else world

@@ -349,12 +349,17 @@ def _frozen(document: WorldDocument, own: dict[str, Tensor], allow_download: boo
     return network
 
 
+def check_complete(world: OpenWorldModel) -> None:
+    """Raises InputError where the world holds a recipe `full` whose network was not loaded: it cannot be saved."""
+    if world.networks.objectness is None and "full" in world.fitted.recipes:
+        remedy = "leave --recipe out, or run `pip install 'ignota[objectness]'`"
+        raise InputError(f"this world holds a recipe full whose network is not loaded: {remedy}")
+
+
 def _objectness_entry(world: OpenWorldModel) -> dict[str, Any] | None:
-    """The network of the recipe `full`; raises InputError where that is held, yet its network was not loaded."""
-    network = world.networks.objectness
-    if network is None and "full" in world.fitted.recipes:
-        raise InputError("this world holds a recipe full whose network is not here: `pip install 'ignota[objectness]'`")
-    return _outside_entry(network)
+    """The network of the recipe `full`; raises InputError as `check_complete` does."""
+    check_complete(world)
+    return _outside_entry(world.networks.objectness)
 
 
 def _outside_entry(network: FrozenEncoder | Objectness | None) -> dict[str, Any] | None:

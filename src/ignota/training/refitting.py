@@ -56,11 +56,14 @@ def with_scores(
 ) -> OpenWorldModel:
     """The same world with the states of further scores; those that it holds keep theirs.
 
+    Whatever recipe is in use, thresholds are for the false positive rate of `light`, as those of the other scores are.
+
     tick: called once an image; bars: shows the training of each score. images: states come from at most so many instead
     of as many as the world was trained with. kept: where finished states are kept until the world is written. Raises
     InputError for a score that cannot be fitted or is held already, and for images without classes.
     """
-    recipe = world.fitted.recipe
+    fitted = world.fitted.under("light")
+    recipe = fitted.recipe
     catalogue = {name: fitted_score(name, recipe.coreset, recipe.neighbours) for name in names}
     for name in names:
         if name in recipe.extra:
@@ -73,11 +76,11 @@ def with_scores(
     states = fit_states(world.networks, data, catalogue, tick, bars, kept)
     extra = (*recipe.extra, *names)
     recipe = dataclasses.replace(recipe, extra=extra)
-    others = {name: dataclasses.replace(other, extra=extra) for name, other in world.fitted.others.items()}
-    known = dataclasses.replace(world.fitted, recipe=recipe, others=others, states=world.fitted.states | states)
+    others = {name: dataclasses.replace(other, extra=extra) for name, other in fitted.others.items()}
+    known = dataclasses.replace(fitted, recipe=recipe, others=others, states=fitted.states | states)
     bare = [name for name in recipe.scores() if LEVEL not in known.states[name]]
     known = calibrate_scores(world.networks, known, dataclasses.replace(data, images=held_out), tick, bare)
-    return dataclasses.replace(world, fitted=known)
+    return dataclasses.replace(world, fitted=known.under(world.fitted.name))
 
 
 def with_objectness(
