@@ -1,10 +1,10 @@
 """Measures `segment --engine`: each call measures one thing and writes a file of figures for experiments.render.
 
-    python benchmarks/lake.py speed  --out runs/lake --engine local
-    python benchmarks/lake.py speed  --out runs/lake --engine ray --workers 1        and --workers 2
-    python benchmarks/lake.py kills  --out runs/lake        200 frames, a worker killed after every 25, the driver twice
-    python benchmarks/lake.py memory --out runs/lake        peak memory of 200 and of 2,000 frames
-    python benchmarks/lake.py cost   --out runs/lake        seconds and bytes of a frame, a region and a row
+    python -m benchmarks.lake speed --out experiments/measured/scale --engine local
+    python -m benchmarks.lake speed --out experiments/measured/scale --engine ray --workers 1        and --workers 2
+    python -m benchmarks.lake kills --out experiments/measured/scale   200 frames; a worker dies every 25, the driver twice
+    python -m benchmarks.lake memory --out experiments/measured/scale  peak memory of 200 and of 2,000 frames
+    python -m benchmarks.lake cost --out experiments/measured/scale    seconds and bytes of a frame, a region and a row
 
 Frames are synthetic streets, the world is a shipped one at a small working size: what is measured is the engine.
 """
@@ -32,8 +32,8 @@ from typing import Any
 import numpy as np
 import psutil
 import pyarrow.dataset as ds
+from benchmarks.queues import middle_rate
 from PIL import Image
-from queues import middle_rate
 
 from ignota.heap import keep_freed_memory
 from ignota.lake.frames import read_span
@@ -156,8 +156,8 @@ def measure_speed(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
 def measure_kills(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """Drivers as processes of their own, which tell each finished frame; this one kills."""
     frames, rows = draw(scratch / "frames", 200, (args.size, args.size * 4 // 3)), scratch / "rows"
-    call = [sys.executable, __file__, "drive", "--out", str(args.out), "--world", args.world, "--size", str(args.size)]
-    call += ["--workers", str(args.workers), "--engine", "ray", "--folder", str(scratch)]
+    call = [sys.executable, "-m", "benchmarks.lake", "drive", "--out", str(args.out), "--world", args.world]
+    call += ["--size", str(args.size), "--workers", str(args.workers), "--engine", "ray", "--folder", str(scratch)]
     finished, deaths, drivers, rng = 0, 0, 0, np.random.default_rng(args.seed)
     while True:
         process = subprocess.Popen(call, stdout=subprocess.PIPE, text=True)
@@ -201,7 +201,7 @@ def measure_memory(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     for count in (200, 2000):
         folder = scratch / str(count)
         draw(folder / "frames", count, (args.size, args.size * 4 // 3))
-        call = [sys.executable, __file__, "drive", "--out", str(args.out), "--world", args.world]
+        call = [sys.executable, "-m", "benchmarks.lake", "drive", "--out", str(args.out), "--world", args.world]
         call += ["--size", str(args.size), "--workers", str(args.workers), "--engine", args.engine]
         process = subprocess.Popen([*call, "--folder", str(folder)], stdout=subprocess.DEVNULL)
         samples = []

@@ -1,6 +1,6 @@
 """Simulates the queues of `segment --engine ray` from the measured costs of one worker; predicts several.
 
-    python benchmarks/queues.py --runs runs/lake [--workers 2] [--cores 2]
+    python -m benchmarks.queues --runs experiments/measured/scale [--workers 2] [--cores 2]
 
 Readers put blocks of eight frames into a bounded queue, workers take them, one writer takes the rows. Whoever computes
 needs a core; where there are fewer cores than that, they take turns. `--runs` is where benchmarks/lake.py wrote the run

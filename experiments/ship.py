@@ -1,8 +1,8 @@
-"""Copies trained worlds into the package, each with a model card.
+"""Copies trained worlds into the package; writes the model cards of all worlds there.
 
-    python -m experiments.ship runs/camvid-8+3 runs/camvid-11 [--measured experiments/measured/results]
+    python -m experiments.ship [runs/camvid-8+3 runs/camvid-11] [--measured experiments/measured/results]
 
-The card ends with the section of the result page that belongs to the world (experiments/pages/results.py).
+A card ends with the world's figures of the result page (experiments/pages/results.py).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.pages.results import sections
+from experiments.pages.results import on_world
 
 WORLDS = Path(__file__).resolve().parents[1] / "src" / "ignota" / "worlds"
 _LIMIT, _BRANCHED = 16_000_000, 40_000_000
 """Bytes of a shipped world, and of one with branches."""
 
 
-def ship(folder: Path, sections: str) -> None:
-    """Copies a run's world into the package with a model card; raises ValueError where it is larger than allowed."""
+def ship(folder: Path) -> None:
+    """Copies a run's world into the package; raises ValueError where it is larger than allowed."""
     source, document = folder / "world", json.loads((folder / "world" / "world.json").read_text(encoding="utf-8"))
     name = document["provenance"]["configuration"]["name"]
     target = WORLDS / name
@@ -34,10 +34,9 @@ def ship(folder: Path, sections: str) -> None:
     size, limit = sum(file.stat().st_size for file in target.iterdir()), _BRANCHED if document["branches"] else _LIMIT
     if size > limit:
         raise ValueError(f"{target} takes {size:,} bytes, more than {limit:,}")
-    (target / "README.md").write_text(card(name, document, size, sections), encoding="utf-8")
 
 
-def card(name: str, document: dict[str, Any], size: int, sections: str) -> str:
+def card(name: str, document: dict[str, Any], size: int, figures: str) -> str:
     """The model card of a shipped world."""
     classes = ", ".join(entry["name"] for entry in document["taxonomy"]["classes"])
     frozen, config = document["frozen"], document["provenance"]["configuration"]
@@ -61,7 +60,7 @@ A world of {len(document["taxonomy"]["classes"])} known classes ({classes}); spl
   countries or other cameras. For `camvid-11`, `fit.distort` and `fit.by_class` were decided after the two
   SegmentMeIfYouCan sets had been read. This is not a safety device. Thin objects (poles, signs) are often missed.
 
-{sections}"""
+{figures}"""
 
 
 def recipes(document: dict[str, Any]) -> str:
@@ -71,19 +70,23 @@ def recipes(document: dict[str, Any]) -> str:
         return ""
     return f"""- **Recipes** `light`, and `full`, which reads the objectness network of the package `{entry["package"]}`
   {entry["version"]} (SHA-256 {entry["sha256"]};
-  its training data are not documented). The figures below are those of `light`, for learnt classes before
-  counter-examples existed; docs/wild.md has the current ones by both recipes.
+  its training data are not documented).
 """
 
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("runs", nargs="*", type=Path)
     parser.add_argument("--measured", type=Path, default=Path("experiments/measured/results"))
     args = parser.parse_args(words)
-    texts = sections(args.measured)
     for run in args.runs:
-        ship(run, texts[run.name].rstrip() + "\n")
+        ship(run)
+    for file in sorted(WORLDS.glob("*/world.json")):
+        document = json.loads(file.read_text(encoding="utf-8"))
+        name = file.parent.name
+        size = sum(one.stat().st_size for one in file.parent.iterdir())
+        figures = on_world(args.measured, name).rstrip() + "\n"
+        (file.parent / "README.md").write_text(card(name, document, size, figures), encoding="utf-8")
 
 
 if __name__ == "__main__":

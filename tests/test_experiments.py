@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from experiments import (
     measure,
     region_scales,
     render,
+    ship,
     taught_classes,
 )
+from experiments.pages import results
 from PIL import Image
 
 from ignota.cli import find_command
@@ -30,6 +33,8 @@ from ignota.metrics.bootstrap import drawn_weights, image_histogram
 from ignota.metrics.components import ComponentMetrics, Sizes
 from ignota.synthetic.streets import SyntheticStreets
 from ignota.training.configuration import ExperimentConfig
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -179,3 +184,19 @@ def test_diagnosis(trained: Path, streets: Path, tmp_path: Path) -> None:
     anomalies, taught = read(tmp_path / "d.json").values()
     assert set(anomalies["**raml**"]) == {"AUPR", "AUROC", "FPR95"}
     assert {"harmonic", "novel", "old"} <= set(taught["**raml**"])
+
+
+@pytest.mark.parametrize("file", sorted(
+    file.relative_to(ROOT) for folder in ("experiments", "benchmarks") for file in (ROOT / folder).rglob("*.py")
+), ids=str)  # fmt: skip
+def test_every_program_can_be_imported(file: Path) -> None:
+    import_module(".".join(file.with_suffix("").parts))
+
+
+def test_cards_of_shipped_worlds_show_what_was_measured() -> None:
+    for name in ("camvid-8+3", "camvid-11"):
+        document = json.loads((ship.WORLDS / name / "world.json").read_text())
+        figures = results.on_world(ROOT / "experiments/measured/results", name)
+        text = (ship.WORLDS / name / "README.md").read_text()
+        assert text.endswith(figures.rstrip() + "\n") and figures.count("| `raml` |") == (4 if "8" in name else 0)
+        assert ship.card(name, document, 0, "").partition(" MB")[0].rpartition(" ")[0] in text

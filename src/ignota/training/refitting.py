@@ -104,7 +104,7 @@ def with_objects(
     """The same world whose recipes list unknown objects, with cutoffs from its held-out training images.
 
     tick: called once a held-out image. Raises InputError for images without classes, and where the world holds a recipe
-    `full` whose network is not here.
+    `full` whose network is not loaded.
     """
     if "full" in world.fitted.recipes and world.networks.objectness is None:
         raise InputError("the objects of recipe full need its network: `pip install 'ignota[objectness]'`")
