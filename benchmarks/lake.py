@@ -2,7 +2,7 @@
 
     python -m benchmarks.lake speed --out experiments/measured/scale --engine local
     python -m benchmarks.lake speed --out experiments/measured/scale --engine ray --workers 1        and --workers 2
-    python -m benchmarks.lake kills --out experiments/measured/scale   200 frames; a worker dies every 25, the driver twice
+    python -m benchmarks.lake kills --out experiments/measured/scale   200 frames; a worker dies every 25, drivers twice
     python -m benchmarks.lake memory --out experiments/measured/scale  peak memory of 200 and of 2,000 frames
     python -m benchmarks.lake cost --out experiments/measured/scale    seconds and bytes of a frame, a region and a row
 
