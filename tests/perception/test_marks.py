@@ -58,6 +58,25 @@ def test_a_click_picks_the_object_and_a_click_beside_it_makes_it_finer(scene: Sc
     np.testing.assert_array_equal(mark_mask(Click(25, 28, minus=[(60, 28)]), scene, NONE), first)  # not of it anyway
 
 
+def test_a_finer_object_is_part_of_the_object_and_free_of_what_is_ruled_out(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At snapped edges a set of the score reaches beyond the object's mask, or over the click that rules it out."""
+    beyond = masked(np.s_[10:42, 15:40])
+    monkeypatch.setattr("ignota.perception.marks._finer", lambda *_: beyond)
+    finer = mark_mask(Click(25, 28, minus=[(12, 18)]), scene, NONE)
+    np.testing.assert_array_equal(finer, beyond & masked(WHOLE))
+    held = mark_mask(Click(25, 28, minus=[(30, 18)]), scene, NONE)  # of the click's own region: it stays
+    np.testing.assert_array_equal(held, beyond & masked(WHOLE))
+    wide = np.s_[16:42, 10:60]
+    scene.tables.score[wide] = 4
+    scene.encoding.image[wide] = 120
+    scene.encoding.image[16:42, 60:72] = 20
+    monkeypatch.setattr("ignota.perception.marks._finer", lambda *_: masked(wide))
+    left = mark_mask(Click(25, 28, minus=[(55, 28)]), scene, NONE)
+    assert left[28, 25] and not left[28, 55]
+
+
 def test_further_clicks_add_what_they_reach(scene: Scene) -> None:
     both = mark_mask(Click(25, 28, plus=[(60, 28)]), scene, NONE)
     np.testing.assert_array_equal(both, masked(WHOLE) | masked(OTHER))

@@ -191,6 +191,18 @@ def test_parts_beside_the_images_are_left_aside(world: OpenWorldModel, photos_fo
     assert len(shown_folder(world, str(photos_folder), []).folder.names) == 3
 
 
+def test_damaged_groups_beside_the_images_are_left_aside(
+    world: OpenWorldModel, photos_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They may be anybody's; a folder that `--results` names is another matter."""
+    (photos_folder / "groups.json").write_text("{")
+    assert shown_folder(world, str(photos_folder), []).groups is None
+    error = capsys.readouterr().err
+    assert "left aside" in error and error.count("\n") == 1
+    with pytest.raises(InputError, match=r"groups\.json"):
+        shown_folder(world, str(photos_folder), [str(photos_folder)])
+
+
 def test_classes_are_listed_while_figures_arrive(tmp_path: Path) -> None:
     class Arriving(dict[str, float]):
         def __iter__(self) -> Iterator[str]:

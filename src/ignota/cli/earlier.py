@@ -10,6 +10,7 @@ from typing import Any
 from ignota.cli.gathering import check_extra, discovered
 from ignota.cli.inputs import PARTS
 from ignota.cli.results import image_fingerprint, read_result
+from ignota.cli.terminal import note
 from ignota.data.files import as_name, as_text, one_line
 from ignota.data.listing import pictures
 from ignota.discovery.document import FILE
@@ -33,7 +34,7 @@ def shown_folder(world: OpenWorldModel, images: str, results: Sequence[str]) -> 
     """The images directly in a folder with all that is known of them; raises InputError.
 
     results: folders that `segment` or `discover` wrote; the folder itself is looked into as well. What another world
-    or an older image gave is left aside.
+    or an older image gave is left aside, and so are groups beside the images that cannot be read.
     """
     root = Path(images)
     if not root.is_dir():
@@ -49,11 +50,22 @@ def shown_folder(world: OpenWorldModel, images: str, results: Sequence[str]) -> 
     for place in places:
         figures = dict(_of_lake(world, root, place)) | dict(_of_segment(world, root, names, place)) | figures
         if groups is None and (place / FILE).exists():
-            check_extra()
-            groups = Groups(*discovered(world, place))
+            groups = _groups(world, place, asked=place != root or images in results)
     by_name = {} if groups is None else _regions_by_image(groups.found, root)
     figures = {name: _of_regions(groups, rows) for name, rows in by_name.items() if groups is not None} | figures
     return Shown(Folder(root, names, figures, _keys_by_image(groups, by_name)), groups)
+
+
+def _groups(world: OpenWorldModel, place: Path, asked: bool) -> Groups | None:
+    """What `discover` wrote to a folder; raises InputError where it cannot be read and the folder was `asked` for."""
+    try:
+        check_extra()
+        return Groups(*discovered(world, place))
+    except InputError as error:
+        if asked:
+            raise
+        note(f"the groups beside the images are left aside: {error}")
+        return None
 
 
 def _is_result(root: Path, name: str) -> bool:

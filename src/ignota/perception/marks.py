@@ -112,11 +112,17 @@ def _clicked(click: Click, scene: Scene, channels: Integer[np.ndarray, "h w"]) -
     mask = np.zeros(scene.tables.size, bool)
     for i, (x, y) in enumerate(points):
         found = _reached(dataclasses.replace(click, x=x, y=y), scene, channels, objects, anything=i > 0)
-        if any(found[int(down), int(across)] for across, down in click.minus):
-            finer = None if objects is None else _finer(scene, click.threshold, on[i], outside)
-            found = _without(found, scene, outside, on) if finer is None else finer
+        if _holds(found, click.minus) and objects is not None:
+            finer = _finer(scene, click.threshold, on[i], outside)
+            found = found if finer is None else found & finer
+        if _holds(found, click.minus):
+            found = _without(found, scene, outside, on)
         mask |= found
     return mask
+
+
+def _holds(mask: Bool[np.ndarray, "H W"], points: Sequence[tuple[float, float]]) -> bool:
+    return any(mask[int(y), int(x)] for x, y in points)
 
 
 def _finer(
