@@ -124,6 +124,8 @@ def test_a_saliency_model_of_one_size(tmp_path: Path) -> None:
     assert network.view_size(100, 200) == (40, 40) and network(noise(40, 40))[0].shape == (40, 40)
     with pytest.raises(InputError, match="does not run"):
         network(noise(41, 40))
+    with pytest.raises(InputError, match="at most 4096 pixels"):
+        SaliencyFile(saliency(tmp_path / "large.onnx", True, 5000))
 
 
 def test_what_is_no_saliency_model_is_one_line(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -10,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from tests.conftest import TINY
 from tests.own_networks import saliency
 
 import ignota
@@ -18,8 +22,12 @@ from ignota.cli import main
 from ignota.errors import InputError
 from ignota.models.objectness import SaliencyFile
 from ignota.storage import bundle
-from ignota.storage.seals import world_fingerprint
+from ignota.storage.hub import FILES
+from ignota.storage.seals import read_document, world_fingerprint
 from ignota.storage.upgrading import seal
+from ignota.synthetic.streets import SyntheticStreets
+from ignota.training.experiment import check_frozen
+from ignota.training.stages import Stages
 
 pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.slow
@@ -92,6 +100,46 @@ def test_without_onnx_runtime_light_is_followed(fitted: Path, monkeypatch: pytes
     assert ignota.load(fitted).known.name == "light"
     with pytest.raises(InputError, match=r"onnxruntime is not installed.*ignota\[onnx\]"):
         ignota.load(fitted, recipe="full")
+
+
+def test_one_line_says_what_it_needs(
+    fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    photo = tmp_path / "a.png"
+    Image.fromarray(np.zeros((48, 96, 3), np.uint8)).save(photo)
+    assert main(["segment", str(photo), "--world", str(fitted), "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and told.startswith("ignota: recipe light: `pip install 'ignota[onnx]'`")
+
+
+def test_a_sealed_file_that_is_no_model_is_refused_whatever_the_recipe_found(world: Path) -> None:
+    (world / "objectness.onnx").write_bytes(b"no graph")
+    document = json.loads((world / "world.json").read_text())
+    document["objectness"]["sha256"] = hashlib.sha256(b"no graph").hexdigest()
+    (world / "world.json").write_text(json.dumps(document))
+    seal(world)
+    with pytest.raises(InputError, match="no readable ONNX file"):
+        ignota.load(world)
+
+
+def test_a_hub_takes_it(fitted: Path) -> None:
+    assert "objectness.onnx" in set(read_document(fitted).files) <= FILES
+
+
+def test_a_configuration_names_it(trained: Path, tmp_path: Path) -> None:
+    model = saliency(tmp_path / "net.onnx", False, "side")
+    fit = dataclasses.replace(TINY.fit, objectness=str(model), objectness_size=64)
+    config, data = dataclasses.replace(TINY, fit=fit), TINY.data
+    check_frozen(config, False)
+    samples = SyntheticStreets("train", data.train_length, (data.height, data.width), 0)
+    segmenter = bundle.load(trained).networks.segmenter
+    made = Stages(config, samples, tmp_path / "run", torch.device("cpu"), True, segmenter).world()
+    bundle.save(made, tmp_path / "world")
+    assert isinstance(ignota.load(tmp_path / "world", recipe="full").networks.objectness, SaliencyFile)
+    model.unlink()
+    with pytest.raises(InputError, match="does not exist"):
+        check_frozen(config, False)
 
 
 @pytest.mark.parametrize(("words", "told"), [

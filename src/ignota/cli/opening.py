@@ -34,12 +34,14 @@ def opened_world(args: Namespace, writable: bool = False) -> Iterator[OpenWorldM
     """
     from ignota.backends.choosing import with_backend
     from ignota.storage import bundle
+    from ignota.storage.document import OBJECTNESS
 
     world = bundle.load(
         args.world, chosen_device(args), writable, args.size, args.allow_code, args.allow_download, args.recipe
     )
     if args.recipe == "auto" and "full" in world.known.others:
-        note("recipe light: `pip install 'ignota[objectness]'` brings what recipe full needs")
+        extra = "onnx" if (bundle.find_world(args.world) / OBJECTNESS).exists() else "objectness"
+        note(f"recipe light: `pip install 'ignota[{extra}]'` brings what recipe full needs")
     try:
         yield (
             world

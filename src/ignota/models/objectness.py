@@ -32,7 +32,7 @@ from ignota.structures import InputError, Preprocessing
 
 OWN_FILE = "file"
 """The source of a model that lies in the world itself."""
-_CELL = 32
+_CELL, _LARGEST_SIDE = 32, 4096
 _SLACK = 1e-3
 
 
@@ -60,6 +60,8 @@ class SaliencyFile:
             raise InputError(f"{path} takes no image 1×3×H×W of floats: give a saliency model such as U²-Net")
         height, width = shape[2:]
         self.fixed_size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+        if self.fixed_size and max(self.fixed_size) > _LARGEST_SIDE:
+            raise InputError(f"{path} takes images of {height}×{width}: a side has at most {_LARGEST_SIDE} pixels")
 
     def view_size(self, height: int, width: int) -> tuple[int, int]:
         """What an image of that size is to be resized to."""

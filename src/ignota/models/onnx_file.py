@@ -21,6 +21,15 @@ _LARGEST = 2 * 2**30
 _NEEDED = "`pip install 'ignota[onnx]'` brings it"
 
 
+def is_installed() -> bool:
+    """Whether this environment has both libraries."""
+    try:
+        libraries()
+    except InputError:
+        return False
+    return True
+
+
 def libraries() -> tuple[Any, Any]:
     """onnx and onnxruntime; raises InputError where one is missing."""
     try:

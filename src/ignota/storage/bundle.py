@@ -25,6 +25,7 @@ from ignota.exemplars.store import FILE, ExemplarStore
 from ignota.models.build import SegmenterDescription, build_segmenter, describe
 from ignota.models.frozen_encoder import FrozenEncoder, described_encoder, frozen_taps
 from ignota.models.objectness import Objectness, SaliencyFile, described_objectness, objectness_taps
+from ignota.models.onnx_file import is_installed
 from ignota.perception.branch import Branch, Branches, MetricNetwork
 from ignota.perception.known import KnownEvidence, RecipeChoice
 from ignota.perception.networks import Networks
@@ -372,7 +373,8 @@ def _outside_entry(network: FrozenEncoder | Objectness | None) -> dict[str, Any]
 def _objectness(path: Path, document: WorldDocument, recipe: RecipeChoice) -> Objectness | None:
     """The objectness network where recipe `full` is to be followed, else None.
 
-    Raises InputError where that recipe is asked for and cannot be followed.
+    Raises InputError where that recipe is asked for and cannot be followed, and for a model of the world's own that is
+    no saliency model.
     """
     if recipe == "light" or "full" not in document.recipes:
         if recipe == "full":
@@ -383,7 +385,7 @@ def _objectness(path: Path, document: WorldDocument, recipe: RecipeChoice) -> Ob
         entry, taps = document.objectness.model_dump(), objectness_taps(document.taps)
         return described_objectness(entry, taps, path / OBJECTNESS)
     except InputError:
-        if recipe == "full":
+        if recipe == "full" or (document.own_objectness and is_installed()):
             raise
         return None
 

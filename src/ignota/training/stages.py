@@ -20,8 +20,9 @@ from ignota.data.datasets import LabelledImages
 from ignota.data.shots import Shots, class_areas
 from ignota.exemplars.store import ExemplarStore
 from ignota.functional.numbers import evenly_spaced
-from ignota.models.focus_network import FocusNetwork, is_installed
+from ignota.models.focus_network import PACKAGE, is_installed
 from ignota.models.frozen_encoder import FrozenEncoder, frozen_taps
+from ignota.models.objectness import Objectness, open_objectness
 from ignota.models.segmenter import ClosedSetSegmenter
 from ignota.perception.branch import Branch, Branches, MetricNetwork, built
 from ignota.perception.features import MetricSpace
@@ -124,12 +125,13 @@ class Stages:
         return evenly_spaced(len(self.samples), self.config.fit.images).tolist()
 
     @cached_property
-    def objectness(self) -> FocusNetwork | None:
+    def objectness(self) -> Objectness | None:
         """The network of the recipe `full`; None where the configuration or the environment has none."""
         fit = self.config.fit
         if fit.objectness == "none" or (fit.objectness == "auto" and not is_installed()):
             return None
-        return FocusNetwork(size=fit.objectness_size).to(self.device)
+        source = PACKAGE if fit.objectness == "auto" else fit.objectness
+        return open_objectness(source, fit.objectness_size).to(self.device)
 
     def networks(self) -> Networks:
         return Networks(self.segmenter, self.frozen, self.config.size, self.taps, self.device)
