@@ -49,7 +49,7 @@ _REMEMBERED = 140
 
 @dataclass
 class First(Memory):
-    """Keeps the first images that it meets: later ones are drawn anew by each seed."""
+    """Keeps the first images that it meets: each seed draws later ones again."""
 
     def encode(self, image: ImageLike, size: int | None) -> Encoding:
         assert self.networks is not None
