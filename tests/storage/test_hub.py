@@ -137,7 +137,7 @@ def test_a_world_comes_back_as_it_was(
 def test_a_push_replaces_the_world_before_and_makes_public_what_is_to_be(hub: Hub, world: Path) -> None:
     hub.repositories[REPO] = {"branch-dmlnet.safetensors": b"old", "README.md": b"# Mine", "world.json": b"{}"}
     push(world, REPO)
-    assert set(hub.repositories[REPO]) == {"README.md"} | FILES - {"branch-dmlnet.safetensors", "objectness.onnx"}
+    assert set(hub.repositories[REPO]) == {"README.md"} | FILES - {"branch-dmlnet.safetensors"}
     push(world, "me/open", public=True)
     assert hub.private["me/open"] is False
 

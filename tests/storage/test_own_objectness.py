@@ -123,8 +123,9 @@ def test_a_sealed_file_that_is_no_model_is_refused_whatever_the_recipe_found(wor
         ignota.load(world)
 
 
-def test_a_hub_takes_it(fitted: Path) -> None:
-    assert "objectness.onnx" in set(read_document(fitted).files) <= FILES
+def test_no_hub_takes_it(fitted: Path) -> None:
+    """Worlds on a hub are safetensors, JSON and SQLite alone."""
+    assert set(read_document(fitted).files) - FILES == {"objectness.onnx"}
 
 
 def test_a_configuration_names_it(trained: Path, tmp_path: Path) -> None:

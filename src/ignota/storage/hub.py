@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, get_args
 
 from ignota.exemplars.store import FILE
 from ignota.storage import bundle
-from ignota.storage.document import OBJECTNESS, WEIGHTS, WORLD, BranchName, WorldDocument, branch_file
+from ignota.storage.document import WEIGHTS, WORLD, BranchName, WorldDocument, branch_file
 from ignota.storage.seals import LONGEST, read_document, read_json
 from ignota.structures import InputError
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 _LOG = logging.getLogger(__name__)
-FILES = frozenset({WORLD, WEIGHTS, FILE, OBJECTNESS, *(branch_file(system) for system in get_args(BranchName))})
-"""All that a world on a hub may consist of: safetensors, JSON, SQLite, and a saliency model that opening checks."""
+FILES = frozenset({WORLD, WEIGHTS, FILE, *(branch_file(system) for system in get_args(BranchName))})
+"""All that a world on a hub may consist of: safetensors, JSON and SQLite."""
 LEFT_THERE = frozenset({".gitattributes", "README.md"})
 """Files that hubs make of their own accord; they are not fetched."""
 LARGEST = {WORLD: LONGEST, FILE: 4 * 2**30}
@@ -91,9 +91,7 @@ def _names(document: WorldDocument, world: str) -> list[str]:
     names = [WORLD, *document.files, FILE]
     for name in names:
         if name not in FILES:
-            raise InputError(
-                f"{world} holds {name!r}: worlds on a hub are safetensors, JSON, SQLite and {OBJECTNESS} alone"
-            )
+            raise InputError(f"{world} holds {name!r}: worlds on a hub are safetensors, JSON and SQLite alone")
     return names
 
 
