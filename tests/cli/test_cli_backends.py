@@ -42,6 +42,21 @@ def test_export_writes_one_file(
     assert "anomaly" in found["names"] and "decoder" not in found["names"]
 
 
+def test_export_writes_a_branch(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: Callable[..., str]
+) -> None:
+    def noted(module: Any, path: Path, names: Sequence[str], told: Mapping[str, Any]) -> None:
+        path.write_text(json.dumps({"names": names, "told": told}))
+
+    monkeypatch.setattr(exporting, "write_onnx", noted)
+    call("export", "--world", world, "--branch", "paper", "--out", tmp_path / "w.onnx")
+    found = json.loads((tmp_path / "w.onnx").read_text())
+    assert found["told"]["branch"] == "paper" and found["names"] == ["labels", "meta_mass", "channels"]
+    both = ["--branch", "paper", "--score", "energy"]
+    assert "leave one of the two out" in wrong("export", "--world", world, *both, "--out", tmp_path / "v.onnx")
+    assert "ignota fit --branches" in wrong("export", "--world", world, "--branch", "x", "--out", tmp_path / "v.onnx")
+
+
 @pytest.mark.long
 def test_an_exported_file_runs(world: Path, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")

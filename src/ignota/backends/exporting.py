@@ -183,7 +183,11 @@ def export_world(world: OpenWorldModel, form: str, path: Path, score: str = KNN,
     score: what `anomaly` and `labels_with_unknown` go by.
     """
     module = PortableWorld(world, score, features).eval()
-    told = metadata(world, module)
+    write_graph(module, form, path, metadata(world, module))
+
+
+def write_graph(module: Any, form: str, path: Path, told: dict[str, Any]) -> None:
+    """Writes a portable module and its metadata atomically in one of FORMATS; raises InputError."""
     try:
         with draft_folder(path) as folder:
             draft = folder / path.name
@@ -199,6 +203,17 @@ def export_world(world: OpenWorldModel, form: str, path: Path, score: str = KNN,
 
 def metadata(world: OpenWorldModel, module: PortableWorld) -> dict[str, Any]:
     """What a reader of the graph must know: how to bring an image to size, what numbers mean, where thresholds lie."""
+    return about(world) | {
+        "unknown": str(UNKNOWN_INDEX),
+        "score": module.score,
+        "thresholds": {name: float(world.known.states[name][LEVEL][2]) for name in module.scores},
+        "target_fpr": str(world.known.recipe.target_fpr),
+        "left_out": "regions (scores raml, raml_paper, raml_released) and taught classes: they need ignota",
+    }
+
+
+def about(world: OpenWorldModel) -> dict[str, Any]:
+    """What every graph of a world says of itself: version, input, working size, classes and their colours."""
     from ignota import __version__
 
     return {
@@ -209,9 +224,4 @@ def metadata(world: OpenWorldModel, module: PortableWorld) -> dict[str, Any]:
         "taxonomy": world.taxonomy.name,
         "labels": {str(i): label.name for i, label in enumerate(world.taxonomy.classes)},
         "colours": {str(i): list(label.colour) for i, label in enumerate(world.taxonomy.classes)},
-        "unknown": str(UNKNOWN_INDEX),
-        "score": module.score,
-        "thresholds": {name: float(world.known.states[name][LEVEL][2]) for name in module.scores},
-        "target_fpr": str(world.known.recipe.target_fpr),
-        "left_out": "regions (scores raml, raml_paper, raml_released) and taught classes: they need ignota",
     }

@@ -20,12 +20,21 @@ def _export_options(parser: Parser) -> None:
         "--format", type=Literal["onnx", "exported-program"], default="onnx", help="what is written; .pt2 is the latter"
     )
     parser.add_argument("--out", type=str, required=True, metavar="FILE", help="the file to write")
-    parser.add_argument("--score", type=str, default="knn", help="what anomaly and unknown labels go by")
+    parser.add_argument(
+        "--score", type=str | None, default=None, metavar="NAME", help="what anomaly and unknown labels go by: knn"
+    )
     parser.add_argument("--features", action="store_true", help="give features and embeddings of every cell as well")
+    parser.add_argument(
+        "--branch",
+        type=str | None,
+        default=None,
+        metavar="SYSTEM",
+        help="in place of the closed set that branch: paper, released or dmlnet",
+    )
 
 
 @command(
-    "export --world WORLD --format onnx|exported-program --out FILE [--score NAME] [--features]",
+    "export --world WORLD --format onnx|exported-program --out FILE [--score NAME|--branch SYSTEM] [--features]",
     "ignota export --world camvid-11 --format onnx --out camvid-11.onnx",
     _export_options,
 )
@@ -35,9 +44,12 @@ def export(args: Namespace) -> None:
     Regions are no operation of a graph: the world's own score `raml`, which is averaged over them, and taught classes
     stay with ignota. docs/export.md shows how to run the file with onnxruntime alone.
     """
-    from ignota.backends.exporting import export_world
+    from ignota.backends.branch_exporting import export_branch
+    from ignota.backends.exporting import KNN, export_world
     from ignota.models.onnx_export import onnx_library
 
+    if args.score is not None and args.branch is not None:
+        raise UsageError("--score is of the closed set, and a branch gives all its scores: leave one of the two out")
     path = Path(args.out)
     check_target(path)
     suffix = {"onnx": ".onnx", "exported-program": ".pt2"}[args.format]
@@ -48,7 +60,10 @@ def export(args: Namespace) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     args.device = "cpu"  # a graph is traced there, and runs anywhere
     with opened_world(args) as world, progress(1, "tracing", "world", args.quiet) as bar:
-        export_world(world, args.format, path, args.score, args.features)
+        if args.branch is None:
+            export_world(world, args.format, path, args.score or KNN, args.features)
+        else:
+            export_branch(world, args.branch, args.format, path, args.features)
         bar.update()
     say_unless_quiet(
         args, f"{path}: {path.stat().st_size / 1e6:.1f} MB; images at a short side of {world.networks.size} pixels"
