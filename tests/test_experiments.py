@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from experiments import (
     ablation,
+    anomaly_parts,
     calibration,
     diagnosis,
     figures,
@@ -31,6 +33,8 @@ from ignota.cli import find_command
 from ignota.cli.parsing import Parser
 from ignota.metrics.bootstrap import drawn_weights, image_histogram
 from ignota.metrics.components import ComponentMetrics, Sizes
+from ignota.storage import bundle
+from ignota.structures import RegionSet, Sample
 from ignota.synthetic.streets import SyntheticStreets
 from ignota.training.configuration import ExperimentConfig
 
@@ -184,6 +188,39 @@ def test_diagnosis(trained: Path, streets: Path, tmp_path: Path) -> None:
     anomalies, taught = read(tmp_path / "d.json").values()
     assert set(anomalies["**raml**"]) == {"AUPR", "AUROC", "FPR95"}
     assert {"harmonic", "novel", "old"} <= set(taught["**raml**"])
+
+
+def test_where_anomalous_pixels_lie_among_regions() -> None:
+    ids = np.array([[1, 1, 0, 2], [1, 1, 0, 2]], np.int32)
+    label = np.array([[0, 1, 1, 1], [0, 0, 0, 1]], np.uint8)
+    found = anomaly_parts.geometry(RegionSet(ids, 2), label)
+    assert found == {"anomalous pixels in no region": 0.25, "in regions mainly anomalous": 0.5, "regions an image": 2.0}
+    true = anomaly_parts.with_objects(RegionSet(ids, 2), label)
+    assert true.ids.tolist() == [[1, 2, 2, 2], [1, 1, 0, 2]] and true.count == 2
+
+
+def test_parts_of_the_anomaly_stage(trained: Path) -> None:
+    world, image = bundle.load(trained), np.random.default_rng(0).integers(0, 256, (48, 96, 3), np.uint8)
+    label = np.zeros((48, 96), np.uint8)
+    label[20:40, 30:60] = 1
+
+    class One:
+        name, taxonomy = "one", None
+
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, _: int) -> Sample:
+            return Sample("a", image, label)
+
+    rows, regions = anomaly_parts.measured(world, One(), (50.0, 0.7), None)  # type: ignore[arg-type]
+    encoding = world.encode(image)
+    maps = dict(anomaly_parts.variants(world, encoding, label, (50.0, 0.7)))
+    own = world.scores(encoding, ["raml_paper", "max_logit"])
+    assert torch.equal(maps[anomaly_parts.PRINTED], own["raml_paper"])
+    assert torch.equal(maps[anomaly_parts.LOGIT], own["max_logit"])
+    assert set(rows) == set(maps) and rows[anomaly_parts.LOGIT]["times MaxLogit"] == "1.00"
+    assert len(regions) == 4
 
 
 @pytest.mark.parametrize("file", sorted(
