@@ -29,10 +29,10 @@ from ignota.data.datasets import LabelledImages
 from ignota.data.images import resize_label
 from ignota.data.shots import Shots, class_areas
 from ignota.functional.confusion import confusion_matrix
-from ignota.functional.numbers import evenly_spaced
+from ignota.functional.numbers import area_quantile, evenly_spaced
 from ignota.functional.regions import paint, region_areas, region_majority, region_mean
 from ignota.perception.features import FeatureSpace, TaughtRows
-from ignota.perception.novel import area_quantile, class_rows
+from ignota.perception.novel import class_rows
 from ignota.perception.reading import RegionReading, joined_score, own_parts, read_regions
 from ignota.storage import bundle
 from ignota.structures import InputError

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from ignota.functional.numbers import BINS, evenly_spaced, key_score, ordered_key, score_key
+from ignota.functional.numbers import BINS, area_quantile, evenly_spaced, key_score, ordered_key, score_key
 
 floats = st.floats(width=32, allow_nan=False)
 
@@ -34,6 +35,16 @@ def test_bins_keep_the_order(scores):
     ranked = bins[np.argsort(scores)].astype(np.int64)
     assert (np.diff(ranked) >= 0).all()
     assert bins.max() < BINS
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(1, 9)), min_size=1, max_size=12), st.floats(0.05, 1))
+def test_a_quantile_by_area_is_that_of_single_pixels(pairs: list[tuple[int, int]], share: float) -> None:
+    values, areas = torch.tensor(pairs, dtype=torch.float64).T
+    found = float(area_quantile(values, areas, share))
+    pixels = torch.repeat_interleave(values, areas.long())
+    assert (pixels <= found).double().mean() >= share - 1e-9
+    assert (pixels < found).double().mean() < share + 1e-9
 
 
 def test_double_scores_beyond_single_range_keep_the_order():

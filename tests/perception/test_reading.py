@@ -14,7 +14,7 @@ from ignota.evaluation.incremental_evaluation import base_of
 from ignota.functional import scores
 from ignota.functional.pooling import region_pool
 from ignota.functional.regions import paint
-from ignota.perception.features import HeldOut
+from ignota.perception.features import HeldOut, TaughtRows
 from ignota.perception.novel import _margin, held_out_excess, novel_evidence
 from ignota.perception.perception import calibrated, closed_labels
 from ignota.perception.reading import (
@@ -178,6 +178,39 @@ def test_what_is_strange_anyway_is_sooner_taken_for_a_taught_class(world: OpenWo
         gain = excess[1] - excess[0]
         torch.testing.assert_close(gain, torch.full_like(gain, 0.15 / shots))  # three scales at most
         world.learn("crate", [(photos[1], box(20, 60))], force=True)  # the more was seen, the less must be guessed
+
+
+def test_a_camera_that_lifts_the_whole_image_surprises_nobody(world: OpenWorldModel) -> None:
+    known = calibrated(world.known, surprise=0.1, strangest=1e3)
+    usual = float(known.usual)
+    held = known.held_out
+    below = float(held.area[held.strange < usual].sum() / held.area.sum())
+    assert below < 0.5 <= float(held.area[held.strange <= usual].sum() / held.area.sum())
+    areas = torch.tensor([6, 3, 1])
+    anomaly = torch.tensor([usual - 1, 0.5, 4.0])
+    expected = 0.1 * anomaly.clamp(min=0)
+    torch.testing.assert_close(known.surprise(anomaly, areas), expected)
+    torch.testing.assert_close(known.surprise(anomaly + 1, areas), 0.1 * (anomaly + 1).clamp(min=0))  # still usual
+    for lift in (1.0, 7.0):
+        torch.testing.assert_close(known.surprise(anomaly + 1 + lift, areas), 0.1 * (anomaly + 1).clamp(min=0))
+
+
+def test_a_region_that_is_unlike_the_class_is_not_the_class(world: OpenWorldModel, photos: Photos) -> None:
+    world.learn("crate", [(photos[0], box(20, 60))], force=True)
+    taught = world.novel.taught
+    assert taught is not None
+    encoding = world.encode(photos[0])
+    for floor in (-1.0, 0.5, 1.0):
+        own = dataclasses.replace(world, fitted=calibrated(world.fitted, lowest_similarity=floor), store=world.store)
+        tables = own.tables(encoding)
+        similarity = own.known.space.taught_similarity(tables.reading.embeddings, taught)[:, 0]
+        novel = own.taught(tables, dataclasses.replace(own.novel, taught=every(taught))).novel
+        assert torch.equal(novel == 0, similarity >= floor)
+
+
+def every(taught: TaughtRows) -> TaughtRows:
+    """The same class with a margin that every region passes."""
+    return dataclasses.replace(taught, margin=torch.full_like(taught.margin, -5))
 
 
 def test_a_world_that_was_taught_nothing_labels_as_the_closed_set(world: OpenWorldModel, photos: Photos) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Int, Num, UInt32
+from jaxtyping import Float, Int, Num, UInt32
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,6 +20,16 @@ _SIGN = np.uint32(1 << 31)
 def evenly_spaced(count: int, most: int) -> Int[np.ndarray, " N"]:
     """At most `most` of the indices 0..count-1, ascending, the first and the last among them; all if there are few."""
     return np.linspace(0, count - 1, min(most, count)).round().astype(np.int64)
+
+
+def area_quantile(values: Float[Tensor, " R"], areas: Num[Tensor, " R"], share: float) -> Float[Tensor, ""]:
+    """The smallest value that is not exceeded on `share` (0..1) of the area; 0 without values."""
+    order = values.argsort()
+    covered = areas[order].double().cumsum(0)
+    if len(values) == 0:
+        return torch.zeros((), device=values.device)
+    at = int(np.searchsorted((covered / covered[-1]).cpu().numpy(), share))
+    return values[order[min(at, len(values) - 1)]]
 
 
 def widened(values: Tensor) -> Tensor:

@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from pydantic import ConfigDict, Field
 from torch import Tensor
 
+from ignota.functional.numbers import area_quantile
 from ignota.models.heads import RegionEmbedder
 from ignota.perception.calibration import Calibration
 from ignota.perception.features import FeatureSpace, HeldOut, MetricSpace
@@ -46,13 +47,14 @@ class Recipe:
     own score, at the target false positive rate; scale: its spread on held-out images. theta: θ_novel of Equation 12.
     kappa: Equation 13, as printed; kappa_released: as released. `steal`: the share of known area that a new class
     may claim; `steal_class`: of one known class; `steal_counter`: of the class's own counter-examples, each judged by
-    the others. lowest_margin: where none of these is exceeded. `surprise`: what a region's anomaly above the threshold,
-    in scales of the score and at most `strangest` of them, adds to its similarity to a class of one exemplar. parts:
-    regions of an exemplar that are stored at most; inside: the share of a region that must lie in the mask. extra:
-    further scores that are held. regions: which regions an image has. objectness: the weight of the objectness map in
-    the world's own score; level: how much of the image's median score is taken off before. cutoff: what the score of an
-    unknown object must exceed; None: unknown regions are connected pixels above the threshold. component_cutoff: what
-    it must exceed where objects are judged as components, `ComponentMetrics`; None: those are connected pixels, too.
+    the others. lowest_margin: where none of these is exceeded. lowest_similarity: to the class, which each of its
+    regions has at least. `surprise`: what a region's anomaly above the threshold, in scales of the score and at most
+    `strangest` of them, adds to its similarity to a class of one exemplar. parts: regions of an exemplar that are
+    stored at most; inside: the share of a region that must lie in the mask. extra: further scores that are held.
+    regions: which regions an image has. objectness: the weight of the objectness map in the world's own score;
+    level: how much of the image's median score is taken off before. cutoff: what the score of an unknown object
+    must exceed; None: unknown regions are connected pixels above the threshold. component_cutoff: what it must
+    exceed where objects are judged as components, `ComponentMetrics`; None: those are connected pixels, too.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -78,6 +80,7 @@ class Recipe:
     steal_class: Share = STEALS_HELD
     steal_counter: Share = 0.1
     lowest_margin: Annotated[float, Field(ge=-2, le=2)] = -0.05
+    lowest_similarity: Annotated[float, Field(ge=-1, le=1)] = 0.3
     surprise: Annotated[float, Field(ge=0, le=1e3)] = 0.0
     strangest: Annotated[float, Field(ge=0, le=1e3)] = 1.0
     parts: Annotated[int, Field(ge=0, le=10_000)] = 64
@@ -148,6 +151,20 @@ class KnownEvidence:
         """The same evidence read by another of its recipes; raises KeyError for one that it has not."""
         recipes = self.recipes
         return replace(self, recipe=recipes.pop(name), name=name, others=recipes)
+
+    @cached_property
+    def usual(self) -> Float[Tensor, ""]:
+        """The median anomaly of held-out training images by area, in scales above the threshold."""
+        return area_quantile(self.held_out.strange.float(), self.held_out.area, 0.5)
+
+    def surprise(self, anomaly: Float[Tensor, " R"], areas: Num[Tensor, " R"]) -> Float[Tensor, " R"]:
+        """What the anomaly of an image's regions adds to their likeness to a taught class of one exemplar.
+
+        Another camera lifts the anomaly of the whole image: by how much its median exceeds that of training images is
+        taken off. anomaly: in scales above the threshold.
+        """
+        lift = (area_quantile(anomaly, areas, 0.5) - self.usual).clamp(min=0)
+        return self.recipe.surprised(anomaly - lift)
 
     @cached_property
     def held(self) -> tuple[Float[Tensor, "V F"], Float[Tensor, "V k"]]:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ignota.functional.numbers import area_quantile
 from ignota.functional.prototypes import class_prototypes
 from ignota.perception.features import FeatureSpace, HeldOut, Pooled, TaughtRows
 from ignota.perception.known import KnownEvidence, Recipe
@@ -157,16 +158,6 @@ def held_out_excess(known: KnownEvidence, taught: TaughtRows) -> Float[Tensor, "
 
 def _on(pooled: Pooled, device: torch.device) -> Pooled:
     return {tap: value.to(device) for tap, value in pooled.items()}
-
-
-def area_quantile(values: Tensor, areas: Tensor, share: float) -> Tensor:
-    """The smallest value that is not exceeded on `share` of the area."""
-    order = values.argsort()
-    covered = areas[order].double().cumsum(0)
-    if len(values) == 0:
-        return torch.zeros((), device=values.device)
-    at = int(np.searchsorted((covered / covered[-1]).cpu().numpy(), share))
-    return values[order[min(at, len(values) - 1)]]
 
 
 @dataclass(frozen=True)

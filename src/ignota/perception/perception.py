@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8, UInt16
 from torch import Tensor
 
-from ignota.functional.regions import region_mean
+from ignota.functional.regions import region_areas, region_mean
 from ignota.incremental.methods import by_margin
 from ignota.perception.branch import BRANCH_SCORES, Branch, Branches
 from ignota.perception.known import KnownEvidence
@@ -107,8 +107,9 @@ class Perception:
     def taught(self, tables: Tables, novel: NovelEvidence | None = None) -> Taught:
         """Which regions belong to a taught class; novel: other evidence than the world's own.
 
-        A region's excess of likeness to each class is averaged over the regions of all scales that it lies in. Where it
-        belongs to a class, its anomaly falls to what the exemplars leave unexplained.
+        A region's excess of likeness to each class is averaged over the regions of all scales that it lies in. A region
+        below the lowest similarity to a class does not belong to it. Where it belongs to a class, its anomaly falls to
+        what the exemplars leave unexplained.
         """
         novel = self.novel if novel is None else novel
         if novel.taught is None:
@@ -117,10 +118,12 @@ class Perception:
         with torch.inference_mode():
             space, embeddings = self.known.space, reading.embeddings
             anomaly = (region_mean(tables.score, reading.hierarchy.finest) - recipe.threshold) / recipe.scale
-            excess = space.excess(embeddings, reading.nearest, recipe.surprised(anomaly), rows)
-            closest = space.taught_similarity(embeddings, rows).amax(1)
-            left = recipe.weights[2] * (1 - closest - recipe.centre[2]) / recipe.spread[2]
-            return Taught(by_margin(reading.hierarchy.blend(excess), rows.margin), left)
+            surprise = self.known.surprise(anomaly, region_areas(reading.hierarchy.finest).to(anomaly.device))
+            excess = reading.hierarchy.blend(space.excess(embeddings, reading.nearest, surprise, rows))
+            similarity = space.taught_similarity(embeddings, rows)
+            excess = torch.where(similarity < recipe.lowest_similarity, -torch.inf, excess)
+            left = recipe.weights[2] * (1 - similarity.amax(1) - recipe.centre[2]) / recipe.spread[2]
+            return Taught(by_margin(excess, rows.margin), left)
 
     def segment(self, image: ImageLike | Encoding | UnknownRegion) -> Scene:
         """Labels, anomaly and unknown regions of a path, PIL image, array, tensor or encoding."""

@@ -19,12 +19,14 @@ from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import MAX_CLASSES
 
 SCHEMA = 2
-FORM = 3
+FORM = 4
 """Raised whenever `segment` comes to write something else for the same image and the same world."""
 WORLD, WEIGHTS, OBJECTNESS = "world.json", "weights.safetensors", "objectness.onnx"
 RECIPE = "light"
 """The recipe that every world holds; `full` needs an objectness network."""
-ADDED = frozenset({"steal_counter", "lowest_margin", "objectness", "level", "cutoff", "component_cutoff"})
+ADDED = frozenset(
+    {"steal_counter", "lowest_margin", "lowest_similarity", "objectness", "level", "cutoff", "component_cutoff"}
+)
 """Fields of a recipe that came after schema 2 was fixed: a document may lack them."""
 
 _LARGEST_NUMBER, _DEEPEST = 1e6, 32
