@@ -17,6 +17,7 @@ from experiments import (
     ablation,
     anomaly_parts,
     calibration,
+    claims,
     diagnosis,
     figures,
     marks,
@@ -31,6 +32,7 @@ from PIL import Image
 
 from ignota.cli import find_command
 from ignota.cli.parsing import Parser
+from ignota.evaluation import evaluation
 from ignota.metrics.bootstrap import drawn_weights, image_histogram
 from ignota.metrics.components import ComponentMetrics, Sizes
 from ignota.storage import bundle
@@ -197,6 +199,25 @@ def test_where_anomalous_pixels_lie_among_regions() -> None:
     assert found == {"anomalous pixels in no region": 0.25, "in regions mainly anomalous": 0.5, "regions an image": 2.0}
     true = anomaly_parts.with_objects(RegionSet(ids, 2), label)
     assert true.ids.tolist() == [[1, 2, 2, 2], [1, 1, 0, 2]] and true.count == 2
+
+
+def test_claims_follow_the_world_s_own_rule(trained: Path) -> None:
+    world, image = bundle.load(trained), np.random.default_rng(0).integers(0, 256, (48, 96, 3), np.uint8)
+    mask = np.zeros((48, 96), bool)
+    mask[10:40, 20:60] = True
+    encoding, tables = claims.read(world, image)
+    own = evaluation.untaught_copy(world)
+    own.learn("x", [(encoding, mask)], force=True)
+    found = claims.assigned(own, tables, True, own.known.recipe.lowest_similarity)
+    assert torch.equal(found, own.taught(tables).novel == 0) and found.any()
+    assert not claims.assigned(own, tables, True, 1.01).any()
+    counts = claims.Counts()
+    counts.update("a", np.array([1, 1, 0, 0], bool), np.array([0, 1, 1, 0], bool), np.array([1, 0, 0, 1], bool))
+    assert counts.iou("a") == pytest.approx(1 / 3) and counts.claimed("a") == 0.5
+    shown = [claims.Seen(encoding, tables, {"car": np.full((4, 4), i < 6)}) for i in range(7)]
+    assert [(title, len(taught), len(others)) for title, taught, others in claims.lessons(shown, "car")] == [
+        *[("own", 1, 1), ("one", 1, 3)] * 6, ("five", 5, 1)
+    ]  # fmt: skip
 
 
 def test_parts_of_the_anomaly_stage(trained: Path) -> None:
