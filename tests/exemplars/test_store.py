@@ -129,9 +129,10 @@ def test_a_failed_transaction_leaves_nothing(store: ExemplarStore) -> None:
     assert store.classes() == () and store.history() == () and store.state() == 0
 
 
-def test_a_read_only_store_says_how_to_get_a_copy(path: Path) -> None:
-    with pytest.raises(InputError, match="ignota init"):
-        ExemplarStore(path, writable=False).add("boat", (1, 2, 3), [row("boat", 1.0)])
+@pytest.mark.parametrize(("shipped", "remedy"), [(True, "ignota init"), (False, "open it with writable=True")])
+def test_a_read_only_store_says_how_to_teach(path: Path, shipped: bool, remedy: str) -> None:
+    with pytest.raises(InputError, match=remedy):
+        ExemplarStore(path, writable=False, immutable=shipped).add("boat", (1, 2, 3), [row("boat", 1.0)])
 
 
 VERSION_1 = """
@@ -158,7 +159,7 @@ def test_a_store_of_version_1_is_read_and_brought_forward(tmp_path: Path, writab
     assert shown(store) == [("moose", (1, 2, 3), [6.0])]
     assert [(e.key, e.action) for e in store.history()] == [(7, "learn")]
     assert store.cards()[0].given == "mask"
-    with pytest.raises(InputError, match="nothing to undo" if writable else "read-only"):
+    with pytest.raises(InputError, match="nothing to undo" if writable else "open it with writable=True"):
         store.undo()
     if writable:
         store.add("moose", (1, 2, 3), [row("moose", 7.0)])

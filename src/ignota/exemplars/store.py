@@ -69,7 +69,7 @@ class ExemplarStore:
     most = MAX_CLASSES
 
     def __init__(self, path: Path | None, writable: bool = True, immutable: bool = False) -> None:
-        self.path, self.writable = path, writable
+        self.path, self.writable, self._immutable = path, writable, immutable
         self._lock = threading.RLock()
         if path is None:
             self._connection = in_memory()
@@ -240,8 +240,10 @@ class ExemplarStore:
 
     def check_writable(self) -> None:
         """Raises InputError where nothing may be stored."""
-        if not self.writable:
+        if self._immutable:
             raise InputError("this world is read-only: make a copy with `ignota init WORLD` and teach that")
+        if not self.writable:
+            raise InputError("this world was opened read-only: open it with writable=True")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
