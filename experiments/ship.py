@@ -21,11 +21,16 @@ _LIMIT, _BRANCHED = 16_000_000, 40_000_000
 """Bytes of a shipped world, and of one with branches."""
 
 
+def name_of(world: Path) -> str:
+    """The name of the configuration that a world was trained by."""
+    document = json.loads((world / "world.json").read_text(encoding="utf-8"))
+    return str(document["provenance"]["configuration"]["name"])
+
+
 def ship(folder: Path) -> None:
     """Copies a run's world into the package; raises ValueError where it is larger than allowed."""
     source, document = folder / "world", json.loads((folder / "world" / "world.json").read_text(encoding="utf-8"))
-    name = document["provenance"]["configuration"]["name"]
-    target = WORLDS / name
+    target = WORLDS / name_of(source)
     if target.exists():
         shutil.rmtree(target)
     target.mkdir(parents=True)
@@ -79,14 +84,15 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", nargs="*", type=Path)
     parser.add_argument("--measured", type=Path, default=Path("experiments/measured/results"))
     args = parser.parse_args(words)
-    for run in args.runs:
+    names = {folder.name for folder in WORLDS.iterdir()} | {name_of(run / "world") for run in args.runs}
+    figures = {name: on_world(args.measured, name).rstrip() + "\n" for name in names}
+    for run in args.runs:  # only now, when nothing is missing that a card needs
         ship(run)
     for file in sorted(WORLDS.glob("*/world.json")):
         document = json.loads(file.read_text(encoding="utf-8"))
         name = file.parent.name
         size = sum(one.stat().st_size for one in file.parent.iterdir())
-        figures = on_world(args.measured, name).rstrip() + "\n"
-        (file.parent / "README.md").write_text(card(name, document, size, figures), encoding="utf-8")
+        (file.parent / "README.md").write_text(card(name, document, size, figures[name]), encoding="utf-8")
 
 
 if __name__ == "__main__":

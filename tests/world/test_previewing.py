@@ -13,6 +13,7 @@ from ignota.errors import InputError
 from ignota.exemplars.rows import pack, unpack
 from ignota.exemplars.store import COUNTER_EXAMPLE
 from ignota.perception.novel import Exemplar, class_rows
+from ignota.perception.perception import calibrated
 from ignota.world import previewing
 from ignota.world.model import OpenWorldModel
 from ignota.world.previewing import FLOOD, Preview, TeachingRefused, held_out_conflicts
@@ -163,6 +164,7 @@ def test_held_out_conflicts_count_area(world: OpenWorldModel, photos: Photos) ->
     assert taught is not None
     greedy = dataclasses.replace(taught, margin=torch.full((1,), -5.0))
     names = world.taxonomy.names
-    everything = held_out_conflicts(world.known, greedy, 0, names)
+    everything = held_out_conflicts(calibrated(world.known, lowest_similarity=-1.0), greedy, 0, names)
     assert set(everything.values()) == {1.0}
+    assert held_out_conflicts(calibrated(world.known, lowest_similarity=1.0), greedy, 0, names) == {}
     assert held_out_conflicts(world.known, dataclasses.replace(taught, margin=torch.full((1,), 5.0)), 0, names) == {}

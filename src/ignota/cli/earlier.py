@@ -50,7 +50,7 @@ def shown_folder(world: OpenWorldModel, images: str, results: Sequence[str]) -> 
     for place in places:
         figures = dict(_of_lake(world, root, place)) | dict(_of_segment(world, root, names, place)) | figures
         if groups is None and (place / FILE).exists():
-            groups = _groups(world, place, asked=place != root or images in results)
+            groups = _groups(world, place, asked=place in {Path(word).resolve() for word in results})
     by_name = {} if groups is None else _regions_by_image(groups.found, root)
     figures = {name: _of_regions(groups, rows) for name, rows in by_name.items() if groups is not None} | figures
     return Shown(Folder(root, names, figures, _keys_by_image(groups, by_name)), groups)

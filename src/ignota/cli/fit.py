@@ -26,6 +26,7 @@ from ignota.training.settings import leaves
 
 if TYPE_CHECKING:
     from ignota.data.datasets import LabelledImages
+    from ignota.models.objectness import Objectness
     from ignota.world.model import OpenWorldModel
 
 
@@ -82,16 +83,19 @@ def run(args: Namespace) -> None:
         raise InputError(f"--images is 1 or more, not {args.images}")
     if args.size is not None:
         raise InputError("--size would put new scores on another scale than those that the world holds: leave it out")
+    network = _objectness(args)
     hush_training()
     partial = out.with_name(f"{out.name}.partial")
     with opened_world(args) as world:
-        if args.objectness == "none":
+        if network is None:
             bundle.check_complete(world)
+        else:
+            bundle.check_file_names(world)
         data = _data_of(world, args.dataset)
         train = open_split(data, None if args.data is None else Path(args.data), "train", seed_of(world))
         richer = _with_scores(world, names, train, data, args, partial) if names else world
-        if args.objectness != "none":
-            richer = _with_objectness(richer, train, args)
+        if network is not None:
+            richer = _with_objectness(richer, network, train, args)
         elif args.objects:
             richer = _with_objects(richer, train, args)
         if systems:
@@ -146,14 +150,25 @@ def _with_scores(
         return with_scores(world, names, train, bar.update, bars, args.images, seed, kept)
 
 
-def _with_objectness(world: OpenWorldModel, train: LabelledImages, args: Namespace) -> OpenWorldModel:
+def _objectness(args: Namespace) -> Objectness | None:
+    """The network that --objectness names, opened before anything is fitted; raises InputError and UsageError."""
     from ignota.models.focus_network import IMAGENET
     from ignota.models.objectness import open_objectness
-    from ignota.training.refitting import parts_of, with_objectness
 
     given = {name: three_numbers(args, f"objectness_{name}") for name in ("mean", "std")}
-    told = dataclasses.replace(IMAGENET, **{name: values for name, values in given.items() if values is not None})
-    network = open_objectness(args.objectness, args.objectness_size, told)
+    told = {name: values for name, values in given.items() if values is not None}
+    if told and Path(args.objectness).suffix != ".onnx":
+        raise UsageError("--objectness-mean and --objectness-std are of a FILE.onnx: leave them out")
+    if args.objectness == "none":
+        return None
+    return open_objectness(args.objectness, args.objectness_size, dataclasses.replace(IMAGENET, **told))
+
+
+def _with_objectness(
+    world: OpenWorldModel, network: Objectness, train: LabelledImages, args: Namespace
+) -> OpenWorldModel:
+    from ignota.training.refitting import parts_of, with_objectness
+
     with progress(2 * len(parts_of(world, train)[1]), "objectness", "image", args.quiet) as bar:
         return with_objectness(world, network, train, bar.update)
 

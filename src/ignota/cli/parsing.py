@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from math import isfinite, nan
+from math import nan
 from typing import Any, Literal, NoReturn, cast, get_args, get_origin
 
 from jsonargparse import ArgumentParser, Namespace
@@ -204,9 +204,10 @@ def three_numbers(args: Namespace, name: str) -> tuple[float, float, float] | No
         red, green, blue = (float(word) for word in args[name].split(","))
     except ValueError:
         red = green = blue = nan
-    if not all(map(isfinite, (red, green, blue))) or (name.endswith("std") and min(red, green, blue) <= 0):
-        option, above = f"--{name.replace('_', '-')}", ", above 0," if name.endswith("std") else ""
-        raise UsageError(f"{option} wants three numbers{above} R,G,B of pixels in 0..1, not {args[name]!r}")
+    least = 1e-3 if name.endswith("std") else -1e3
+    if not all(least <= value <= 1e3 for value in (red, green, blue)):  # as world.json has them; NaN is none
+        option = f"--{name.replace('_', '-')}"
+        raise UsageError(f"{option} wants three numbers R,G,B from {least:g} to 1000, not {args[name]!r}")
     return red, green, blue
 
 

@@ -6,7 +6,9 @@ loops that never end. No network for images needs them, so they are refused; wha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ _STANDARD = ("", "ai.onnx")
 _ENDLESS = ("Loop", "Scan")
 _LARGEST = 2 * 2**30
 """No protobuf message is larger."""
+_MOST_NODES = 200_000
 _NEEDED = "`pip install 'ignota[onnx]'` brings it"
 
 
@@ -42,15 +45,29 @@ def libraries() -> tuple[Any, Any]:
 
 def read_model(path: Path) -> Any:
     """The model in a file; raises InputError unless it is whole in itself and made of standard operators alone."""
-    onnx, _ = libraries()
+    return checked_model(model_bytes(path), path)
+
+
+def model_bytes(path: Path) -> bytes:
+    """The contents of a regular file that is no larger than an ONNX file can be; raises InputError."""
+    libraries()
     try:
+        if not path.is_file() and path.exists():
+            raise InputError(f"{path} is no regular file: name an ONNX file")
         if path.stat().st_size >= _LARGEST:
             raise InputError(f"{path} is larger than an ONNX file can be")
-        model = onnx.load_model_from_string(path.read_bytes())
-    except InputError:
-        raise
+        return path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions") from None
+
+
+def checked_model(data: bytes, path: Path) -> Any:
+    """The model in the contents of the file `path`; raises as `read_model`."""
+    onnx, _ = libraries()
+    try:
+        model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's own kinds, which differ between its versions
         raise InputError(f"{path} is no readable ONNX file ({type(error).__name__}): export it again") from None
     if not model.graph.node:
@@ -59,6 +76,7 @@ def read_model(path: Path) -> Any:
     for function in model.functions:
         _check_nodes(path, function.node, own)
     _check_graph(path, model.graph, own)
+    _check_nesting(path, model)
     return model
 
 
@@ -94,6 +112,39 @@ def session(model: Any, path: Path, threads: int) -> Any:
         return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of the runtime's own kinds, some without a common base class
         raise InputError(f"{path} cannot be run by ONNX Runtime: {' '.join(str(error).split())[:200]}") from None
+
+
+def _check_nesting(path: Path, model: Any) -> None:
+    """Raises InputError for functions that call functions until there are too many nodes, or that call themselves."""
+    calls = {(f.domain, f.name): _kinds(f.node) for f in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def expanded(kinds: Counter[tuple[str, str]]) -> int:
+        return min(_MOST_NODES + 1, sum(count * sizes.get(kind, 1) for kind, count in kinds.items()))
+
+    try:
+        for name in TopologicalSorter({name: kinds.keys() & calls for name, kinds in calls.items()}).static_order():
+            sizes[name] = expanded(calls[name])
+    except CycleError:
+        raise InputError(f"{path} has a function that calls itself, which may never end: export it without") from None
+    if expanded(_kinds(model.graph.node)) > _MOST_NODES:
+        raise InputError(
+            f"{path} has more than {_MOST_NODES:,} nodes where functions call functions: export it without"
+        )
+
+
+def _kinds(nodes: Any) -> Counter[tuple[str, str]]:
+    """How many nodes of each kind there are, those of inner graphs included."""
+    return Counter((node.domain, node.op_type) for node in _all_nodes(nodes))
+
+
+def _all_nodes(nodes: Any) -> Iterator[Any]:
+    """The nodes and those of the graphs inside them."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _all_nodes(graph.node)
 
 
 def _check_graph(path: Path, graph: Any, own: set[tuple[str, str]]) -> None:

@@ -43,7 +43,7 @@ from ignota.storage.document import (
     branch_file,
     validated,
 )
-from ignota.storage.seals import check_files, document_text, read_document, read_sealed, sealed
+from ignota.storage.seals import check_files, document_text, file_seal, read_document, read_sealed, sealed
 from ignota.structures import InputError, Preprocessing
 from ignota.taxonomy import ClassLabel, Taxonomy, nearest
 from ignota.world.model import OpenWorldModel
@@ -82,7 +82,7 @@ def save(world: OpenWorldModel, path: Path, results: dict[str, Any] | None = Non
         for file in files:
             shutil.copyfile(file, folder / file.name)
         if isinstance(world.networks.objectness, SaliencyFile):
-            shutil.copyfile(world.networks.objectness.path, folder / OBJECTNESS)
+            _copy_saliency(world.networks.objectness, folder / OBJECTNESS)
         safetensors.torch.save_file(halved(_tensors(world, description)) | _own_frozen(world), folder / WEIGHTS)
         for system in world.branches.systems:
             tensors = branch_tensors(world.branches.get(system, world.networks))
@@ -348,6 +348,22 @@ def _frozen(document: WorldDocument, own: dict[str, Tensor], allow_download: boo
     network = described_encoder(entry.model_dump(exclude_none=True), taps, entry.size, own, allow_download)
     network.preprocessing = Preprocessing(entry.preprocessing.mean, entry.preprocessing.std)
     return network
+
+
+def _copy_saliency(network: SaliencyFile, target: Path) -> None:
+    """Copies the file of a saliency model; raises InputError where it is no longer the one that was opened."""
+    try:
+        shutil.copyfile(network.path, target)
+    except OSError as error:
+        raise InputError(f"{network.path} cannot be read any more ({error.strerror}): put it back") from None
+    if file_seal(target)["sha256"] != network.sha256:
+        raise InputError(f"{network.path} has changed since it was opened: put the former file back")
+
+
+def check_file_names(world: OpenWorldModel) -> None:
+    """Raises InputError where a file of the segmenter has the name that a saliency model gets in a world."""
+    if any(file.name == OBJECTNESS for file in describe(world.networks.segmenter)[1]):
+        raise InputError(f"this world's segmenter is a file {OBJECTNESS}: rename it and make the world again")
 
 
 def check_complete(world: OpenWorldModel) -> None:

@@ -89,7 +89,8 @@ class PreprocessingEntry(Entry):
 class OutsideEntry(Entry):
     """A network whose weights lie outside the bundle. size: short side of what it sees; None: as the segmenter does.
 
-    source: "package" with its name and version, "hub" or a file. sha256: of the weights.
+    source: "package" with its name and version, "hub" or a file. sha256: of the weights. logits: whether the map of the
+    world's own saliency model is logits; None of any other network.
     """
 
     encoder: Text
@@ -98,6 +99,7 @@ class OutsideEntry(Entry):
     package: Text | None = None
     version: Text | None = None
     sha256: Sha256
+    logits: bool | None = None
     preprocessing: PreprocessingEntry
 
 

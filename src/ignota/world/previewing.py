@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
@@ -179,7 +180,9 @@ def held_out_conflicts(known: KnownEvidence, taught: TaughtRows, index: int, nam
     held_out = known.held_out
     if len(held_out.label) == 0:
         return {}
-    taken = by_margin(held_out_excess(known, taught), taught.margin) == index
+    similarity = known.space.taught_similarity(known.held[0], taught)
+    excess = torch.where(similarity < known.recipe.lowest_similarity, -torch.inf, held_out_excess(known, taught))
+    taken = by_margin(excess, taught.margin) == index
     area = held_out.area.double()
     whole = _area_of(held_out.label, area, len(names))
     lost = _area_of(held_out.label, area * taken, len(names))
