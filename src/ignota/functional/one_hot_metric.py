@@ -59,5 +59,5 @@ def mixed(logits: Float[Tensor, "N C"]) -> Float[Tensor, " N"]:
 
 
 def _stretched(values: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
-    low, high = values.aminmax()
+    low, high = values.amin(0), values.amax(0)  # aminmax is no operator of ONNX
     return (values - low) / torch.where(high > low, high - low, 1)
