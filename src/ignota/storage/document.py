@@ -99,7 +99,7 @@ class OutsideEntry(Entry):
     package: Text | None = None
     version: Text | None = None
     sha256: Sha256
-    logits: bool | None = None
+    logits: Annotated[bool | None, Field(exclude_if=lambda value: value is None)] = None
     preprocessing: PreprocessingEntry
 
 
