@@ -29,8 +29,8 @@ from ignota.data.datasets import open_dataset
 from ignota.data.images import read_image, resize_label
 from ignota.data.transforms import distort
 from ignota.evaluation.evaluation import untaught_copy
-from ignota.functional.regions import region_areas, region_mean
-from ignota.incremental.methods import by_margin
+from ignota.functional.regions import paint, region_areas, region_mean
+from ignota.perception.novel import assigned_class
 from ignota.perception.scene import Tables
 from ignota.storage import bundle
 from ignota.structures import Encoding
@@ -68,7 +68,7 @@ def assigned(world: OpenWorldModel, tables: Tables, camera: bool, floor: float) 
     surprise = known.surprise(anomaly, region_areas(finest)) if camera else recipe.surprised(anomaly)
     excess = reading.hierarchy.blend(known.space.excess(reading.embeddings, reading.nearest, surprise, rows))
     similarity = known.space.taught_similarity(reading.embeddings, rows)
-    return by_margin(torch.where(similarity < floor, -torch.inf, excess), rows.margin) == 0
+    return assigned_class(excess, similarity, rows.margin, floor) == 0
 
 
 class Counts:
@@ -140,7 +140,7 @@ def tally(
     """Counts one image by every rule."""
     for row, (camera, floor) in VARIANTS.items():
         with torch.inference_mode():
-            found = np.append(False, assigned(world, one.tables, camera, floor).numpy())[one.tables.regions.ids]
+            found = paint(assigned(world, one.tables, camera, floor), one.tables.regions, False).numpy()
         counts[row].update(title, found, own, other)
 
 

@@ -21,16 +21,20 @@ _LIMIT, _BRANCHED = 16_000_000, 40_000_000
 """Bytes of a shipped world, and of one with branches."""
 
 
-def name_of(world: Path) -> str:
+def read(world: Path) -> dict[str, Any]:
+    """The document of a world."""
+    return dict(json.loads((world / "world.json").read_text(encoding="utf-8")))
+
+
+def name_of(document: dict[str, Any]) -> str:
     """The name of the configuration that a world was trained by."""
-    document = json.loads((world / "world.json").read_text(encoding="utf-8"))
     return str(document["provenance"]["configuration"]["name"])
 
 
 def ship(folder: Path) -> None:
     """Copies a run's world into the package; raises ValueError where it is larger than allowed."""
-    source, document = folder / "world", json.loads((folder / "world" / "world.json").read_text(encoding="utf-8"))
-    target = WORLDS / name_of(source)
+    source, document = folder / "world", read(folder / "world")
+    target = WORLDS / name_of(document)
     if target.exists():
         shutil.rmtree(target)
     target.mkdir(parents=True)
@@ -84,7 +88,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", nargs="*", type=Path)
     parser.add_argument("--measured", type=Path, default=Path("experiments/measured/results"))
     args = parser.parse_args(words)
-    names = {folder.name for folder in WORLDS.iterdir()} | {name_of(run / "world") for run in args.runs}
+    names = {folder.name for folder in WORLDS.iterdir()} | {name_of(read(run / "world")) for run in args.runs}
     figures = {name: on_world(args.measured, name).rstrip() + "\n" for name in names}
     for run in args.runs:  # only now, when nothing is missing that a card needs
         ship(run)

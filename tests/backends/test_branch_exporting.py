@@ -79,8 +79,8 @@ def test_onnx_equals_the_branch(world: OpenWorldModel, system: str, tmp_path: Pa
     path = tmp_path / "branch.onnx"
     export_branch(world, system, "onnx", path, features=True)
     session = onnxruntime.InferenceSession(path)
-    told = session.get_modelmeta().custom_metadata_map
-    assert told["branch"] == system and json.loads(told["card"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata["branch"] == system and json.loads(metadata["card"])
     names = [output.name for output in session.get_outputs()]
     for size in SIZES:
         image = street(size)

@@ -24,13 +24,15 @@ def call(*words: object) -> None:
     assert main([str(word) for word in words]) == 0
 
 
+def noted(module: Any, path: Path, names: Sequence[str], metadata: Mapping[str, Any]) -> None:
+    """In place of a graph: what would stand in it."""
+    path.write_text(json.dumps({"names": names, "metadata": metadata}))
+
+
 def test_export_writes_one_file(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What stands in a file is the matter of backends/test_exporting.py, and takes a minute to trace."""
-
-    def noted(module: Any, path: Path, names: Sequence[str], told: Mapping[str, Any]) -> None:
-        path.write_text(json.dumps({"names": names, "told": told}))
 
     monkeypatch.setattr(exporting, "write_onnx", noted)
     target = tmp_path / "sub" / "w.onnx"
@@ -38,20 +40,17 @@ def test_export_writes_one_file(
     assert "short side of 48" in capsys.readouterr().out
     assert [file.name for file in target.parent.iterdir()] == ["w.onnx"]
     found = json.loads(target.read_text())
-    assert found["told"]["score"] == "energy"
+    assert found["metadata"]["score"] == "energy"
     assert "anomaly" in found["names"] and "decoder" not in found["names"]
 
 
 def test_export_writes_a_branch(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: Callable[..., str]
 ) -> None:
-    def noted(module: Any, path: Path, names: Sequence[str], told: Mapping[str, Any]) -> None:
-        path.write_text(json.dumps({"names": names, "told": told}))
-
     monkeypatch.setattr(exporting, "write_onnx", noted)
     call("export", "--world", world, "--branch", "paper", "--out", tmp_path / "w.onnx")
     found = json.loads((tmp_path / "w.onnx").read_text())
-    assert found["told"]["branch"] == "paper" and found["names"] == ["labels", "meta_mass", "channels"]
+    assert found["metadata"]["branch"] == "paper" and found["names"] == ["labels", "meta_mass", "channels"]
     both = ["--branch", "paper", "--score", "energy"]
     assert "leave one of the two out" in wrong("export", "--world", world, *both, "--out", tmp_path / "v.onnx")
     assert "ignota fit --branches" in wrong("export", "--world", world, "--branch", "x", "--out", tmp_path / "v.onnx")

@@ -182,7 +182,7 @@ def test_what_is_strange_anyway_is_sooner_taken_for_a_taught_class(world: OpenWo
 
 def test_a_camera_that_lifts_the_whole_image_surprises_nobody(world: OpenWorldModel) -> None:
     known = calibrated(world.known, surprise=0.1, strangest=1e3)
-    usual = float(known.usual)
+    usual = float(known.median_anomaly)
     held = known.held_out
     below = float(held.area[held.strange < usual].sum() / held.area.sum())
     assert below < 0.5 <= float(held.area[held.strange <= usual].sum() / held.area.sum())

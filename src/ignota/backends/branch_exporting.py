@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from ignota.backends.exporting import about, write_graph
+from ignota.backends.exporting import about, embedded_cells, pixel_labels, write_graph
 from ignota.functional.meta_channels import PRESETS, activate
 from ignota.functional.one_hot_metric import metric_logits
 from ignota.models.onnx_export import PortableSegmenter
@@ -51,12 +51,10 @@ class PortableBranch(nn.Module):
         known = raw[:, :classes] if self.losses.segmentation == "channels" else found["logits"]
         channels = activate(raw, self.losses)[:, classes:]
         mass = F.interpolate(channels.sum(1, keepdim=True), size=size, mode="bilinear")[0, 0]
-        out = {"labels": _labels(known, size), MASS: mass, "channels": channels[0]}
+        out = {"labels": pixel_labels(known, size), MASS: mass, "channels": channels[0]}
         if self.features:
             grid = found[_TAP]
-            cells = grid[0].permute(1, 2, 0)
-            embedded = self.embedder(cells.flatten(0, 1)).view(cells.shape[0], cells.shape[1], -1)
-            out |= {_TAP: grid[0], "embedding": embedded.permute(2, 0, 1)}
+            out |= {_TAP: grid[0], "embedding": embedded_cells(self.embedder, grid[0].permute(1, 2, 0))}
         return {name: out[name] for name in self.names}
 
 
@@ -88,10 +86,6 @@ class PortableMetricNetwork(nn.Module):
         return {name: out[name] for name in self.names}
 
 
-def _labels(logits: Tensor, size: list[int]) -> UInt8[Tensor, "H W"]:
-    return F.interpolate(logits, size=size, mode="bilinear")[0].argmax(0).to(torch.uint8)
-
-
 def export_branch(world: OpenWorldModel, system: str, form: str, path: Path, features: bool = False) -> None:
     """Writes the branch of a world to `path` as ONNX or as an exported program.
 
@@ -100,9 +94,9 @@ def export_branch(world: OpenWorldModel, system: str, form: str, path: Path, fea
     branch: Branch | MetricNetwork = world.branches.get(system, world.networks)
     kind: Any = PortableBranch if isinstance(branch, Branch) else PortableMetricNetwork
     module = kind(branch, features).eval()
-    told = about(world) | {
+    properties = about(world) | {
         "branch": system,
         "card": branch.card,
         "left_out": "regions, the choice of meta channels and taught classes: they need ignota",
     }
-    write_graph(module, form, path, told)
+    write_graph(module, form, path, properties)

@@ -85,7 +85,7 @@ class PortableWorld(nn.Module):
         if self.encoder is not None:
             found |= self.encoder(self._magnified(image))
         logits, size = found["logits"], [image.shape[0], image.shape[1]]
-        labels = F.interpolate(logits, size=size, mode="bilinear")[0].argmax(0).to(torch.uint8)
+        labels = pixel_labels(logits, size)
         vectors = self._cells(found, self.taps, size)
         units = F.normalize((vectors - self._state(KNN, "mean")) / self._state(KNN, "std"), dim=-1)
         maps = {name: self._score(name, logits, units, size) for name in self.scores}
@@ -139,9 +139,18 @@ class PortableWorld(nn.Module):
     def _embedded(
         self, embedder: nn.Module, found: dict[str, Tensor], taps: tuple[str, ...], size: list[int]
     ) -> Tensor:
-        cells = self._cells(found, taps, size)
-        embedded = embedder(cells.flatten(0, 1))
-        return embedded.view(cells.shape[0], cells.shape[1], -1).permute(2, 0, 1)
+        return embedded_cells(embedder, self._cells(found, taps, size))
+
+
+def pixel_labels(logits: Float[Tensor, "1 C h w"], size: list[int]) -> UInt8[Tensor, "H W"]:
+    """The class of the largest logit of each pixel, logits resized bilinearly."""
+    return F.interpolate(logits, size=size, mode="bilinear")[0].argmax(0).to(torch.uint8)
+
+
+def embedded_cells(embedder: nn.Module, cells: Float[Tensor, "h w F"]) -> Float[Tensor, "D h w"]:
+    """The embedding of each cell of a grid."""
+    embedded = embedder(cells.flatten(0, 1))
+    return embedded.view(cells.shape[0], cells.shape[1], -1).permute(2, 0, 1)
 
 
 def magnification(networks: Networks) -> Fraction:
@@ -186,15 +195,15 @@ def export_world(world: OpenWorldModel, form: str, path: Path, score: str = KNN,
     write_graph(module, form, path, metadata(world, module))
 
 
-def write_graph(module: Any, form: str, path: Path, told: dict[str, Any]) -> None:
+def write_graph(module: Any, form: str, path: Path, properties: dict[str, Any]) -> None:
     """Writes a portable module and its metadata atomically in one of FORMATS; raises InputError."""
     try:
         with draft_folder(path) as folder:
             draft = folder / path.name
             if form == "onnx":
-                write_onnx(module, draft, module.names, told)
+                write_onnx(module, draft, module.names, properties)
             else:
-                extra = {"ignota.json": json.dumps(told, ensure_ascii=False, indent=2)}
+                extra = {"ignota.json": json.dumps(properties, ensure_ascii=False, indent=2)}
                 torch.export.save(exported_program(module), draft, extra_files=extra)
             draft.replace(path)
     except OSError as error:

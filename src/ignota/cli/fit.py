@@ -156,12 +156,12 @@ def _objectness(args: Namespace) -> Objectness | None:
     from ignota.models.objectness import open_objectness
 
     given = {name: three_numbers(args, f"objectness_{name}") for name in ("mean", "std")}
-    told = {name: values for name, values in given.items() if values is not None}
-    if told and Path(args.objectness).suffix != ".onnx":
+    chosen = {name: values for name, values in given.items() if values is not None}
+    if chosen and Path(args.objectness).suffix != ".onnx":
         raise UsageError("--objectness-mean and --objectness-std are of a FILE.onnx: leave them out")
     if args.objectness == "none":
         return None
-    return open_objectness(args.objectness, args.objectness_size, dataclasses.replace(IMAGENET, **told))
+    return open_objectness(args.objectness, args.objectness_size, dataclasses.replace(IMAGENET, **chosen))
 
 
 def _with_objectness(

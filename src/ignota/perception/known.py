@@ -153,7 +153,7 @@ class KnownEvidence:
         return replace(self, recipe=recipes.pop(name), name=name, others=recipes)
 
     @cached_property
-    def usual(self) -> Float[Tensor, ""]:
+    def median_anomaly(self) -> Float[Tensor, ""]:
         """The median anomaly of held-out training images by area, in scales above the threshold."""
         return area_quantile(self.held_out.strange.float(), self.held_out.area, 0.5)
 
@@ -163,7 +163,7 @@ class KnownEvidence:
         Another camera lifts the anomaly of the whole image: by how much its median exceeds that of training images is
         taken off. anomaly: in scales above the threshold.
         """
-        lift = (area_quantile(anomaly, areas, 0.5) - self.usual).clamp(min=0)
+        lift = (area_quantile(anomaly, areas, 0.5) - self.median_anomaly).clamp(min=0)
         return self.recipe.surprised(anomaly - lift)
 
     @cached_property

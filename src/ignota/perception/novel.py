@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ignota.functional.numbers import area_quantile
 from ignota.functional.prototypes import class_prototypes
+from ignota.incremental.methods import by_margin
 from ignota.perception.features import FeatureSpace, HeldOut, Pooled, TaughtRows
 from ignota.perception.known import KnownEvidence, Recipe
 from ignota.structures import RegionSet
@@ -154,6 +155,16 @@ def held_out_excess(known: KnownEvidence, taught: TaughtRows) -> Float[Tensor, "
     held, nearest = known.held
     surprise = known.recipe.surprised(known.held_out.strange.float())
     return known.space.excess(held, nearest, surprise, taught)
+
+
+def assigned_class(
+    excess: Float[Tensor, "R K"], similarity: Float[Tensor, "R K"], margin: Float[Tensor, " K"], lowest: float
+) -> Int[Tensor, " R"]:
+    """The taught class of each region, -1 for none: the largest lead over its margin, see `by_margin`.
+
+    A region whose similarity to a class is below `lowest` does not belong to it.
+    """
+    return by_margin(torch.where(similarity < lowest, -torch.inf, excess), margin)
 
 
 def _on(pooled: Pooled, device: torch.device) -> Pooled:

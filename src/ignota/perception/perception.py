@@ -17,12 +17,11 @@ from jaxtyping import Bool, Float, UInt8, UInt16
 from torch import Tensor
 
 from ignota.functional.regions import region_areas, region_mean
-from ignota.incremental.methods import by_margin
 from ignota.perception.branch import BRANCH_SCORES, Branch, Branches
 from ignota.perception.known import KnownEvidence
 from ignota.perception.marks import CHANNEL_EXTENTS, Click, Mark, mark_mask
 from ignota.perception.networks import ImageLike, Networks, largest_class
-from ignota.perception.novel import Exemplar, NovelEvidence, Snapshot, nothing_taught
+from ignota.perception.novel import Exemplar, NovelEvidence, Snapshot, assigned_class, nothing_taught
 from ignota.perception.reading import anomaly_maps, own_score, read_regions, score_names
 from ignota.perception.scene import Scene, Tables, Taught, UnknownRegion, enlarged, no_taught, working_objects
 from ignota.structures import Encoding, InputError
@@ -121,9 +120,8 @@ class Perception:
             surprise = self.known.surprise(anomaly, region_areas(reading.hierarchy.finest).to(anomaly.device))
             excess = reading.hierarchy.blend(space.excess(embeddings, reading.nearest, surprise, rows))
             similarity = space.taught_similarity(embeddings, rows)
-            excess = torch.where(similarity < recipe.lowest_similarity, -torch.inf, excess)
             left = recipe.weights[2] * (1 - similarity.amax(1) - recipe.centre[2]) / recipe.spread[2]
-            return Taught(by_margin(excess, rows.margin), left)
+            return Taught(assigned_class(excess, similarity, rows.margin, recipe.lowest_similarity), left)
 
     def segment(self, image: ImageLike | Encoding | UnknownRegion) -> Scene:
         """Labels, anomaly and unknown regions of a path, PIL image, array, tensor or encoding."""

@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from ignota.incremental.methods import by_margin
 from ignota.perception.features import TaughtRows
 from ignota.perception.known import KnownEvidence
-from ignota.perception.novel import NovelEvidence, held_out_excess, novel_evidence
+from ignota.perception.novel import NovelEvidence, assigned_class, held_out_excess, novel_evidence
 from ignota.perception.perception import Perception
 from ignota.perception.scene import Tables, limit_of
 from ignota.structures import Encoding, InputError
@@ -181,8 +179,8 @@ def held_out_conflicts(known: KnownEvidence, taught: TaughtRows, index: int, nam
     if len(held_out.label) == 0:
         return {}
     similarity = known.space.taught_similarity(known.held[0], taught)
-    excess = torch.where(similarity < known.recipe.lowest_similarity, -torch.inf, held_out_excess(known, taught))
-    taken = by_margin(excess, taught.margin) == index
+    excess, lowest = held_out_excess(known, taught), known.recipe.lowest_similarity
+    taken = assigned_class(excess, similarity, taught.margin, lowest) == index
     area = held_out.area.double()
     whole = _area_of(held_out.label, area, len(names))
     lost = _area_of(held_out.label, area * taken, len(names))
